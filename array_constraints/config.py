@@ -1,0 +1,286 @@
+"""Constraints to and from configurations: strict JSON, and every dialect of Keras."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, overload
+
+from array_constraints import _config_values
+from array_constraints.constraint import Constraint
+from array_constraints.sets.elementwise import NonNeg
+from array_constraints.sets.kernels import RadialConstraint
+from array_constraints.sets.norms import MaxNorm, MinMaxNorm, UnitNorm
+
+PACKAGE = "array_constraints"
+BUILT_IN: dict[str, type[Constraint]] = {
+    cls.__name__: cls
+    for cls in (Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm, RadialConstraint)
+}
+_ABSENT_FROM_KERAS_3 = {"RadialConstraint"}
+_KERAS_MODULES = re.compile(r"(tensorflow\.(python\.)?)?(tf_)?keras\.(src\.)?constraints(\.\w+)*")
+# Keras 1 named the parameters otherwise, in one flat dictionary.
+_KERAS_1_PARAMETERS = {"m": "max_value", "low": "min_value", "high": "max_value"}
+_registered: dict[str, type[Constraint]] = {}
+
+C = TypeVar("C", bound=type[Constraint])
+
+
+@overload
+def register(cls: C) -> C: ...
+@overload
+def register(*, package: str = ..., name: str | None = ...) -> Callable[[C], C]: ...
+def register(
+    cls: C | None = None, *, package: str = "Custom", name: str | None = None
+) -> C | Callable[[C], C]:
+    """Register a constraint class under ``package>name``, so that its configs can be read.
+
+    Use as ``@register`` or ``@register(package="my_library")``; ``name`` defaults to the name
+    of the class.
+
+    Raises
+    ------
+    ValueError
+        If another class has that name, or ``package`` is ``"array_constraints"``.
+    TypeError
+        If ``cls`` is not a subclass of :class:`Constraint`.
+
+    Examples
+    --------
+    >>> from array_constraints import Constraint, get, register
+    >>> @register(package="docs")
+    ... class Halve(Constraint):
+    ...     def __call__(self, w):
+    ...         return w / 2
+    >>> get("docs>Halve")(3.0)
+    1.5
+    """
+
+    def add(cls: C) -> C:
+        if not (isinstance(cls, type) and issubclass(cls, Constraint)):
+            raise TypeError(f"register takes a subclass of Constraint, got {cls!r}")
+        key = f"{package}>{name or cls.__name__}"
+        if package == PACKAGE:
+            raise ValueError(f"package must not be {PACKAGE!r}: that is the library's own")
+        if not package or ">" in package or ">" in (name or ""):
+            raise ValueError(f"package and name must be non-empty without '>', got {key!r}")
+        known = _registered.get(key)
+        if known is not None and _origin(known) != _origin(cls):
+            raise ValueError(f"{key!r} is already registered, for {_origin(known)}")
+        _registered[key] = cls  # the same class again: its module was reloaded
+        return cls
+
+    return add if cls is None else add(cls)
+
+
+def serialize(constraint: Constraint | None, dialect: str = PACKAGE) -> dict[str, Any] | None:
+    """Return the config of a constraint: a dictionary that strict JSON can hold.
+
+    Parameters
+    ----------
+    constraint
+        One of the library's, or of a registered class; ``None`` gives ``None``.
+    dialect
+        ``"array_constraints"``, or ``"keras"`` for what Keras 3 reads as its own class. There
+        infinity stays a float, as Keras writes it itself.
+
+    Raises
+    ------
+    ValueError
+        If the class is not registered, or the dialect is unknown or has no such constraint.
+    TypeError
+        If ``constraint`` is not a :class:`Constraint`, or has arguments but no ``get_config``.
+
+    Examples
+    --------
+    >>> from array_constraints import MaxNorm, serialize
+    >>> serialize(MaxNorm(3.0), dialect="keras")["config"]
+    {'max_value': 3.0, 'axis': 0}
+    >>> serialize(MaxNorm(3.0))["registered_name"]
+    'array_constraints>MaxNorm'
+    """
+    if dialect not in (PACKAGE, "keras"):
+        raise ValueError(f"dialect must be 'array_constraints' or 'keras', got {dialect!r}")
+    if constraint is None:
+        return None
+    if not isinstance(constraint, Constraint):
+        raise TypeError(f"serialize takes a Constraint or None, got {type(constraint).__name__}")
+    cls, config = type(constraint), constraint.get_config()
+    if BUILT_IN.get(cls.__name__) is not cls:
+        key = _registered_name(cls)
+        return {"module": None, "class_name": key, "config": config, "registered_name": key}
+    if dialect == PACKAGE:
+        key = f"{PACKAGE}>{cls.__name__}"
+        return {"module": PACKAGE, "class_name": key, "config": config, "registered_name": key}
+    if cls.__name__ in _ABSENT_FROM_KERAS_3:
+        raise ValueError(f"Keras 3 has no {cls.__name__}: use dialect='array_constraints'")
+    config = {name: _config_values.from_json(value) for name, value in config.items()}
+    return {
+        "module": "keras.constraints",
+        "class_name": cls.__name__,
+        "config": config,
+        "registered_name": None,
+    }
+
+
+def deserialize(
+    config: Mapping[str, Any] | None,
+    custom_objects: Mapping[str, type[Constraint]] | None = None,
+) -> Constraint | None:
+    """Return the constraint that a config describes; ``None`` gives ``None``.
+
+    Reads the library's own configs and those of Keras 1, 2 and 3, tf_keras and TensorFlow.js.
+    Nothing is imported or evaluated by name: a class is the library's own, registered, or named
+    in ``custom_objects``.
+
+    Raises
+    ------
+    ValueError
+        If the config is malformed, or its class unknown or another library's.
+    TypeError
+        If the parameters are not those of the class.
+
+    Examples
+    --------
+    >>> from array_constraints import deserialize
+    >>> deserialize({"class_name": "MaxNorm", "config": {"max_value": 2, "axis": 0}})
+    MaxNorm(max_value=2, axis=0)
+    """
+    if config is None:
+        return None
+    if not isinstance(config, Mapping):
+        raise ValueError(f"a config is a dictionary, got {type(config).__name__}")
+    name, module, registered_name, parameters = _read(config)
+    cls = _find(name, module, registered_name, custom_objects or {})
+    return cls.from_config(parameters)
+
+
+def get(identifier: Any) -> Any:
+    """Return a constraint from whatever names one, as ``keras.constraints.get`` does.
+
+    Parameters
+    ----------
+    identifier
+        ``None``, a name (``"MaxNorm"``, ``"max_norm"``, a registered ``"package>Name"``, and
+        the spellings of older Keras and TensorFlow.js), a config, a class, or any callable,
+        which is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        If nothing is named.
+
+    Examples
+    --------
+    >>> from array_constraints import get
+    >>> get("unit_norm")
+    UnitNorm(axis=0)
+    """
+    if identifier is None:
+        return None
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
+    if isinstance(identifier, str):
+        return _find(identifier, None, None, {})()
+    if isinstance(identifier, type):
+        identifier = identifier()
+    if callable(identifier):
+        return identifier
+    raise ValueError(
+        "a constraint is named by None, a string, a config, a class or a callable, "
+        f"got {type(identifier).__name__}"
+    )
+
+
+def _read(config: Mapping[str, Any]) -> tuple[str, str | None, str | None, dict[str, Any]]:
+    """Return class name, module, registered name and parameters, whatever the dialect."""
+    if "className" in config:  # TensorFlow.js
+        parameters = {_snake(key): v for key, v in _parameters_of(config).items()}
+        if parameters.get("axis", 0) is None:
+            del parameters["axis"]  # null is its default there, not the whole array
+        return _string(config, "className"), None, None, parameters
+    if "class_name" in config:
+        module, registered_name = (
+            _string(config, key) if config.get(key) is not None else None
+            for key in ("module", "registered_name")
+        )
+        parameters = dict(_parameters_of(config))
+        return _string(config, "class_name"), module, registered_name, parameters
+    if "name" in config:  # Keras 1
+        parameters = {_KERAS_1_PARAMETERS.get(k, k): v for k, v in config.items() if k != "name"}
+        return _string(config, "name"), None, None, parameters
+    raise ValueError(f"a config names its class by 'class_name', got keys {sorted(config)}")
+
+
+def _string(config: Mapping[str, Any], key: str) -> str:
+    name = config[key]
+    if not isinstance(name, str):
+        raise ValueError(f"{key!r} must be a string, got {name!r}")
+    return name
+
+
+def _parameters_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = config.get("config")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, Mapping):
+        raise ValueError(f"'config' must be a dictionary, got {type(parameters).__name__}")
+    return parameters
+
+
+def _find(
+    name: str,
+    module: str | None,
+    registered_name: str | None,
+    custom: Mapping[str, type[Constraint]],
+) -> type[Constraint]:
+    full = registered_name or name
+    for known in (custom, _registered):
+        for key in (full, name):
+            if key in known:
+                return known[key]
+    own = full.startswith(f"{PACKAGE}>")
+    cls = _SPELLINGS.get(full.removeprefix(f"{PACKAGE}>"))
+    if cls is None and ">" not in name:
+        cls = _SPELLINGS.get(name)
+    if cls is None:
+        raise ValueError(
+            f"unknown constraint {full!r}: known are {sorted([*BUILT_IN, *_registered, *custom])}"
+        )
+    if module in (None, PACKAGE) if own else ">" not in full and _is_known(module):
+        return cls
+    raise ValueError(
+        f"{name!r} of module {module!r} (registered as {registered_name!r}) is not this library's "
+        f"{cls.__name__}: register its class, or pass it in custom_objects"
+    )
+
+
+def _is_known(module: str | None) -> bool:
+    return module in (None, PACKAGE) or _KERAS_MODULES.fullmatch(module) is not None
+
+
+def _registered_name(cls: type[Constraint]) -> str:
+    for key, known in _registered.items():
+        if known is cls:
+            return key
+    raise ValueError(
+        f"{_origin(cls)} is not registered, so its config could not be read back: "
+        "decorate it with array_constraints.register"
+    )
+
+
+def _origin(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _spellings(name: str) -> set[str]:
+    """MaxNorm, max_norm; maxnorm of Keras 2; maxNorm of TensorFlow.js."""
+    snake = _snake(name)
+    return {name, snake, snake.replace("_", ""), name[0].lower() + name[1:]}
+
+
+_SPELLINGS = {spelling: cls for name, cls in BUILT_IN.items() for spelling in _spellings(name)}

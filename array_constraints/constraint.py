@@ -1,0 +1,215 @@
+"""Constraint, the three forms that state its mathematics, and the one path of a call."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import fields, is_dataclass
+from types import ModuleType
+from typing import Any, Self
+
+from array_constraints import _arrays, _config_values, execution
+from array_constraints._parameters import Axis, normalized_axes
+from array_constraints._protocol import Array, Count
+
+
+class Constraint:
+    """A set of allowed weights, and the map that brings any weight into it.
+
+    This base is the identity, and the base of constraints written as in Keras: a subclass
+    overrides ``__call__``, and ``get_config`` where its constructor takes arguments. A subclass
+    of :class:`Elementwise`, :class:`Slicewise` or :class:`WholeSlice` states its mathematics
+    instead, and then works lazily, in place and in pieces too.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Constraint()(np.asarray([1.0, -2.0]))
+    array([ 1., -2.])
+    """
+
+    def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
+        """Return ``w``; subclasses return the weight that they allow."""
+        w, xp = _arrays.accepted(type(self).__name__, w, copy)
+        return execution.deliver(w, w, copy, xp)
+
+    def violation(self, w: Any) -> Any:
+        """Return how far each entry is from its image, ``abs(w - self(w))``."""
+        w, xp = _arrays.accepted(type(self).__name__, w)
+        return xp.abs(_arrays.accumulated(w, xp) - _arrays.accumulated(self(w), xp))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as values that JSON can hold."""
+        if is_dataclass(self):
+            return {
+                field.name: _config_values.to_json(getattr(self, field.name))
+                for field in fields(self)
+                if field.init
+            }
+        if type(self).__init__ is not object.__init__:
+            raise TypeError(
+                f"{type(self).__name__} has constructor arguments but no get_config: "
+                "define get_config to return them"
+            )
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Return the constraint that ``get_config`` described."""
+        return cls(**{name: _config_values.from_json(v) for name, v in config.items()})
+
+
+class Form(Constraint, ABC):
+    """A constraint whose mathematics the executors know how to run."""
+
+    def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
+        """Return the allowed weight for ``w``: same namespace, shape, dtype and device.
+
+        Parameters
+        ----------
+        w
+            An array of any library that follows the array API standard.
+        copy
+            ``None``: ``w`` is never modified, and may itself be returned where nothing changes.
+            ``True``: always a new array. ``False``: writes into ``w`` and returns it.
+
+        Raises
+        ------
+        TypeError
+            If ``w`` is not an array, or its dtype is not one that this constraint takes.
+        ValueError
+            If the shape or axis does not fit, or ``copy=False`` and ``w`` cannot be written.
+        """
+        w, xp = self._accepted(w, copy)
+        return execution.execute(self, w, copy, xp)
+
+    def violation(self, w: Any) -> Any:
+        """Return how far the rule is broken: 0 where it holds, in the accumulator's dtype.
+
+        The distance of an entry, or of a slice (dimensions kept), to what is allowed; NaN for
+        NaN, and infinity for an infinity that is not allowed.
+        """
+        w, xp = self._accepted(w)
+        return _arrays.library(xp).run(execution.violation, self, w, xp)
+
+    def _accepted(self, w: Any, copy: bool | None = None) -> tuple[Any, ModuleType]:
+        w, xp = _arrays.accepted(type(self).__name__, w, copy)
+        self.validate(w)
+        return w, xp
+
+    def validate(self, w: Array) -> None:
+        """Raise where the shape or dtype of ``w`` does not fit; values are never read."""
+        if not _arrays.is_real_floating(w):
+            raise TypeError(
+                f"{type(self).__name__} takes a real floating dtype (float16, bfloat16, float32 "
+                f"or float64), got {_arrays.dtype_name(w)}"
+            )
+
+    @abstractmethod
+    def whole(self, w: Array, xp: ModuleType) -> Array:
+        """Return the allowed weight for all of ``w`` as one expression of ``xp``."""
+
+    @abstractmethod
+    def whole_violation(self, w: Array, xp: ModuleType) -> Array:
+        """Return the violation of all of ``w`` as one expression of ``xp``."""
+
+
+class Elementwise(Form):
+    """A constraint on each entry alone; takes any real numeric dtype."""
+
+    @abstractmethod
+    def project(self, w: Array, xp: ModuleType) -> Array:
+        """Return the nearest allowed value of each entry."""
+
+    @abstractmethod
+    def excess(self, w: Array, xp: ModuleType) -> Array:
+        """Return the distance of each entry, in the accumulator's dtype, to what is allowed."""
+
+    def validate(self, w: Array) -> None:
+        if not _arrays.is_real_numeric(w):
+            raise TypeError(
+                f"{type(self).__name__} takes a real numeric dtype, got {_arrays.dtype_name(w)}"
+            )
+
+    def whole(self, w: Array, xp: ModuleType) -> Array:
+        return self.project(w, xp)
+
+    def whole_violation(self, w: Array, xp: ModuleType) -> Array:
+        return self.excess(_arrays.accumulated(w, xp), xp)
+
+
+class _AlongAxis(Form):
+    axis: Axis
+
+    def validate(self, w: Array) -> None:
+        super().validate(w)
+        self.axes(w)
+
+    def axes(self, w: Array) -> tuple[int, ...]:
+        """Return the dimensions of ``w`` that one slice runs along."""
+        return normalized_axes(type(self).__name__, self.axis, w.ndim)
+
+
+class Slicewise(_AlongAxis):
+    """A constraint on slices along ``axis`` through a few numbers that blocks compute apart.
+
+    A *measure* is a ``NamedTuple`` of what one block of a slice contributes, in arrays whose
+    sliced dimensions are kept with length 1, the count of entries included.
+    """
+
+    @abstractmethod
+    def measure(self, block: Array, axes: tuple[int, ...], xp: ModuleType) -> Any:
+        """Return the measure of each slice of ``block``."""
+
+    @abstractmethod
+    def merge(self, a: Any, b: Any, xp: ModuleType) -> Any:
+        """Return the measure of two blocks of the same slices taken together."""
+
+    @abstractmethod
+    def excess(self, measure: Any, xp: ModuleType) -> Array:
+        """Return how far each slice is from what is allowed, from its measure alone."""
+
+    @abstractmethod
+    def apply(self, block: Array, measure: Any, xp: ModuleType) -> Array:
+        """Return the allowed block, given the measure of its whole slices."""
+
+    @staticmethod
+    def count(block: Array, axes: tuple[int, ...], xp: ModuleType) -> Count:
+        """Return the entries of ``block`` in each slice: an ``int``, or a lazy array."""
+        return _arrays.count_entries(block, axes, xp)
+
+    def whole(self, w: Array, xp: ModuleType) -> Array:
+        return self.apply(w, self.measure(w, self.axes(w), xp), xp)
+
+    def whole_violation(self, w: Array, xp: ModuleType) -> Array:
+        return self.excess(self.measure(w, self.axes(w), xp), xp)
+
+
+class WholeSlice(_AlongAxis):
+    """A constraint that needs all entries of a slice at once: a sort, a matrix.
+
+    Its methods see ``slices``, whose last dimensions are those of ``axis`` and whose leading
+    dimensions number the slices.
+    """
+
+    @abstractmethod
+    def project(self, slices: Array, xp: ModuleType) -> Array:
+        """Return the allowed slices, in the same shape."""
+
+    @abstractmethod
+    def excess(self, slices: Array, xp: ModuleType) -> Array:
+        """Return how far each slice is from what is allowed, its dimensions kept."""
+
+    def whole(self, w: Array, xp: ModuleType) -> Array:
+        order = self._order(w)
+        back = tuple(order.index(i) for i in range(w.ndim))
+        return xp.permute_dims(self.project(xp.permute_dims(w, order), xp), back)  # type: ignore[no-any-return]
+
+    def whole_violation(self, w: Array, xp: ModuleType) -> Array:
+        order = self._order(w)
+        back = tuple(order.index(i) for i in range(w.ndim))
+        slices = xp.permute_dims(_arrays.accumulated(w, xp), order)
+        return xp.permute_dims(self.excess(slices, xp), back)  # type: ignore[no-any-return]
+
+    def _order(self, w: Array) -> tuple[int, ...]:
+        axes = self.axes(w)
+        return tuple(i for i in range(w.ndim) if i not in axes) + axes

@@ -1,0 +1,42 @@
+"""The executors: they run a form and hand over its result; they never name a constraint."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from array_constraints import _arrays
+from array_constraints._protocol import Array
+
+if TYPE_CHECKING:
+    from array_constraints.constraint import Form
+
+
+def execute(form: Form, w: Array, copy: bool | None, xp: ModuleType) -> Any:
+    """Run ``form`` on ``w`` and return the result as ``copy`` asks."""
+    result = w if 0 in w.shape else _arrays.library(xp).run(whole, form, w, xp)
+    return deliver(w, result, copy, xp)
+
+
+def whole(form: Form, w: Array, xp: ModuleType) -> Array:
+    """Run ``form`` as one expression: no value is looked at, no compute is triggered."""
+    result = form.whole(w, xp)
+    if result.dtype != w.dtype:  # NumPy drops a foreign byte order
+        return xp.astype(result, w.dtype)  # type: ignore[no-any-return]
+    return result
+
+
+def violation(form: Form, w: Array, xp: ModuleType) -> Array:
+    """Run the violation of ``form`` as one expression."""
+    return form.whole_violation(w, xp)
+
+
+def deliver(w: Any, result: Any, copy: bool | None, xp: ModuleType) -> Any:
+    """Return ``result`` as a new array, or written into ``w``, as ``copy`` asks."""
+    if copy is False:
+        if result is not w:
+            _arrays.library(xp).write(w, result)
+        return w
+    if copy is True and result is w:
+        return xp.asarray(w, copy=True)
+    return result

@@ -1,0 +1,51 @@
+"""Constraints on each entry alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import final
+
+from array_constraints import _arrays
+from array_constraints._protocol import Array
+from array_constraints.constraint import Elementwise
+
+
+@final
+@dataclass(frozen=True)
+class NonNeg(Elementwise):
+    r"""Replace each negative entry by zero.
+
+    .. math::
+
+        P(w)_i = \max(w_i, 0)
+
+    This is the Euclidean projection onto the non-negative orthant: convex, idempotent,
+    non-expansive.
+
+    Raises
+    ------
+    TypeError
+        On call, if the dtype is not real numeric (``bool`` and complex are refused).
+
+    Notes
+    -----
+    Any shape, to the same shape; dtype and device are kept, integers too. NaN and ``-0.0`` come
+    back as they are, ``-inf`` becomes 0. The derivative at 0 is 1, that of the satisfied side.
+    Keras returns ``-0.0`` or ``0.0`` for ``-0.0``, depending on its backend.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> NonNeg()(np.asarray([1.0, -2.0]))
+    array([1., 0.])
+    """
+
+    def project(self, w: Array, xp: ModuleType) -> Array:
+        return xp.where(_arrays.library(xp).negative(w, xp), xp.zeros_like(w), w)  # type: ignore[no-any-return]
+
+    def excess(self, w: Array, xp: ModuleType) -> Array:
+        return xp.where(w >= 0, xp.zeros_like(w), -w)  # type: ignore[no-any-return]
+
+
+non_neg = NonNeg

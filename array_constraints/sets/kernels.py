@@ -1,0 +1,81 @@
+"""Constraints on the kernels of convolutions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import ClassVar, final
+
+from array_constraints import _arrays
+from array_constraints._parameters import Axis
+from array_constraints._protocol import Array
+from array_constraints.constraint import WholeSlice
+
+
+@final
+@dataclass(frozen=True)
+class RadialConstraint(WholeSlice):
+    r"""Give all entries of a square ring of a convolution kernel the same value.
+
+    Rings are counted from the outside, :math:`\rho(i) = \min(i_1, i_2, k-1-i_1, k-1-i_2)`, and
+    each takes one of its own entries on the diagonal:
+
+    .. math::
+
+        P(w)_i = w_{d(\rho(i)),\, d(\rho(i))}, \qquad
+        d(\rho) = \begin{cases} \rho & \text{innermost ring} \\ k - 1 - \rho & \text{otherwise}
+        \end{cases}
+
+    Linear and idempotent, but not the nearest point, which would be the mean of each ring: the
+    entries are those that tf_keras takes.
+
+    Raises
+    ------
+    ValueError
+        On call, if the shape is not ``(k, k, inputs, outputs)``.
+    TypeError
+        On call, if the dtype is not real floating.
+
+    Notes
+    -----
+    Shape ``(k, k, inputs, outputs)`` to the same shape; dtype and device are kept, every result
+    is one of the entries. Keras 3 has no such constraint. For odd ``k`` tf_keras takes the
+    entry of the wrong ring, so that a second call changes the result: see ``docs/keras.md``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> RadialConstraint()(np.arange(9.0).reshape(3, 3, 1, 1))[:, :, 0, 0]
+    array([[8., 8., 8.],
+           [8., 4., 8.],
+           [8., 8., 8.]])
+    """
+
+    axis: ClassVar[Axis] = (0, 1)
+
+    def validate(self, w: Array) -> None:
+        if w.ndim != 4 or w.shape[0] != w.shape[1]:
+            raise ValueError(
+                "RadialConstraint takes the kernel of a two-dimensional convolution, of shape "
+                f"(k, k, inputs, outputs), got shape {tuple(w.shape)}"
+            )
+        super().validate(w)
+
+    def project(self, slices: Array, xp: ModuleType) -> Array:
+        size = slices.shape[-1]
+        i = xp.arange(size, device=_arrays.device(slices))
+        inwards = xp.minimum(i, size - 1 - i)
+        rings = xp.minimum(inwards[:, None], inwards[None, :])
+        innermost = (size - 1) // 2
+        result = slices
+        for ring in range(innermost + 1):
+            d = ring if ring == innermost else size - 1 - ring
+            result = xp.where(rings == ring, slices[..., d : d + 1, d : d + 1], result)
+        return result
+
+    def excess(self, slices: Array, xp: ModuleType) -> Array:
+        distance = xp.abs(slices - self.project(slices, xp))
+        return xp.max(distance, axis=(-2, -1), keepdims=True)  # type: ignore[no-any-return]
+
+
+radial_constraint = RadialConstraint

@@ -1,0 +1,227 @@
+"""Constraints on the Euclidean norm of each slice."""
+
+from __future__ import annotations
+
+import sys
+from abc import abstractmethod
+from dataclasses import dataclass
+from types import ModuleType
+from typing import final
+
+from array_constraints import _norms, _parameters
+from array_constraints._norms import Interval, NormMeasure
+from array_constraints._parameters import Axis
+from array_constraints._protocol import Array
+from array_constraints.constraint import Slicewise
+
+
+class NormConstraint(Slicewise):
+    """A constraint that rescales each slice so that its Euclidean norm lies in an interval.
+
+    A subclass states the interval; measuring, merging and rescaling are shared.
+    """
+
+    @abstractmethod
+    def interval(self) -> Interval:
+        """Return the allowed norms, and the rate at which a slice moves there."""
+
+    def measure(self, block: Array, axes: tuple[int, ...], xp: ModuleType) -> NormMeasure:
+        return _norms.measure(block, axes, xp)
+
+    def merge(self, a: NormMeasure, b: NormMeasure, xp: ModuleType) -> NormMeasure:
+        return _norms.merge(a, b, xp)
+
+    def excess(self, measure: NormMeasure, xp: ModuleType) -> Array:
+        return _norms.excess(measure, self.interval(), xp)
+
+    def apply(self, block: Array, measure: NormMeasure, xp: ModuleType) -> Array:
+        return _norms.rescale(block, measure, self.interval(), xp)
+
+
+@final
+@dataclass(frozen=True)
+class MaxNorm(NormConstraint):
+    r"""Shrink each slice along ``axis`` whose Euclidean norm exceeds ``max_value``.
+
+    .. math::
+
+        P(w) = w \cdot \min\!\left(1, \frac{c}{\lVert w \rVert_2}\right), \qquad P(0) = 0
+
+    This is the Euclidean projection onto the ball of radius :math:`c`: convex, idempotent,
+    non-expansive.
+
+    Parameters
+    ----------
+    max_value
+        The radius :math:`c`, not negative; infinity constrains nothing. A sequence gives each
+        slice its own radius, in C order of the dimensions that ``axis`` leaves.
+    axis
+        The dimension, or dimensions, that one slice runs along; ``None`` takes the whole array
+        as one slice.
+
+    Raises
+    ------
+    ValueError
+        At construction, if ``max_value`` is negative or NaN; on call, if ``axis`` or the number
+        of radii does not fit the shape.
+    TypeError
+        At construction, if a parameter is not of the type above; on call, if the dtype is not
+        real floating.
+
+    Notes
+    -----
+    Shape ``(..., n, ...)`` to the same shape; dtype and device are kept. Satisfied slices come
+    back bit for bit, a slice holding NaN or infinity too. Keras divides by ``norm + epsilon``,
+    which shrinks satisfied slices a little at each call: see ``docs/keras.md``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> MaxNorm(max_value=1.0)(np.asarray([[3.0, 0.3], [4.0, 0.4]]))
+    array([[0.6, 0.3],
+           [0.8, 0.4]])
+    """
+
+    max_value: float | tuple[float, ...] = 2
+    axis: Axis = 0
+
+    def __post_init__(self) -> None:
+        radius = _parameters.number_or_numbers("max_value", self.max_value, lower=0)
+        object.__setattr__(self, "max_value", radius)
+        object.__setattr__(self, "axis", _parameters.axis(self.axis))
+
+    def validate(self, w: Array) -> None:
+        super().validate(w)
+        if isinstance(self.max_value, tuple):
+            slices = _parameters.number_of_slices(w.shape, self.axes(w))
+            if slices != len(self.max_value):
+                raise ValueError(
+                    f"MaxNorm: max_value has {len(self.max_value)} entries for {slices} slices"
+                )
+
+    def interval(self) -> Interval:
+        return Interval(0.0, self.max_value)
+
+
+@final
+@dataclass(frozen=True)
+class MinMaxNorm(NormConstraint):
+    r"""Move the Euclidean norm of each slice along ``axis`` towards ``[min_value, max_value]``.
+
+    .. math::
+
+        P(w) = w \cdot \frac{(1 - r) \lVert w \rVert_2
+               + r \operatorname{clip}(\lVert w \rVert_2, a, b)}{\lVert w \rVert_2},
+        \qquad P(0) = 0
+
+    For :math:`r = 1` this is the Euclidean projection onto the annulus (outside zero):
+    idempotent; convex only for :math:`a = 0`. For :math:`r < 1` each call takes that share of
+    the way.
+
+    Parameters
+    ----------
+    min_value, max_value
+        The bounds :math:`0 \le a \le b`; ``max_value`` may be infinity.
+    rate
+        The share :math:`r` of the way that one call goes, in ``[0, 1]``.
+    axis
+        The dimension, or dimensions, that one slice runs along; ``None`` takes the whole array
+        as one slice.
+
+    Raises
+    ------
+    ValueError
+        At construction, if a bound is negative or NaN, ``min_value > max_value``, or ``rate`` is
+        outside ``[0, 1]``; on call, if ``axis`` does not fit the shape.
+    TypeError
+        At construction, if a parameter is not of the type above; on call, if the dtype is not
+        real floating.
+
+    Notes
+    -----
+    Shape ``(..., n, ...)`` to the same shape; dtype and device are kept. Satisfied slices come
+    back bit for bit. A zero slice has no direction: it stays zero, and ``violation`` reports
+    ``min_value`` for it; a slice holding NaN or infinity stays too.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> MinMaxNorm(min_value=1.0, max_value=2.0)(np.asarray([[3.0, 0.3], [4.0, 0.4]]))
+    array([[1.2, 0.6],
+           [1.6, 0.8]])
+    """
+
+    min_value: float = 0.0
+    max_value: float = 1.0
+    rate: float = 1.0
+    axis: Axis = 0
+
+    def __post_init__(self) -> None:
+        finite = sys.float_info.max
+        low = _parameters.number("min_value", self.min_value, lower=0, upper=finite)
+        high = _parameters.number("max_value", self.max_value, lower=0)
+        if low > high:
+            raise ValueError(f"min_value must not exceed max_value, got {low!r} > {high!r}")
+        object.__setattr__(self, "min_value", low)
+        object.__setattr__(self, "max_value", high)
+        object.__setattr__(
+            self, "rate", _parameters.number("rate", self.rate, lower=0, upper=1)
+        )
+        object.__setattr__(self, "axis", _parameters.axis(self.axis))
+
+    def interval(self) -> Interval:
+        return Interval(self.min_value, self.max_value, self.rate)
+
+
+@final
+@dataclass(frozen=True)
+class UnitNorm(NormConstraint):
+    r"""Rescale each slice along ``axis`` to Euclidean norm 1.
+
+    .. math::
+
+        P(w) = \frac{w}{\lVert w \rVert_2}, \qquad P(0) = 0
+
+    This is the Euclidean projection onto the unit sphere (outside zero): idempotent, not convex.
+
+    Parameters
+    ----------
+    axis
+        The dimension, or dimensions, that one slice runs along; ``None`` takes the whole array
+        as one slice.
+
+    Raises
+    ------
+    ValueError
+        On call, if ``axis`` does not fit the shape.
+    TypeError
+        At construction, if ``axis`` is not of the type above; on call, if the dtype is not real
+        floating.
+
+    Notes
+    -----
+    Shape ``(..., n, ...)`` to the same shape; dtype and device are kept. A slice whose norm is 1
+    within roundoff comes back bit for bit, with the derivative of the rescaling. A zero slice
+    has no direction: it stays zero, and its violation is 1; a slice holding NaN or infinity
+    stays too.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> UnitNorm()(np.asarray([[3.0, 0.0], [4.0, 0.0]]))
+    array([[0.6, 0. ],
+           [0.8, 0. ]])
+    """
+
+    axis: Axis = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axis", _parameters.axis(self.axis))
+
+    def interval(self) -> Interval:
+        return Interval(1.0, 1.0)
+
+
+max_norm = MaxNorm
+min_max_norm = MinMaxNorm
+unit_norm = UnitNorm

@@ -1,0 +1,78 @@
+"""The only list of commands: ``nox --list``."""
+
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "tests", "docs", "wheel"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+CONSTRAINTS = ("--constraint", "tests/constraints.txt")
+
+
+def install(session: nox.Session, *groups: str, package: bool = True) -> None:
+    wanted = nox.project.dependency_groups(PROJECT, *groups)
+    session.install("--quiet", *CONSTRAINTS, *wanted, *(["--editable", "."] if package else []))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; torch is installed on Python 3.11 only."""
+    install(session, "test")
+    session.env["JAX_PLATFORMS"] = "cpu"
+    session.run("pytest", "--numprocesses=2", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Train a small network on handwritten digits, its layers under constraints."""
+    install(session, "demo", "libraries")
+    session.env["JAX_PLATFORMS"] = "cpu"
+    session.run("python", "docs/examples/digits.py", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    install(session, "lint", package=False)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types strictly."""
+    install(session, "types")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation with warnings as errors, and run its doctests."""
+    install(session, "docs")
+    for builder in ("html", "doctest"):
+        session.run("sphinx-build", "-W", "-q", "-b", builder, "docs", f"docs/_build/{builder}")
+
+
+@nox.session
+def numerics(session: nox.Session) -> None:
+    """Measure the numeric contract on every library and rewrite docs/numerics_table.md."""
+    install(session, "test")
+    session.env["JAX_PLATFORMS"] = "cpu"
+    session.run("python", "docs/measure_numerics.py", *session.posargs)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel, install it in this clean environment and use it outside the source tree."""
+    with tempfile.TemporaryDirectory() as folder:
+        session.install("--quiet", "build", "hatchling")
+        session.run("python", "-m", "build", "--no-isolation", "--outdir", folder, silent=True)
+        session.run("pip", "uninstall", "--quiet", "--yes", "array-constraints")
+        session.install("--quiet", *CONSTRAINTS, "numpy", *map(str, Path(folder).glob("*.whl")))
+        smoke = Path("tests/wheel_smoke.py").resolve()
+        session.chdir(folder)
+        session.run("python", "-I", "-W", "error", str(smoke))
