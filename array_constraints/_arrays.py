@@ -31,8 +31,9 @@ def _chunkwise_sum(
         chunk_xp = array_api_compat.array_namespace(chunk)
         return pairwise_sum(chunk, None, axis, chunk_xp, lambda x, scale: x)
 
+    terms = term(x, scale)
     return dask.array.reduction(  # type: ignore[no-any-return]
-        term(x, scale), chunk=add, aggregate=add, axis=axes, keepdims=True, dtype=x.dtype
+        terms, chunk=add, aggregate=add, axis=axes, keepdims=True, dtype=terms.dtype
     )
 
 

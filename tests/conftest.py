@@ -1,0 +1,25 @@
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from libraries import LIBRARIES, Library
+
+# JAX compiles for each shape, and these machines are shared: time says nothing about a law.
+settings.register_profile(
+    "laws",
+    deadline=None,
+    max_examples=60,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("laws")
+
+
+@pytest.fixture(params=LIBRARIES, ids=str)
+def library(request: pytest.FixtureRequest) -> Iterator[Library]:
+    with request.param.active() as library:
+        yield library

@@ -1,0 +1,273 @@
+"""The numeric contract of MaxNorm, MinMaxNorm and UnitNorm, on every library and dtype."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from exact import relative_excess, slices, square_norm
+from hypothesis import given
+from hypothesis import strategies as st
+from libraries import DTYPES, LIBRARIES_AND_DTYPES, ROUNDOFF, Library, bits
+from strategies import weights
+
+from array_constraints import MaxNorm, MinMaxNorm, UnitNorm
+
+every_library_and_dtype = pytest.mark.parametrize(
+    ("library", "dtype"), LIBRARIES_AND_DTYPES, ids=lambda value: str(value)
+)
+
+
+def tolerances(n: int, dtype: str) -> tuple[float, float, float]:
+    """The band of "either outcome", what MaxNorm keeps, and what the others hold, times u."""
+    u, log = ROUNDOFF[dtype], math.ceil(math.log2(n))
+    if dtype in ("float16", "bfloat16"):
+        return (log / 2 + 1.5) * u, 2.05 * u, 2.05 * u
+    return (log / 2 + 1.5) * u, (12 + 1.5 * log) * u, (8 + 1.5 * log) * u
+
+
+def normalized(axis, ndim):
+    axes = range(ndim) if axis is None else [axis] if isinstance(axis, int) else axis
+    return tuple(sorted(i % ndim for i in axes))
+
+
+def counts_as_zero(library: Library, row: np.ndarray) -> bool:
+    """XLA on CPUs takes subnormal numbers for zeros."""
+    tiny = float(np.finfo(np.float32).tiny)
+    if row.dtype == np.float64:
+        tiny = float(np.finfo(np.float64).tiny)
+    if library.module == "jax" and row.dtype != np.float16:
+        return float(np.max(np.abs(row.astype(np.float64)))) < tiny
+    return not row.any()
+
+
+def check_slice(library, constraint, lower, upper, row, result, violation, dtype):
+    violation_dtype, violation = violation.dtype, float(violation)
+    band, kept_by_max_norm, tolerance = tolerances(len(row), dtype)
+    same = bits(row) == bits(result)
+    if not np.isfinite(row.astype(np.float64)).all():
+        assert same
+        assert violation != 0
+        assert math.isnan(violation) == bool(np.isnan(row.astype(np.float64)).any())
+        return
+    if counts_as_zero(library, row):
+        assert same
+        assert violation == pytest.approx(lower, rel=1e-6)
+        return
+    if lower > 0:
+        below = relative_excess(row, lower)
+        inside = below >= band
+    else:
+        below, inside = math.inf, True
+    above = relative_excess(row, upper)
+    if inside and above <= -band:
+        assert same, "a satisfied slice changed"
+        assert violation == 0
+        return
+    if isinstance(constraint, MaxNorm) and not same:
+        assert relative_excess(result, upper) <= 0, "over the bound in exact arithmetic"
+        assert relative_excess(result, upper) >= -kept_by_max_norm
+    elif isinstance(constraint, MaxNorm):
+        assert above <= band
+    else:
+        assert relative_excess(result, upper) <= tolerance
+        if lower > 0:
+            assert relative_excess(result, lower) >= -tolerance
+    assert (np.signbit(row) == np.signbit(result)).all()
+    distance = max(0.0, above * upper, -below * lower if lower else 0.0)
+    if max(distance, violation) > 0.99 * float(np.finfo(violation_dtype).max):
+        assert min(distance, violation) > 0.99 * float(np.finfo(violation_dtype).max)
+    else:
+        assert violation == pytest.approx(distance, rel=1e-3, abs=4 * tolerance * upper)
+
+
+def check(library, constraint, lower, upper, w, dtype):
+    x = library.array(w)
+    before = bits(library.numpy(x))
+    image = constraint(x)
+    violation = library.numpy(constraint.violation(x))
+    result = library.numpy(image)
+    assert bits(library.numpy(x)) == before, "the input changed"
+    assert result.dtype == w.dtype
+    assert result.shape == w.shape
+    axes = normalized(constraint.axis, w.ndim)
+    assert violation.shape == tuple(1 if i in axes else n for i, n in enumerate(w.shape))
+    rows = zip(slices(w, axes), slices(result, axes), violation.ravel(), strict=True)
+    for row, projected, distance in rows:
+        check_slice(library, constraint, lower, upper, row, projected, distance, dtype)
+    assert bits(library.numpy(constraint(image))) == bits(result), "not idempotent"
+    again = library.numpy(constraint.violation(image)).ravel()
+    for projected, distance in zip(slices(result, axes), again, strict=True):
+        finite = np.isfinite(projected.astype(np.float64)).all()
+        if finite and not counts_as_zero(library, projected):
+            assert distance == 0
+
+
+@every_library_and_dtype
+class TestContract:
+    @given(data=st.data())
+    def test_max_norm_keeps_the_contract(self, library, dtype, data):
+        w, axis = data.draw(weights(dtype, 2.0))
+        with library.active():
+            check(library, MaxNorm(2, axis), 0.0, 2.0, w, dtype)
+
+    @given(data=st.data(), bound=st.sampled_from([1e-3, 0.1, 0.7, 3.0, 1e3]))
+    def test_max_norm_keeps_the_contract_at_other_bounds(self, library, dtype, data, bound):
+        w, axis = data.draw(weights(dtype, bound))
+        with library.active():
+            check(library, MaxNorm(bound, axis), 0.0, bound, w, dtype)
+
+    @given(data=st.data())
+    def test_unit_norm_keeps_the_contract(self, library, dtype, data):
+        w, axis = data.draw(weights(dtype, 1.0))
+        with library.active():
+            check(library, UnitNorm(axis), 1.0, 1.0, w, dtype)
+
+    @given(data=st.data(), bounds=st.sampled_from([(0.5, 1.5), (0.7, 0.7), (1.0, 1.0 + 2**-40)]))
+    def test_min_max_norm_keeps_the_contract(self, library, dtype, data, bounds):
+        w, axis = data.draw(weights(dtype, data.draw(st.sampled_from(bounds))))
+        with library.active():
+            check(library, MinMaxNorm(*bounds, axis=axis), *bounds, w, dtype)
+
+    @pytest.mark.parametrize("length", [4096, 65536])
+    def test_accuracy_does_not_degrade_with_length(self, library, dtype, length):
+        w = np.full((length, 3), 1.3).astype(DTYPES[dtype])
+        w[:, 1] = np.random.default_rng(0).standard_normal(length).astype(DTYPES[dtype])
+        with library.active():
+            check(library, MaxNorm(2), 0.0, 2.0, w, dtype)
+            check(library, UnitNorm(), 1.0, 1.0, w, dtype)
+
+    def test_a_thousand_applications_change_no_bit(self, library, dtype):
+        start = np.random.default_rng(1).standard_normal((7, 5)).astype(DTYPES[dtype])
+        with library.active():
+            once = MaxNorm(1.5)(library.array(start))
+            w = once
+            for _ in range(20 if library.name == "dask" else 1000):
+                w = MaxNorm(1.5)(w)
+            assert bits(library.numpy(w)) == bits(library.numpy(once))
+
+    def test_rate_moves_that_share_of_the_way(self, library, dtype):
+        w = np.asarray([[3.0, 0.3], [4.0, 0.4]]).astype(DTYPES[dtype])
+        with library.active():
+            result = library.numpy(MinMaxNorm(1, 2, rate=0.25)(library.array(w)))
+        norms = np.linalg.norm(result.astype(np.float64), axis=0)
+        expected = [0.75 * 5 + 0.25 * 2, 0.75 * 0.5 + 0.25 * 1]
+        np.testing.assert_allclose(norms, expected, rtol=8 * ROUNDOFF[dtype])
+
+    def test_a_bound_above_the_largest_number_constrains_nothing(self, library, dtype):
+        w = np.full((4, 2), ml_largest(dtype)).astype(DTYPES[dtype])
+        for c in (MaxNorm(math.inf), MaxNorm(1e308), MinMaxNorm(0, math.inf)):
+            if dtype == "float64" and c == MaxNorm(1e308):
+                continue
+            with library.active():
+                x = library.array(w)
+                assert bits(library.numpy(c(x))) == bits(w)
+                assert not library.numpy(c.violation(x)).any()
+
+
+def ml_largest(dtype: str) -> float:
+    import ml_dtypes
+
+    return float(ml_dtypes.finfo(DTYPES[dtype]).max)
+
+
+def test_small_bounds_hold_where_results_are_subnormal(library):
+    tiny = float(np.finfo(np.float16).tiny)
+    rng = np.random.default_rng(3)
+    for n in (1, 2, 3, 8, 64):
+        bound = math.sqrt(n) * tiny
+        w = (rng.standard_normal((n, 500)) * rng.choice([1e-4, 1.0], (n, 500))).astype(np.float16)
+        if "float16" not in library.dtypes:
+            return
+        result = library.numpy(MaxNorm(bound)(library.array(w)))
+        for row, projected in zip(w.T, result.T, strict=True):
+            if bits(row) != bits(projected):
+                assert square_norm(projected) <= square_norm(np.asarray([bound]))
+
+
+class TestByHand:
+    def test_max_norm_shrinks_only_the_long_column(self, library):
+        w = np.asarray([[3.0, 0.3], [4.0, 0.4]])
+        w = w.astype("float32")
+        result = library.numpy(MaxNorm(1.0)(library.array(w)))
+        np.testing.assert_allclose(result, [[0.6, 0.3], [0.8, 0.4]], rtol=1e-6)
+        assert bits(result[:, 1]) == bits(w[:, 1])
+
+    def test_each_slice_may_have_its_own_radius(self, library):
+        w = np.asarray([[3.0, 4.0], [6.0, 8.0], [0.3, 0.4]], dtype="float32")
+        c = MaxNorm((1.0, math.inf, 2.0), axis=1)
+        result = library.numpy(c(library.array(w)))
+        np.testing.assert_allclose(result, [[0.6, 0.8], [6, 8], [0.3, 0.4]], rtol=1e-6)
+        np.testing.assert_allclose(
+            library.numpy(c.violation(library.array(w))), [[4.0], [0.0], [0.0]], rtol=1e-6
+        )
+
+    def test_unit_norm_leaves_a_zero_column_and_reports_it(self, library):
+        w = library.array(np.asarray([[3.0, 0.0], [4.0, 0.0]], dtype="float32"))
+        np.testing.assert_allclose(
+            library.numpy(UnitNorm()(w)), [[0.6, 0], [0.8, 0]], rtol=1e-6
+        )
+        np.testing.assert_array_equal(library.numpy(UnitNorm().violation(w)), [[4.0, 1.0]])
+
+    def test_empty_arrays_come_back_empty(self, library):
+        for shape in ((0, 3), (3, 0), (0,)):
+            w = library.array(np.zeros(shape, dtype="float32"))
+            for c in (MaxNorm(), UnitNorm(), MinMaxNorm(0.5, 1.0)):
+                result = library.numpy(c(w))
+                assert result.shape == shape
+                assert result.dtype == np.float32
+                assert library.numpy(c.violation(w)).shape == (1, *shape[1:])
+
+    def test_a_0d_array_is_one_slice(self, library):
+        w = library.array(np.asarray(-5.0, dtype="float32"))
+        assert library.numpy(MaxNorm(2, axis=None)(w)) == pytest.approx(-2)
+        assert library.numpy(UnitNorm(axis=None)(w)) == -1
+        assert library.numpy(UnitNorm(axis=None).violation(w)) == 4
+
+    def test_axis_without_dimensions_makes_slices_of_one_entry(self, library):
+        w = library.array(np.asarray([-5.0, 1.0], dtype="float32"))
+        np.testing.assert_allclose(library.numpy(MaxNorm(2, axis=())(w)), [-2, 1], rtol=1e-6)
+
+    def test_overflow_and_underflow_of_squares_do_not_matter(self, library):
+        for value in (1e20, 3e38, 1e-30):
+            w = library.array(np.full((4, 1), value, dtype="float32"))
+            result = library.numpy(UnitNorm()(w))
+            np.testing.assert_allclose(result, np.full((4, 1), 0.5), rtol=1e-6)
+
+    def test_nan_and_infinity_stay_in_their_slice(self, library):
+        w = np.asarray([[np.nan, np.inf, 3.0], [1.0, 1.0, 4.0]], dtype="float32")
+        result = library.numpy(MaxNorm(1)(library.array(w)))
+        assert bits(result[:, :2]) == bits(w[:, :2])
+        np.testing.assert_allclose(result[:, 2], [0.6, 0.8], rtol=1e-6)
+        violation = library.numpy(MaxNorm(1).violation(library.array(w)))
+        np.testing.assert_allclose(violation, [[np.nan, np.inf, 4.0]], rtol=1e-6)
+
+
+def test_a_hundred_thousand_applications_change_no_bit_of_a_satisfied_weight():
+    w = np.full((4, 4), 5e-5, dtype=np.float32)  # columns of norm 1e-4
+    x, constraint = w.copy(), MaxNorm(2)
+    for _ in range(100_000):
+        x = constraint(x)
+    assert bits(x) == bits(w)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_million_equal_entries_keep_the_contract(order):
+    for dtype in ("float32", "float64"):
+        w = np.full((2**20, 2), 1.3, dtype=dtype, order=order)
+        result = MaxNorm(2)(w)
+        for column in result.T:
+            excess = relative_excess(column, 2.0)
+            assert -(12 + 1.5 * 20) * ROUNDOFF[dtype] <= excess <= 0
+
+
+def test_memory_order_strides_and_byte_order_do_not_matter():
+    w = np.random.default_rng(0).standard_normal((6, 8))
+    expected = MaxNorm(1)(w)
+    padded = np.zeros((12, 16))
+    padded[::2, ::2] = w
+    for same in (np.asfortranarray(w), padded[::2, ::2], w.astype(">f8"), w[::-1][::-1]):
+        result = MaxNorm(1)(same)
+        assert result.dtype == same.dtype
+        np.testing.assert_array_equal(result, expected)
