@@ -131,7 +131,10 @@ def _always_unwritable(w: object) -> str | None:
 
 
 def _assign(w: Any, result: Any) -> None:
-    w[...] = result
+    try:
+        w[...] = result
+    except (TypeError, ValueError) as error:  # a library that cannot be asked beforehand
+        raise ValueError(f"copy=False cannot write into this array: {error}") from error
 
 
 def _copy_(w: Any, result: Any) -> None:

@@ -1,6 +1,7 @@
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("KERAS_BACKEND", "numpy")
 
 from collections.abc import Iterator
 

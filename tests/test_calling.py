@@ -1,0 +1,272 @@
+"""The call: what copy means, what is kept, and what is refused, the same on every library."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from libraries import DASK, DTYPES, JAX, LIBRARIES, NUMPY, STRICT, TORCH, Library, bits
+
+from array_constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, RadialConstraint, UnitNorm
+
+CONSTRAINTS = [MaxNorm(1.0), MinMaxNorm(0.5, 1.0), UnitNorm(), NonNeg()]
+every_constraint = pytest.mark.parametrize("constraint", CONSTRAINTS, ids=repr)
+WRITABLE = (NUMPY, TORCH, STRICT)
+
+
+def example(dtype: str = "float32") -> np.ndarray:
+    return np.asarray([[3.0, -0.3], [-4.0, 0.4]]).astype(DTYPES[dtype])
+
+
+@every_constraint
+class TestCopy:
+    def test_none_never_modifies_the_input(self, library, constraint):
+        w = library.array(example())
+        constraint(w)
+        assert bits(library.numpy(w)) == bits(example())
+
+    def test_true_returns_a_new_array(self, library, constraint):
+        w = library.array(example())
+        result = constraint(w, copy=True)
+        assert result is not w
+        assert bits(library.numpy(result)) == bits(library.numpy(constraint(w)))
+        empty = library.array(example()[:0])
+        assert constraint(empty, copy=True) is not empty
+
+    @pytest.mark.parametrize("writable", WRITABLE, ids=str)
+    def test_false_writes_into_the_array_and_returns_it(self, writable, constraint):
+        with writable.active():
+            w = writable.array(example())
+            expected = writable.numpy(constraint(w)).copy()
+            assert constraint(w, copy=False) is w
+            assert bits(writable.numpy(w)) == bits(expected)
+
+    @pytest.mark.parametrize("immutable", [JAX, DASK], ids=str)
+    def test_false_is_refused_where_arrays_are_immutable(self, immutable, constraint):
+        with immutable.active():
+            w = immutable.array(example())
+            with pytest.raises(ValueError, match="copy=False cannot write into an immutable"):
+                constraint(w, copy=False)
+
+    def test_copy_is_none_or_a_bool(self, library, constraint):
+        with pytest.raises(TypeError, match="copy must be None, True or False, got 1"):
+            constraint(library.array(example()), copy=1)
+
+
+@every_constraint
+class TestNumpyArraysThatCannotBeWritten:
+    def refuse(self, constraint, w, reason):
+        before = bits(np.asarray(w))
+        with pytest.raises(ValueError, match=f"copy=False cannot write into {reason}"):
+            constraint(w, copy=False)
+        assert bits(np.asarray(w)) == before
+
+    def test_read_only(self, constraint):
+        w = example()
+        w.flags.writeable = False
+        self.refuse(constraint, w, "a read-only array")
+
+    def test_a_numpy_scalar(self, constraint):
+        if constraint == NonNeg():
+            self.refuse(constraint, np.float32(-3), "a read-only array")
+
+    def test_expanded(self, constraint):
+        w = np.lib.stride_tricks.as_strided(np.ones(3, "f4"), (2, 3), (0, 4), writeable=True)
+        self.refuse(constraint, w, "an expanded array")
+
+    def test_a_read_only_memmap(self, constraint, tmp_path):
+        np.save(tmp_path / "w.npy", example())
+        self.refuse(constraint, np.load(tmp_path / "w.npy", mmap_mode="r"), "a read-only array")
+
+    def test_a_writable_memmap_is_written_to_its_file(self, constraint, tmp_path):
+        np.save(tmp_path / "w.npy", example())
+        w = np.load(tmp_path / "w.npy", mmap_mode="r+")
+        assert constraint(w, copy=False) is w
+        w.flush()
+        assert bits(np.load(tmp_path / "w.npy")) == bits(constraint(example()))
+
+    def test_a_read_only_array_below_array_api_strict(self, constraint):
+        import array_api_strict
+
+        w = example()
+        w.flags.writeable = False
+        with pytest.raises(ValueError, match="copy=False cannot write into.*read-only"):
+            constraint(array_api_strict.asarray(w, copy=False), copy=False)
+
+
+@every_constraint
+class TestTorchTensorsThatCannotBeWritten:
+    @pytest.fixture(autouse=True)
+    def torch(self):
+        return pytest.importorskip("torch")
+
+    def refuse(self, constraint, w, reason):
+        before = bits(TORCH.numpy(w))
+        with pytest.raises(ValueError, match=f"copy=False cannot write into {reason}"):
+            constraint(w, copy=False)
+        assert bits(TORCH.numpy(w)) == before
+
+    def test_a_leaf_that_requires_grad(self, constraint, torch):
+        w = torch.nn.Parameter(TORCH.array(example()))
+        self.refuse(constraint, w, "a leaf that requires grad")
+        with torch.no_grad():
+            assert constraint(w, copy=False) is w
+        assert bits(TORCH.numpy(w)) == bits(TORCH.numpy(constraint(TORCH.array(example()))))
+
+    def test_expanded(self, constraint, torch):
+        self.refuse(constraint, torch.full((1, 3), -5.0).expand(4, 3), "an expanded array")
+
+    def test_an_inference_tensor(self, constraint, torch):
+        with torch.inference_mode():
+            w = torch.full((2, 2), -5.0)
+            inside = w.clone()
+            assert constraint(inside, copy=False) is inside
+        self.refuse(constraint, w, "an inference tensor outside inference mode")
+
+
+class TestKept:
+    @every_constraint
+    @pytest.mark.parametrize("library", LIBRARIES, ids=str)
+    def test_shape_dtype_namespace_and_device(self, library, constraint):
+        for dtype in library.dtypes:
+            with library.active():
+                w = library.array(example(dtype))
+                result = constraint(w)
+                assert type(result) is type(w)
+                assert result.shape == w.shape
+                assert result.dtype == w.dtype
+                if library is not DASK:
+                    assert result.device == w.device
+
+    def test_a_numpy_scalar_is_a_0d_array(self):
+        result = MaxNorm(2, axis=None)(np.float32(-5))
+        assert isinstance(result, np.ndarray)
+        assert result.dtype == np.float32
+        assert NonNeg()(np.float64(-5)).shape == ()
+
+    def test_the_device_of_array_api_strict_and_its_missing_float64(self):
+        import array_api_strict as xp
+
+        for name in ("device1", "no_float64"):
+            device = xp.Device(name)
+            w = xp.asarray([[3.0], [4.0]], dtype=xp.float32, device=device)
+            result = MaxNorm((1.0,))(w)
+            assert result.device == device
+            assert result.dtype == xp.float32
+            violation = MaxNorm(1.0).violation(w)
+            expected = xp.float32 if name == "no_float64" else xp.float64
+            assert violation.dtype == expected
+
+
+BAD_ARRAYS = {
+    "a list": ([[3.0]], "takes an array, got list: make it an array first, for example with"),
+    "a number": (3.0, "takes an array, got float: make it an array first"),
+    "None": (None, "takes an array, got NoneType"),
+    "masked": (np.ma.ones((2, 2)), "takes plain arrays, got numpy.*MaskedArray: pass numpy"),
+    "matrix": (np.ones((2, 2)).view(np.matrix), "takes plain arrays, got numpy.*matrix: pass numpy.asarray"),
+}
+
+
+@every_constraint
+class TestRefusedArrays:
+    @pytest.mark.parametrize("bad", BAD_ARRAYS)
+    def test_what_is_not_a_plain_array(self, constraint, bad):
+        w, message = BAD_ARRAYS[bad]
+        for call in (constraint, constraint.violation):
+            with pytest.raises(TypeError, match=f"{type(constraint).__name__} {message}"):
+                call(w)
+
+    def test_torch_sparse(self, constraint):
+        torch = pytest.importorskip("torch")
+        with pytest.raises(TypeError, match="takes dense arrays, got layout torch.sparse_coo"):
+            constraint(torch.eye(2).to_sparse())
+
+    def test_jax_and_scipy_sparse(self, constraint):
+        import scipy.sparse
+        from jax.experimental import sparse
+
+        for w in (sparse.BCOO.fromdense(np.eye(2)), scipy.sparse.eye_array(2)):
+            with pytest.raises(TypeError, match="make it dense first"):
+                constraint(w)
+
+    def test_a_keras_variable_names_its_value(self, constraint):
+        import keras
+
+        with pytest.raises(TypeError, match=r"got keras.Variable: pass its \.value"):
+            constraint(keras.Variable(example()))
+
+    def test_complex_and_bool(self, library, constraint):
+        with pytest.raises(TypeError, match="got (complex64|bool)"):
+            constraint(library.array(example() > 0))
+        with pytest.raises(TypeError, match="got complex64"):
+            constraint(library.array(example().astype("complex64")))
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS[:3], ids=repr)
+class TestRefusedByNormConstraints:
+    def test_integers(self, library, constraint):
+        message = "takes a real floating dtype (float16, bfloat16, float32 or float64), got int32"
+        with pytest.raises(TypeError, match=re.escape(message)):
+            constraint(library.array(np.ones((2, 2), "int32")))
+
+    @pytest.mark.parametrize("axis", [2, -3, (0, 5)])
+    def test_an_axis_that_does_not_fit(self, library, constraint, axis):
+        c = dataclasses.replace(constraint, axis=axis)
+        message = f"{type(c).__name__}: axis {c.axis} does not fit an array of 2 dimensions"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            c(library.array(example()))
+
+    def test_an_axis_named_twice(self, library, constraint):
+        c = dataclasses.replace(constraint, axis=(1, -1))
+        with pytest.raises(ValueError, match="names a dimension of 2 twice"):
+            c(library.array(example()))
+
+    def test_a_0d_array_without_axis_none(self, library, constraint):
+        with pytest.raises(ValueError, match="a 0-d array is one slice with axis=None"):
+            constraint(library.array(np.asarray(3.0, "f4")))
+
+
+def test_the_number_of_radii_must_fit(library):
+    with pytest.raises(ValueError, match="max_value has 3 entries for 2 slices"):
+        MaxNorm((1, 2, 3))(library.array(example()))
+
+
+def test_a_radial_kernel_is_square_and_of_rank_4(library):
+    for shape in ((3, 3), (3, 4, 1, 1)):
+        with pytest.raises(ValueError, match=re.escape(f"got shape {shape}")):
+            RadialConstraint()(library.array(np.ones(shape, "f4")))
+
+
+class TestTheBase:
+    def test_it_is_the_identity(self, library: Library):
+        w = library.array(example())
+        assert Constraint()(w) is w
+        copied = Constraint()(w, copy=True)
+        assert copied is not w
+        assert bits(library.numpy(copied)) == bits(example())
+        assert not library.numpy(Constraint().violation(w)).any()
+
+    def test_a_callable_constraint_reports_how_far_it_moves(self, library: Library):
+        class Halve(Constraint):
+            def __call__(self, w):
+                return w / 2
+
+        violation = library.numpy(Halve().violation(library.array(example())))
+        np.testing.assert_allclose(violation, np.abs(example()) / 2)
+
+    def test_constraints_do_not_compare_equal_by_being_callables(self):
+        class Scale(Constraint):
+            def __init__(self, k):
+                self.k = k
+
+        assert Scale(1) != Scale(2)
+        assert MaxNorm(2) == MaxNorm(2.0)
+        assert MaxNorm(2) != MaxNorm(3)
+        assert hash(MaxNorm(2, [0, 1])) == hash(MaxNorm(2, (0, 1)))
+        assert repr(MaxNorm(2, [0])) == "MaxNorm(max_value=2, axis=(0,))"
+
+    def test_constraints_are_frozen(self):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            MaxNorm().axis = 1

@@ -1,0 +1,196 @@
+"""Lazy, traced and compiled arrays: no value is looked at, nothing is computed early."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from libraries import JAX, JAX_X64, bits
+
+from array_constraints import MaxNorm, MinMaxNorm, NonNeg, RadialConstraint, UnitNorm
+
+CONSTRAINTS = [MaxNorm(1.0), MinMaxNorm(0.5, 1.0), MinMaxNorm(0.5, 1, 0.3), UnitNorm(), NonNeg()]
+every_constraint = pytest.mark.parametrize("constraint", CONSTRAINTS, ids=repr)
+
+
+def normal(shape, dtype="float32"):
+    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
+
+
+@every_constraint
+class TestDask:
+    @pytest.fixture
+    def da(self):
+        return pytest.importorskip("dask.array")
+
+    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+    def test_nothing_is_computed_and_chunks_and_meta_are_kept(self, da, constraint, dtype):
+        import dask
+
+        def refuse(*args, **kwargs):
+            raise AssertionError("computed while the graph was built")
+
+        w = da.from_array(normal((40, 30), dtype), chunks=(13, 7))
+        with dask.config.set(scheduler=refuse):
+            result, violation = constraint(w), constraint.violation(w)
+        assert result.chunks == w.chunks
+        assert result.dtype == result._meta.dtype == w.dtype
+        assert type(result._meta) is np.ndarray
+        assert violation._meta.dtype == violation.compute(scheduler="synchronous").dtype
+
+    @pytest.mark.parametrize("axis", [0, 1, None, (0, 1)])
+    @pytest.mark.parametrize(("dtype", "limit"), [("float32", 5), ("float16", 5), ("float64", 10)])
+    def test_tasks_per_chunk(self, da, constraint, axis, dtype, limit):
+        import dask
+
+        w = da.random.default_rng(0).normal(size=(400, 400), chunks=(50, 50)).astype(dtype)
+        w = w.persist(scheduler="synchronous")
+        if constraint != NonNeg():
+            constraint = type(constraint)(**{**vars(constraint), "axis": axis})
+        (optimised,) = dask.optimize(constraint(w))
+        assert len(dict(optimised.__dask_graph__())) <= limit * w.npartitions
+
+    def test_unknown_chunk_sizes(self, da, constraint):
+        w = normal((60, 6))
+        lazy = da.from_array(w, chunks=(10, 3))
+        for dtype in ("float32", "float64"):
+            for axis in (0, 1, None):
+                if constraint != NonNeg():
+                    constraint = type(constraint)(**{**vars(constraint), "axis": axis})
+                some = lazy[lazy[:, 0] > 0].astype(dtype)
+                expected = w[w[:, 0] > 0].astype(dtype)
+                result = constraint(some).compute(scheduler="synchronous")
+                np.testing.assert_allclose(result, constraint(expected), rtol=1e-6)
+                violation = constraint.violation(some).compute(scheduler="synchronous")
+                np.testing.assert_allclose(
+                    violation, constraint.violation(expected), rtol=1e-6, atol=1e-12
+                )
+
+
+@pytest.mark.parametrize("library", [JAX, JAX_X64], ids=str)
+class TestJax:
+    @pytest.fixture(autouse=True)
+    def mode(self, library):
+        with library.active():
+            yield
+
+    @every_constraint
+    def test_jit_vmap_and_eval_shape(self, library, constraint):
+        import jax
+
+        for dtype in library.dtypes:
+            w = library.array(normal((6, 4)).astype("float32")).astype(dtype)
+            eager = library.numpy(constraint(w))
+            assert bits(library.numpy(jax.jit(constraint)(w))) == bits(eager)
+            batch = jax.vmap(constraint)(jax.numpy.stack([w, w]))
+            assert bits(library.numpy(batch[1])) == bits(eager)
+            shape = jax.eval_shape(constraint, w)
+            assert (shape.shape, shape.dtype) == (w.shape, w.dtype)
+
+    @pytest.mark.parametrize(
+        ("shape", "axis"), [((1024, 256), 0), ((257, 1031), 1), ((3, 3, 64, 64), (0, 1, 2))]
+    )
+    def test_temporaries_are_a_twentieth_of_the_weight(self, library, shape, axis):
+        import jax
+
+        for dtype in library.dtypes:
+            if (library, dtype) == (JAX, "bfloat16"):
+                continue  # see the next test
+            for constraint in (MaxNorm(2, axis), UnitNorm(axis), MinMaxNorm(0.5, 1, 0.9, axis)):
+                weight = jax.ShapeDtypeStruct(shape, dtype)
+                memory = jax.jit(constraint).lower(weight).compile().memory_analysis()
+                size = np.prod(shape) * jax.numpy.dtype(dtype).itemsize
+                assert memory.temp_size_in_bytes <= 0.05 * size
+
+    @every_constraint
+    def test_gradients_pass_through_jit(self, library, constraint):
+        import jax
+
+        w = library.array(normal((6, 4)))
+        grad = jax.jit(jax.grad(lambda w: constraint(w).sum()))(w)
+        assert np.isfinite(library.numpy(grad)).all()
+
+
+def test_without_x64_xla_converts_a_bfloat16_array_even_for_the_bare_expression():
+    """A limitation of XLA on CPUs: when this fails, the exception above can go."""
+    import jax
+    import jax.numpy as jnp
+
+    def bare(w):
+        v = w.astype("float32")
+        norm = jnp.sqrt(jnp.sum(v * v, axis=0, keepdims=True))
+        return jnp.where(norm > 2, (v / norm * 2).astype(w.dtype), w)
+
+    with JAX.active():
+        weight = jax.ShapeDtypeStruct((1024, 256), "bfloat16")
+        memory = jax.jit(bare).lower(weight).compile().memory_analysis()
+    assert memory.temp_size_in_bytes >= 2 * 2 * 1024 * 256
+
+
+class TestTorch:
+    @pytest.fixture(autouse=True)
+    def torch(self):
+        return pytest.importorskip("torch")
+
+    @every_constraint
+    @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+    def test_compile_fullgraph(self, torch, constraint, dtype):
+        torch.compiler.reset()
+        w = torch.from_numpy(normal((33, 4))).to(getattr(torch, dtype))
+        compiled = torch.compile(constraint, fullgraph=True, backend="aot_eager")
+        assert torch.equal(compiled(w), constraint(w))
+        violation = torch.compile(constraint.violation, fullgraph=True, backend="aot_eager")
+        assert torch.equal(violation(w), constraint.violation(w))
+
+    def test_compile_with_inductor(self, torch):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # importing inductor warns of torch's own accord
+            import torch._inductor.compile_fx  # noqa: F401
+        torch.compiler.reset()
+        w = torch.from_numpy(normal((33, 4)))
+        compiled = torch.compile(MaxNorm(1.0), fullgraph=True)
+        torch.testing.assert_close(compiled(w), MaxNorm(1.0)(w), rtol=2e-7, atol=0)
+
+    @every_constraint
+    def test_vmap_and_functional_gradients(self, torch, constraint):
+        w = torch.from_numpy(normal((5, 6, 4)))
+        batch = torch.func.vmap(constraint)(w)
+        assert torch.equal(batch, torch.stack([constraint(x) for x in w]))
+        grad = torch.func.vmap(torch.func.grad(lambda w: constraint(w).sum()))(w)
+        assert torch.isfinite(grad).all()
+
+    @every_constraint
+    def test_meta_tensors_stay_on_meta(self, torch, constraint):
+        w = torch.empty(5, 3, device="meta", dtype=torch.bfloat16)
+        result = constraint(w)
+        assert result.device.type == "meta"
+        assert (result.shape, result.dtype) == (w.shape, w.dtype)
+        assert constraint.violation(w).device.type == "meta"
+
+    @every_constraint
+    def test_inference_mode_and_parameters(self, torch, constraint):
+        w = torch.from_numpy(normal((5, 3)))
+        with torch.inference_mode():
+            assert torch.equal(constraint(w), constraint(w.clone()))
+        parameter = torch.nn.Parameter(w.clone())
+        constraint(parameter).sum().backward()
+        assert torch.isfinite(parameter.grad).all()
+        with torch.no_grad():
+            constraint(parameter, copy=False)
+        assert torch.equal(parameter, constraint(w))
+
+    def test_channels_last_and_transposed(self, torch):
+        w = torch.from_numpy(normal((4, 3, 5, 6)))
+        expected = MaxNorm(1, (1, 2, 3))(w)
+        last = w.to(memory_format=torch.channels_last)
+        torch.testing.assert_close(MaxNorm(1, (1, 2, 3))(last), expected, rtol=2e-7, atol=0)
+        torch.testing.assert_close(
+            MaxNorm(1, 0)(w[0, 0].T), MaxNorm(1, 1)(w[0, 0]).T, rtol=2e-7, atol=0
+        )
+
+
+def test_a_radial_kernel_is_lazy_too(library):
+    w = library.array(normal((5, 5, 2, 2)))
+    result = library.numpy(RadialConstraint()(w))
+    np.testing.assert_array_equal(result[0, 0], library.numpy(w)[4, 4])

@@ -1,0 +1,111 @@
+"""The measures of any split of a slice merge to the whole's, in any order."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from exact import square_norm
+from hypothesis import given
+from hypothesis import strategies as st
+from libraries import DTYPES, LIBRARIES_AND_DTYPES, ROUNDOFF, bits
+
+from array_constraints import MaxNorm, MinMaxNorm, UnitNorm
+from array_constraints._arrays import accepted
+
+LENGTHS = (1, 2, 8, 33)
+
+
+@st.composite
+def cuts(draw: st.DrawFn):
+    """A length and where it is cut; few of each, because JAX compiles for each shape."""
+    n = draw(st.sampled_from(LENGTHS))
+    inside = st.sampled_from([0, n // 4, n // 2, n - 1, n])
+    return n, [0, *sorted(draw(st.lists(inside, max_size=6))), n]
+
+
+@pytest.mark.parametrize(
+    ("library", "dtype"), LIBRARIES_AND_DTYPES, ids=lambda value: str(value)
+)
+@given(
+    cut=cuts(),
+    seed=st.integers(0, 2**32 - 1),
+    exponent=st.sampled_from([0, -10, 14, -120, 120, -1000, 1000]),
+    order=st.randoms(use_true_random=False),
+)
+def test_the_measures_of_any_split_merge_to_the_whole(
+    library, dtype, cut, seed, exponent, order
+):
+    n, edges = cut
+    limit = {"float16": 14, "bfloat16": 120, "float32": 120, "float64": 1000}[dtype]
+    scale = 2.0 ** max(-limit, min(limit, exponent))
+    w = (np.random.default_rng(seed).uniform(0.5, 1.9, (n, 2)) * scale).astype(DTYPES[dtype])
+    c = MaxNorm(2)
+    with library.active():
+        x, xp = accepted("test", library.array(w))
+        parts = [
+            c.measure(x[a:b, :], (0,), xp) for a, b in zip(edges, edges[1:], strict=False)
+        ]
+        while len(parts) > 1:  # any order, any tree
+            order.shuffle(parts)
+            parts.append(c.merge(parts.pop(), parts.pop(), xp))
+        whole = c.measure(x, (0,), xp)
+        assert parts[0].count == whole.count == n
+        accumulator = str(whole.square.dtype).rpartition(".")[2]
+        for column in range(2):
+            exact = square_norm(w[:, column])
+            sums = [value(m, column, library) for m in (parts[0], whole)]
+            bound = (math.ceil(math.log2(n)) + 2) * Fraction(ROUNDOFF[accumulator])
+            for total in sums:
+                assert abs(total - exact) <= bound * exact
+            assert abs(sums[0] - sums[1]) <= bound * exact
+
+
+def value(measure, column, library) -> Fraction:
+    def number(array) -> Fraction:
+        return Fraction(float(library.numpy(array).ravel()[column]))
+
+    scale = Fraction(1) if measure.scale is None else number(measure.scale)
+    return (number(measure.square) + number(measure.carry)) / scale**2
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_merging_one_entry_at_a_time_loses_nothing(seed):
+    """A chain of merges, the worst order for roundoff, stays as exact as the tree."""
+    w = np.random.default_rng(seed).uniform(0.5, 1.0, (257, 1))
+    c = MaxNorm(2)
+    x, xp = accepted("test", w)
+    measure = c.measure(x[:1, :], (0,), xp)
+    for i in range(1, 257):
+        measure = c.merge(measure, c.measure(x[i : i + 1, :], (0,), xp), xp)
+    merged = Fraction(float(measure.square[0, 0])) + Fraction(float(measure.carry[0, 0]))
+    merged /= Fraction(float(measure.scale[0, 0])) ** 2
+    exact = square_norm(w)
+    assert abs(merged - exact) <= 2 * Fraction(2.0**-53) * exact
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_merging_keeps_nan_and_infinity_without_a_warning(library, value):
+    w = np.asarray([[1.0, value], [value, 3.0], [2.0, 2.0]], dtype="float32")
+    c = MaxNorm(1)
+    x, xp = accepted("test", library.array(w))
+    measure = c.merge(c.measure(x[:2, :], (0,), xp), c.measure(x[2:, :], (0,), xp), xp)
+    violation = library.numpy(c.excess(measure, xp))
+    assert (np.isnan(violation) if np.isnan(value) else np.isposinf(violation)).all()
+    assert bits(library.numpy(c.apply(x, measure, xp))) == bits(w)
+
+
+@pytest.mark.parametrize(
+    "constraint", [MaxNorm(1.0), UnitNorm(), MinMaxNorm(0.5, 1.0)], ids=repr
+)
+def test_blocks_with_a_merged_measure_give_the_whole_result(library, constraint):
+    w = np.random.default_rng(5).standard_normal((12, 3)).astype("float32")
+    x, xp = accepted("test", library.array(w))
+    blocks = [x[:5, :], x[5:6, :], x[6:, :]]
+    a, b, c = (constraint.measure(block, (0,), xp) for block in blocks)
+    measure = constraint.merge(a, constraint.merge(b, c, xp), xp)
+    pieces = [library.numpy(constraint.apply(block, measure, xp)) for block in blocks]
+    whole = library.numpy(constraint(x))
+    np.testing.assert_allclose(np.concatenate(pieces), whole, rtol=4e-6)

@@ -1,0 +1,75 @@
+"""array-api-strict: every version of the standard that it offers, without the optional parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from array_constraints import MaxNorm, MinMaxNorm, NonNeg, RadialConstraint, UnitNorm
+
+VERSIONS = ["2023.12", "2024.12", "2025.12"]
+CONSTRAINTS = [
+    MaxNorm(1.0),
+    MaxNorm(1.0, None),
+    MaxNorm((1.0, 0.5, 2.0)),
+    MinMaxNorm(0.5, 1.0),
+    MinMaxNorm(0.5, 1.0, 0.5, -1),
+    UnitNorm(),
+    UnitNorm((0, 1)),
+    NonNeg(),
+]
+
+
+@pytest.fixture(params=VERSIONS)
+def xp(request) -> Iterator:
+    with array_api_strict.ArrayAPIStrictFlags(
+        api_version=request.param,
+        boolean_indexing=False,
+        data_dependent_shapes=False,
+        enabled_extensions=(),
+    ):
+        yield array_api_strict
+
+
+def test_the_flags_are_what_this_test_says(xp):
+    with pytest.raises(AttributeError):
+        xp.linalg.vector_norm(xp.ones(2))
+    with pytest.raises(RuntimeError):
+        xp.nonzero(xp.ones(2))
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS, ids=repr)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_constraints_use_the_standard_alone(xp, constraint, dtype):
+    values = np.random.default_rng(0).standard_normal((7, 3)).astype(dtype)
+    w = xp.asarray(values.tolist(), dtype=getattr(xp, dtype))
+    np.testing.assert_array_equal(np.asarray(constraint(w)._array), constraint(values))
+    np.testing.assert_array_equal(
+        np.asarray(constraint.violation(w)._array), constraint.violation(values)
+    )
+    if hasattr(constraint, "measure"):
+        a, b = (constraint.measure(part, constraint.axes(w), xp) for part in (w[:3, :], w[3:, :]))
+        if constraint.axes(w) == (0,):
+            merged = constraint.apply(w, constraint.merge(a, b, xp), xp)
+            np.testing.assert_allclose(merged._array, constraint(values), rtol=1e-6)
+
+
+def test_a_radial_kernel_uses_the_standard_alone(xp):
+    values = np.random.default_rng(0).standard_normal((4, 4, 2, 3))
+    w = xp.asarray(values.tolist(), dtype=xp.float64)
+    np.testing.assert_array_equal(RadialConstraint()(w)._array, RadialConstraint()(values))
+
+
+def test_every_version_from_2023_12_on_is_tried():
+    """Fails when array-api-strict offers a finished version that this file does not try."""
+    offered = []
+    for year in range(2023, 2040):
+        try:
+            with array_api_strict.ArrayAPIStrictFlags(api_version=f"{year}.12"):
+                offered.append(f"{year}.12")
+        except (ValueError, UserWarning):  # unknown, or a draft
+            break
+    assert offered == VERSIONS

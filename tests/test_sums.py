@@ -1,0 +1,53 @@
+"""Pairwise sums against exact ones, for every length and memory order."""
+
+import math
+
+import array_api_compat.numpy as xp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from array_constraints._sums import pairwise_sum
+
+
+def total(x, axes, ways):
+    return pairwise_sum(x, None, axes, xp, lambda x, scale: x, ways)
+
+
+@given(
+    length=st.integers(0, 300),
+    ways=st.sampled_from([2, 4, 32, 128]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_error_is_at_most_log2_n_roundoffs(length, ways, seed):
+    x = np.random.default_rng(seed).uniform(0.1, 1.0, length)
+    exact = math.fsum(x)
+    depth = math.ceil(math.log2(max(length, 1)))
+    assert abs(total(x, (0,), ways)[0] - exact) <= depth * 2**-53 * exact
+
+
+@pytest.mark.parametrize("ways", [2, 32])
+@pytest.mark.parametrize("length", [2**16, 2**16 + 1, 2**17 - 1])
+def test_long_columns_of_equal_entries_are_summed_accurately(length, ways):
+    for order in "CF":
+        x = np.full((length, 2), 1.3, dtype=np.float32, order=order)
+        error = total(x, (0,), ways).astype(np.float64) / (length * float(x[0, 0])) - 1
+        assert np.max(np.abs(error)) <= 17 * 2**-24
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2), ()])
+def test_any_axes_are_summed_and_kept(axes):
+    x = np.arange(60.0).reshape(3, 4, 5)
+    np.testing.assert_array_equal(total(x, axes, 2), np.sum(x, axis=axes, keepdims=True))
+
+
+def test_each_slice_has_its_scale():
+    x = np.arange(12.0).reshape(3, 4)
+    scale = np.asarray([[1.0], [2.0], [4.0]])
+    result = pairwise_sum(x, scale, (1,), xp, lambda x, scale: x * scale)
+    np.testing.assert_array_equal(result, np.sum(x * scale, axis=1, keepdims=True))
+
+
+def test_an_empty_sum_is_zero():
+    np.testing.assert_array_equal(total(np.zeros((0, 3)), (0,), 2), np.zeros((1, 3)))
