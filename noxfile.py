@@ -62,12 +62,12 @@ def numerics(session: nox.Session) -> None:
     """Measure the numeric contract on every library and rewrite docs/numerics_table.md."""
     install(session, "test")
     session.env["JAX_PLATFORMS"] = "cpu"
-    session.run("python", "docs/measure_numerics.py", *session.posargs)
+    session.run("python", "tests/measure_numerics.py", *session.posargs)
 
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel, install it in this clean environment and use it outside the source tree."""
+    """Build the wheel, and use it in a clean environment outside the source tree."""
     with tempfile.TemporaryDirectory() as folder:
         session.install("--quiet", "build", "hatchling")
         session.run("python", "-m", "build", "--no-isolation", "--outdir", folder, silent=True)

@@ -1,7 +1,7 @@
 """Weight constraints, written once against the Python array API standard."""
 
-from array_constraints._norms import Interval, NormMeasure
-from array_constraints._protocol import Array
+from array_constraints._margins import Interval, NormMeasure
+from array_constraints._protocol import Array, Namespace
 from array_constraints.config import deserialize, get, register, serialize
 from array_constraints.constraint import Constraint, Elementwise, Form, Slicewise, WholeSlice
 from array_constraints.sets.elementwise import NonNeg, non_neg
@@ -24,6 +24,7 @@ __all__ = [
     "Interval",
     "MaxNorm",
     "MinMaxNorm",
+    "Namespace",
     "NonNeg",
     "NormConstraint",
     "NormMeasure",

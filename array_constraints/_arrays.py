@@ -11,18 +11,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import array_api_compat
 
 from array_constraints._formats import FORMATS, Precision
-from array_constraints._protocol import Array, Count
+from array_constraints._protocol import Array, Count, Namespace
 from array_constraints._sums import Term, pairwise_sum, plain_sum
 
-_INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 def _chunkwise_sum(
-    x: Array, scale: Array | None, axes: tuple[int, ...], xp: ModuleType, term: Term
+    x: Array, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
 ) -> Array:
     """Sum each chunk of a Dask array pairwise, then the sums of the chunks."""
     import dask.array
@@ -32,9 +31,8 @@ def _chunkwise_sum(
         return pairwise_sum(chunk, None, axis, chunk_xp, lambda x, scale: x)
 
     terms = term(x, scale)
-    return dask.array.reduction(  # type: ignore[no-any-return]
-        terms, chunk=add, aggregate=add, axis=axes, keepdims=True, dtype=terms.dtype
-    )
+    options = {"axis": axes, "keepdims": True, "dtype": terms.dtype}
+    return cast(Array, dask.array.reduction(terms, chunk=add, aggregate=add, **options))
 
 
 _jitted: dict[Callable[..., Any], Callable[..., Any]] = {}
@@ -49,41 +47,43 @@ def _jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     return _jitted[function]
 
 
-def _run(function: Callable[..., Array], form: object, w: Array, xp: ModuleType) -> Array:
+def _run(function: Callable[..., Array], form: object, w: Array, xp: Namespace) -> Array:
     return function(form, w, xp)
 
 
-def _run_jitted(function: Callable[..., Array], form: Any, w: Array, xp: ModuleType) -> Array:
-    if form.__hash__ is None:
+def _run_jitted(function: Callable[..., Array], form: Any, w: Array, xp: Namespace) -> Array:
+    try:
+        hash(form)
+    except TypeError:  # a user's form with a list among its parameters
         return function(form, w, xp)
-    return _jit(function, static_argnums=(0, 2))(form, w, xp)  # type: ignore[no-any-return]
+    return cast(Array, _jit(function, static_argnums=(0, 2))(form, w, xp))
 
 
-def _negative(w: Array, xp: ModuleType) -> Array:
-    return w < 0  # type: ignore[no-any-return]
+def _negative(w: Array, xp: Namespace) -> Array:
+    return w < 0
 
 
-def _negative_by_bits(w: Array, xp: ModuleType) -> Array:
+def _negative_by_bits(w: Any, xp: Any) -> Any:
     import jax
 
-    if not xp.isdtype(w.dtype, "real floating"):
-        return w < 0  # type: ignore[no-any-return]
+    if dtype_name(w) not in FORMATS:
+        return w < 0
     bits = jax.lax.bitcast_convert_type(w, f"int{8 * w.dtype.itemsize}")
-    return (bits < 0) & (bits != xp.iinfo(bits.dtype).min) & ~xp.isnan(w)  # type: ignore[no-any-return]
+    return (bits < 0) & (bits != xp.iinfo(bits.dtype).min) & ~xp.isnan(w)
 
 
-def _detached(value: Any, surrogate: Any) -> Array:
-    return value.detach() + (surrogate - surrogate.detach())  # type: ignore[no-any-return]
+def _detached(value: Any, surrogate: Any) -> Any:
+    return value.detach() + (surrogate - surrogate.detach())
 
 
-def _stopped(value: Array, surrogate: Array) -> Array:
+def _stopped(value: Any, surrogate: Any) -> Any:
     import jax
 
-    return jax.lax.stop_gradient(value) + (surrogate - jax.lax.stop_gradient(surrogate))  # type: ignore[no-any-return]
+    return jax.lax.stop_gradient(value) + (surrogate - jax.lax.stop_gradient(surrogate))
 
 
 def _fused_sum(
-    x: Array, scale: Array | None, axes: tuple[int, ...], xp: ModuleType, term: Term
+    x: Array, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
 ) -> Array:
     """Sum pairwise over so many slices that the first partial sums take 1/32 of ``x``."""
     ratio = getattr(xp, precision(x, xp).accumulator.name).dtype.itemsize // x.dtype.itemsize
@@ -91,7 +91,7 @@ def _fused_sum(
 
 
 def _fused_spare_sum(
-    x: Array, scale: Array | None, axes: tuple[int, ...], xp: ModuleType, term: Term
+    x: Array, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
 ) -> Array:
     """As above, but XLA on CPUs converts all of a bfloat16 array before it slices it."""
     add = plain_sum if dtype_name(x) == "bfloat16" else _fused_sum
@@ -147,11 +147,12 @@ class Library:
 
     sum: Callable[..., Array] = pairwise_sum
     spare_sum: Callable[..., Array] = pairwise_sum
-    has_float64: Callable[[Any, ModuleType], bool] = lambda w, xp: (
+    has_float64: Callable[[Any, Namespace], bool] = lambda w, xp: (
         "float64" in xp.__array_namespace_info__().dtypes(device=w.device)
     )
-    negative: Callable[[Array, ModuleType], Array] = _negative
-    straight_through: Callable[[Any, Any], Array] | None = None
+    negative: Callable[[Array, Namespace], Array] = _negative
+    differentiates: bool = False
+    straight_through: Callable[[Any, Any], Array] = lambda value, surrogate: value
     reread: Callable[[Any], Any] = lambda w: w
     run: Callable[..., Array] = _run
     unwritable: Callable[[Any], str | None] = lambda w: None
@@ -171,6 +172,7 @@ LIBRARIES = {
         # the accumulator has spare digits; there it is one pass instead of log2 n.
         spare_sum=plain_sum,
         has_float64=lambda w, xp: w.device.type != "mps",  # Metal has no float64
+        differentiates=True,
         straight_through=_detached,
         unwritable=_torch_unwritable,
         write=_copy_,
@@ -186,6 +188,7 @@ LIBRARIES = {
         has_float64=lambda w, xp: bool(sys.modules["jax"].config.jax_enable_x64),
         # XLA on CPUs compares subnormal numbers as zeros.
         negative=_negative_by_bits,
+        differentiates=True,
         straight_through=_stopped,
         run=_run_jitted,  # one dispatch instead of thirty, and eager results equal jitted ones
         unwritable=_always_unwritable,
@@ -201,93 +204,59 @@ LIBRARIES = {
 _STANDARD = Library()  # array-api-strict, CuPy, any conforming library: the standard alone
 
 
-def library(xp: ModuleType) -> Library:
+def library(xp: Namespace) -> Library:
     return LIBRARIES.get(xp.__name__, _STANDARD)
 
 
-def accepted(owner: str, w: Any, copy: bool | None = None) -> tuple[Any, ModuleType]:
-    """Return ``w`` as an array and its namespace, or raise an error that says what to pass."""
-    if copy is not None and not isinstance(copy, bool):
-        raise TypeError(f"{owner}: copy must be None, True or False, got {copy!r}")
-    xp = namespace(owner, w)
-    if not hasattr(w, "__setitem__") and xp.__name__ == "array_api_compat.numpy":
-        w = xp.asarray(w)  # a NumPy scalar: a 0-d array that nobody else can see
-        w.flags.writeable = False
-    reason = library(xp).unwritable(w) if copy is False else None
-    if reason is not None:
-        raise ValueError(f"{owner}: copy=False cannot write into {reason}")
-    return w, xp
+def namespace(w: Any) -> Namespace:
+    """Return the array API namespace of ``w``, or raise TypeError.
 
-
-def namespace(owner: str, w: Any) -> ModuleType:
-    """Return the array API namespace of ``w``; array_api_compat is asked but for torch."""
+    ``array_api_compat.array_namespace`` is asked, but not for torch: where ``torch.compile``
+    traces the cache of that function, it warns.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(w, torch.Tensor):
-        if w.layout is not torch.strided:
-            raise TypeError(f"{owner} takes dense arrays, got layout {w.layout}: {_DENSE}")
-        import array_api_compat.torch as torch_namespace
-
-        return torch_namespace  # array_namespace() warns when torch.compile traces its cache
-    kinds = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(w).__mro__}
-    if kinds & {"numpy.MaskedArray", "numpy.matrix"}:
-        raise TypeError(f"{owner} takes plain arrays, got {_named(w)}: {_PLAIN}")
-    try:
+        import array_api_compat.torch as xp
+    else:
         xp = array_api_compat.array_namespace(w)
-    except TypeError:
-        raise TypeError(f"{owner} takes an array, got {_named(w)}: {_advice(w)}") from None
-    if array_api_compat.is_pydata_sparse_namespace(xp):
-        raise TypeError(f"{owner} takes dense arrays, got {_named(w)}: {_DENSE}")
-    return xp  # type: ignore[no-any-return]
+    return cast(Namespace, xp)
 
 
-_DENSE = "make it dense first"
-_PLAIN = "pass numpy.asarray(w), masked entries filled first"
+def is_sparse(w: Any, xp: Namespace) -> bool:
+    """Tell whether ``w`` is an array of a known library that is not stored densely."""
+    if xp.__name__ == "array_api_compat.torch":
+        return bool(w.layout is not sys.modules["torch"].strided)
+    return bool(array_api_compat.is_pydata_sparse_namespace(cast(ModuleType, xp)))
 
 
-def _named(w: object) -> str:
-    return f"{type(w).__module__.partition('.')[0]}.{type(w).__qualname__}".removeprefix(
-        "builtins."
-    )
-
-
-def _advice(w: object) -> str:
-    if not isinstance(w, type) and hasattr(type(w), "value"):
-        return "pass its .value"
-    if hasattr(w, "todense") or hasattr(w, "toarray"):
-        return _DENSE
-    return "make it an array first, for example with numpy.asarray(w)"
+def is_numpy_scalar(w: Any, xp: Namespace) -> bool:
+    return xp.__name__ == "array_api_compat.numpy" and not hasattr(w, "__setitem__")
 
 
 def dtype_name(w: Array) -> str:
     return getattr(w.dtype, "name", None) or str(w.dtype).rpartition(".")[2]
 
 
-def is_real_floating(w: Array) -> bool:
-    return dtype_name(w) in FORMATS
-
-
-def is_real_numeric(w: Array) -> bool:
-    return dtype_name(w) in FORMATS.keys() | _INTEGERS
-
-
 def device(w: Array) -> Any:
     return array_api_compat.device(w)
 
 
-def precision(w: Array, xp: ModuleType) -> Precision:
+def precision(w: Array, xp: Namespace) -> Precision:
     """Return the format of ``w`` (float64 for integers) and that of its accumulator."""
     widest = "float64" if library(xp).has_float64(w, xp) else "float32"
     return Precision(FORMATS.get(dtype_name(w), FORMATS[widest]), FORMATS[widest])
 
 
-def accumulated(w: Array, xp: ModuleType) -> Array:
+def accumulated(w: Array, xp: Namespace) -> Array:
     """Return ``w`` in the dtype of its accumulator: float64 where there is one."""
-    return xp.astype(w, getattr(xp, precision(w, xp).accumulator.name), copy=False)  # type: ignore[no-any-return]
+    return xp.astype(w, getattr(xp, precision(w, xp).accumulator.name), copy=False)
 
 
-def count_entries(block: Array, axes: tuple[int, ...], xp: ModuleType) -> Count:
+def count_entries(block: Array, axes: tuple[int, ...], xp: Namespace) -> Count:
     """Return how many entries of ``block`` each slice along ``axes`` has."""
     lengths = [block.shape[i] for i in axes]
-    if any(n is None or n != n for n in lengths):  # Dask writes NaN for a length it does not know
-        return xp.sum(xp.ones_like(accumulated(block, xp)), axis=axes, keepdims=True)  # type: ignore[no-any-return]
+    if any(
+        n is None or n != n for n in lengths
+    ):  # Dask writes NaN for a length it does not know
+        return xp.sum(xp.ones_like(accumulated(block, xp)), axis=axes, keepdims=True)
     return math.prod(lengths)

@@ -20,7 +20,7 @@ def number(
     plain = _plain(value)
     if isinstance(plain, bool) or not isinstance(plain, int | float):
         raise TypeError(f"{name} must be a real number, got {_shown(value)}")
-    if not lower <= plain <= upper or abs(plain) > _LARGEST and plain != math.inf:
+    if not lower <= plain <= upper or (abs(plain) > _LARGEST and plain != math.inf):
         raise ValueError(f"{name} must be {_range(lower, upper)}, got {plain!r}")
     return plain
 
@@ -48,7 +48,7 @@ def axis(value: object) -> Axis:
 
 
 def normalized_axes(owner: str, axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Return the dimensions that ``axis`` names, counted from the front, in increasing order."""
+    """Return the dimensions that ``axis`` names, counted from the front, in order."""
     if axis is None:
         return tuple(range(ndim))
     axes = (axis,) if isinstance(axis, int) else axis
@@ -74,7 +74,7 @@ def _dimension(entry: object, shown: object) -> int:
         raise TypeError(
             f"axis must be an int, a tuple or list of ints, or None, got {_shown(shown)}"
         )
-    return operator.index(plain)  # type: ignore[arg-type]
+    return operator.index(plain)
 
 
 def _plain(value: object) -> object:

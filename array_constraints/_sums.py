@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from types import ModuleType
 from typing import TypeAlias
 
-from array_constraints._protocol import Array
+from array_constraints._protocol import Array, Namespace
 
 Term: TypeAlias = Callable[[Array, "Array | None"], Array]
 
@@ -16,7 +15,7 @@ def pairwise_sum(
     x: Array,
     scale: Array | None,
     axes: tuple[int, ...],
-    xp: ModuleType,
+    xp: Namespace,
     term: Term,
     ways: int = 2,
 ) -> Array:
@@ -24,7 +23,7 @@ def pairwise_sum(
 
     Each term passes through at most ceil(log2 n) additions, so the relative error of a sum of
     n numbers of one sign is at most ceil(log2 n) roundoffs, in any memory order.
-    Source: N. J. Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., section 4.2.
+    Source: N. J. Higham, *Accuracy and Stability of Numerical Algorithms*, 2nd ed., 4.2.
 
     ``term`` sees slices of ``x``, with one ``scale`` per slice of the sum: it is never held for
     all of ``x``. ``ways``, a power of two, is how many parts one level of the tree takes.
@@ -34,7 +33,7 @@ def pairwise_sum(
     factor = None if scale is None else _as_rows(scale, axes, xp)
     length = rows.shape[0]
     if length < 2:
-        return xp.reshape(xp.sum(term(rows, factor), axis=0), shape)  # type: ignore[no-any-return]
+        return xp.reshape(xp.sum(term(rows, factor), axis=0), shape)
     leftover = None
     while length > 1:
         parts = min(ways, 1 << (length.bit_length() - 1))
@@ -46,15 +45,15 @@ def pairwise_sum(
             start += size
         rows, length = _add_parts(rows, factor, term, 0, parts, step), step
         term = _as_it_is
-    return xp.reshape(rows if leftover is None else rows + leftover, shape)  # type: ignore[no-any-return]
+    return xp.reshape(rows if leftover is None else rows + leftover, shape)
 
 
-def _as_rows(x: Array, axes: tuple[int, ...], xp: ModuleType) -> Array:
+def _as_rows(x: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
     """Return ``x`` with the dimensions of ``axes`` as one, in front."""
     if axes != (0,):
         x = xp.permute_dims(x, axes + tuple([i for i in range(x.ndim) if i not in axes]))
     length = math.prod(x.shape[: len(axes)])
-    return xp.reshape(x, (length, *x.shape[len(axes) :]))  # type: ignore[no-any-return]
+    return xp.reshape(x, (length, *x.shape[len(axes) :]))
 
 
 def _add_parts(
@@ -73,7 +72,7 @@ def _as_it_is(x: Array, scale: Array | None) -> Array:
 
 
 def plain_sum(
-    x: Array, scale: Array | None, axes: tuple[int, ...], xp: ModuleType, term: Term
+    x: Array, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
 ) -> Array:
     """Sum ``term(x, scale)`` over ``axes`` in the order that the library chooses."""
-    return xp.sum(term(x, scale), axis=axes, keepdims=True)  # type: ignore[no-any-return]
+    return xp.sum(term(x, scale), axis=axes, keepdims=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
 
-from array_constraints import _config_values
+from array_constraints import _config_values, _dialects
 from array_constraints.constraint import Constraint
 from array_constraints.sets.elementwise import NonNeg
 from array_constraints.sets.kernels import RadialConstraint
@@ -18,9 +17,6 @@ BUILT_IN: dict[str, type[Constraint]] = {
     for cls in (Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm, RadialConstraint)
 }
 _ABSENT_FROM_KERAS_3 = {"RadialConstraint"}
-_KERAS_MODULES = re.compile(r"(tensorflow\.(python\.)?)?(tf_)?keras\.(src\.)?constraints(\.\w+)*")
-# Keras 1 named the parameters otherwise, in one flat dictionary.
-_KERAS_1_PARAMETERS = {"m": "max_value", "low": "min_value", "high": "max_value"}
 _registered: dict[str, type[Constraint]] = {}
 
 C = TypeVar("C", bound=type[Constraint])
@@ -104,7 +100,9 @@ def serialize(constraint: Constraint | None, dialect: str = PACKAGE) -> dict[str
     if constraint is None:
         return None
     if not isinstance(constraint, Constraint):
-        raise TypeError(f"serialize takes a Constraint or None, got {type(constraint).__name__}")
+        raise TypeError(
+            f"serialize takes a Constraint or None, got {type(constraint).__name__}"
+        )
     cls, config = type(constraint), constraint.get_config()
     if BUILT_IN.get(cls.__name__) is not cls:
         key = _registered_name(cls)
@@ -150,7 +148,7 @@ def deserialize(
         return None
     if not isinstance(config, Mapping):
         raise ValueError(f"a config is a dictionary, got {type(config).__name__}")
-    name, module, registered_name, parameters = _read(config)
+    name, module, registered_name, parameters = _dialects.read(config)
     cls = _find(name, module, registered_name, custom_objects or {})
     return cls.from_config(parameters)
 
@@ -192,42 +190,6 @@ def get(identifier: Any) -> Any:
     )
 
 
-def _read(config: Mapping[str, Any]) -> tuple[str, str | None, str | None, dict[str, Any]]:
-    """Return class name, module, registered name and parameters, whatever the dialect."""
-    if "className" in config:  # TensorFlow.js
-        parameters = {_snake(key): v for key, v in _parameters_of(config).items()}
-        if parameters.get("axis", 0) is None:
-            del parameters["axis"]  # null is its default there, not the whole array
-        return _string(config, "className"), None, None, parameters
-    if "class_name" in config:
-        module, registered_name = (
-            _string(config, key) if config.get(key) is not None else None
-            for key in ("module", "registered_name")
-        )
-        parameters = dict(_parameters_of(config))
-        return _string(config, "class_name"), module, registered_name, parameters
-    if "name" in config:  # Keras 1
-        parameters = {_KERAS_1_PARAMETERS.get(k, k): v for k, v in config.items() if k != "name"}
-        return _string(config, "name"), None, None, parameters
-    raise ValueError(f"a config names its class by 'class_name', got keys {sorted(config)}")
-
-
-def _string(config: Mapping[str, Any], key: str) -> str:
-    name = config[key]
-    if not isinstance(name, str):
-        raise ValueError(f"{key!r} must be a string, got {name!r}")
-    return name
-
-
-def _parameters_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    parameters = config.get("config")
-    if parameters is None:
-        return {}
-    if not isinstance(parameters, Mapping):
-        raise ValueError(f"'config' must be a dictionary, got {type(parameters).__name__}")
-    return parameters
-
-
 def _find(
     name: str,
     module: str | None,
@@ -239,24 +201,18 @@ def _find(
         for key in (full, name):
             if key in known:
                 return known[key]
-    own = full.startswith(f"{PACKAGE}>")
-    cls = _SPELLINGS.get(full.removeprefix(f"{PACKAGE}>"))
-    if cls is None and ">" not in name:
-        cls = _SPELLINGS.get(name)
+    package, _, bare = full.rpartition(">")
+    cls = _SPELLINGS.get(bare)
     if cls is None:
-        raise ValueError(
-            f"unknown constraint {full!r}: known are {sorted([*BUILT_IN, *_registered, *custom])}"
-        )
-    if module in (None, PACKAGE) if own else ">" not in full and _is_known(module):
+        known_names = sorted([*BUILT_IN, *_registered, *custom])
+        raise ValueError(f"unknown constraint {full!r}: known are {known_names}")
+    from_here = module in (None, PACKAGE) and package in ("", PACKAGE)
+    if from_here or (not package and _dialects.is_from_keras(module)):
         return cls
     raise ValueError(
-        f"{name!r} of module {module!r} (registered as {registered_name!r}) is not this library's "
-        f"{cls.__name__}: register its class, or pass it in custom_objects"
+        f"{name!r} of module {module!r} (registered as {registered_name!r}) is not the "
+        f"{bare} of this library: register its class, or pass it in custom_objects"
     )
-
-
-def _is_known(module: str | None) -> bool:
-    return module in (None, PACKAGE) or _KERAS_MODULES.fullmatch(module) is not None
 
 
 def _registered_name(cls: type[Constraint]) -> str:
@@ -273,14 +229,6 @@ def _origin(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-def _spellings(name: str) -> set[str]:
-    """MaxNorm, max_norm; maxnorm of Keras 2; maxNorm of TensorFlow.js."""
-    snake = _snake(name)
-    return {name, snake, snake.replace("_", ""), name[0].lower() + name[1:]}
-
-
-_SPELLINGS = {spelling: cls for name, cls in BUILT_IN.items() for spelling in _spellings(name)}
+_SPELLINGS = {
+    spelling: cls for name, cls in BUILT_IN.items() for spelling in _dialects.spellings(name)
+}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import fields, is_dataclass
-from types import ModuleType
 from typing import Any, Self
 
-from array_constraints import _arrays, _config_values, execution
+from array_constraints import _acceptance, _arrays, _config_values, execution
 from array_constraints._parameters import Axis, normalized_axes
-from array_constraints._protocol import Array, Count
+from array_constraints._protocol import Array, Count, Namespace
 
 
 class Constraint:
@@ -29,12 +28,12 @@ class Constraint:
 
     def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
         """Return ``w``; subclasses return the weight that they allow."""
-        w, xp = _arrays.accepted(type(self).__name__, w, copy)
+        w, xp = _acceptance.accepted(type(self).__name__, w, copy)
         return execution.deliver(w, w, copy, xp)
 
     def violation(self, w: Any) -> Any:
         """Return how far each entry is from its image, ``abs(w - self(w))``."""
-        w, xp = _arrays.accepted(type(self).__name__, w)
+        w, xp = _acceptance.accepted(type(self).__name__, w)
         return xp.abs(_arrays.accumulated(w, xp) - _arrays.accumulated(self(w), xp))
 
     def get_config(self) -> dict[str, Any]:
@@ -91,25 +90,26 @@ class Form(Constraint, ABC):
         w, xp = self._accepted(w)
         return _arrays.library(xp).run(execution.violation, self, w, xp)
 
-    def _accepted(self, w: Any, copy: bool | None = None) -> tuple[Any, ModuleType]:
-        w, xp = _arrays.accepted(type(self).__name__, w, copy)
+    def _accepted(self, w: Any, copy: bool | None = None) -> tuple[Any, Namespace]:
+        w, xp = _acceptance.accepted(type(self).__name__, w, copy)
         self.validate(w)
         return w, xp
 
     def validate(self, w: Array) -> None:
         """Raise where the shape or dtype of ``w`` does not fit; values are never read."""
-        if not _arrays.is_real_floating(w):
-            raise TypeError(
-                f"{type(self).__name__} takes a real floating dtype (float16, bfloat16, float32 "
-                f"or float64), got {_arrays.dtype_name(w)}"
-            )
+        _acceptance.require_real_floating(type(self).__name__, w)
+
+    @staticmethod
+    def accumulated(w: Array, xp: Namespace) -> Any:
+        """Return ``w`` in the dtype to add up in: float64 where library and device have it."""
+        return _arrays.accumulated(w, xp)
 
     @abstractmethod
-    def whole(self, w: Array, xp: ModuleType) -> Array:
+    def whole(self, w: Array, xp: Namespace) -> Array:
         """Return the allowed weight for all of ``w`` as one expression of ``xp``."""
 
     @abstractmethod
-    def whole_violation(self, w: Array, xp: ModuleType) -> Array:
+    def whole_violation(self, w: Array, xp: Namespace) -> Array:
         """Return the violation of all of ``w`` as one expression of ``xp``."""
 
 
@@ -117,23 +117,20 @@ class Elementwise(Form):
     """A constraint on each entry alone; takes any real numeric dtype."""
 
     @abstractmethod
-    def project(self, w: Array, xp: ModuleType) -> Array:
+    def project(self, w: Array, xp: Namespace) -> Array:
         """Return the nearest allowed value of each entry."""
 
     @abstractmethod
-    def excess(self, w: Array, xp: ModuleType) -> Array:
+    def excess(self, w: Array, xp: Namespace) -> Array:
         """Return the distance of each entry, in the accumulator's dtype, to what is allowed."""
 
     def validate(self, w: Array) -> None:
-        if not _arrays.is_real_numeric(w):
-            raise TypeError(
-                f"{type(self).__name__} takes a real numeric dtype, got {_arrays.dtype_name(w)}"
-            )
+        _acceptance.require_real_numeric(type(self).__name__, w)
 
-    def whole(self, w: Array, xp: ModuleType) -> Array:
+    def whole(self, w: Array, xp: Namespace) -> Array:
         return self.project(w, xp)
 
-    def whole_violation(self, w: Array, xp: ModuleType) -> Array:
+    def whole_violation(self, w: Array, xp: Namespace) -> Array:
         return self.excess(_arrays.accumulated(w, xp), xp)
 
 
@@ -157,30 +154,30 @@ class Slicewise(_AlongAxis):
     """
 
     @abstractmethod
-    def measure(self, block: Array, axes: tuple[int, ...], xp: ModuleType) -> Any:
+    def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Any:
         """Return the measure of each slice of ``block``."""
 
     @abstractmethod
-    def merge(self, a: Any, b: Any, xp: ModuleType) -> Any:
+    def merge(self, a: Any, b: Any, xp: Namespace) -> Any:
         """Return the measure of two blocks of the same slices taken together."""
 
     @abstractmethod
-    def excess(self, measure: Any, xp: ModuleType) -> Array:
+    def excess(self, measure: Any, xp: Namespace) -> Array:
         """Return how far each slice is from what is allowed, from its measure alone."""
 
     @abstractmethod
-    def apply(self, block: Array, measure: Any, xp: ModuleType) -> Array:
+    def apply(self, block: Array, measure: Any, xp: Namespace) -> Array:
         """Return the allowed block, given the measure of its whole slices."""
 
     @staticmethod
-    def count(block: Array, axes: tuple[int, ...], xp: ModuleType) -> Count:
+    def count(block: Array, axes: tuple[int, ...], xp: Namespace) -> Count:
         """Return the entries of ``block`` in each slice: an ``int``, or a lazy array."""
         return _arrays.count_entries(block, axes, xp)
 
-    def whole(self, w: Array, xp: ModuleType) -> Array:
+    def whole(self, w: Array, xp: Namespace) -> Array:
         return self.apply(w, self.measure(w, self.axes(w), xp), xp)
 
-    def whole_violation(self, w: Array, xp: ModuleType) -> Array:
+    def whole_violation(self, w: Array, xp: Namespace) -> Array:
         return self.excess(self.measure(w, self.axes(w), xp), xp)
 
 
@@ -192,23 +189,23 @@ class WholeSlice(_AlongAxis):
     """
 
     @abstractmethod
-    def project(self, slices: Array, xp: ModuleType) -> Array:
+    def project(self, slices: Array, xp: Namespace) -> Array:
         """Return the allowed slices, in the same shape."""
 
     @abstractmethod
-    def excess(self, slices: Array, xp: ModuleType) -> Array:
+    def excess(self, slices: Array, xp: Namespace) -> Array:
         """Return how far each slice is from what is allowed, its dimensions kept."""
 
-    def whole(self, w: Array, xp: ModuleType) -> Array:
+    def whole(self, w: Array, xp: Namespace) -> Array:
         order = self._order(w)
         back = tuple(order.index(i) for i in range(w.ndim))
-        return xp.permute_dims(self.project(xp.permute_dims(w, order), xp), back)  # type: ignore[no-any-return]
+        return xp.permute_dims(self.project(xp.permute_dims(w, order), xp), back)
 
-    def whole_violation(self, w: Array, xp: ModuleType) -> Array:
+    def whole_violation(self, w: Array, xp: Namespace) -> Array:
         order = self._order(w)
         back = tuple(order.index(i) for i in range(w.ndim))
         slices = xp.permute_dims(_arrays.accumulated(w, xp), order)
-        return xp.permute_dims(self.excess(slices, xp), back)  # type: ignore[no-any-return]
+        return xp.permute_dims(self.excess(slices, xp), back)
 
     def _order(self, w: Array) -> tuple[int, ...]:
         axes = self.axes(w)

@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from array_constraints import _arrays
-from array_constraints._protocol import Array
+from array_constraints._protocol import Array, Namespace
 
 if TYPE_CHECKING:
     from array_constraints.constraint import Form
 
 
-def execute(form: Form, w: Array, copy: bool | None, xp: ModuleType) -> Any:
+def execute(form: Form, w: Array, copy: bool | None, xp: Namespace) -> Any:
     """Run ``form`` on ``w`` and return the result as ``copy`` asks."""
     result = w if 0 in w.shape else _arrays.library(xp).run(whole, form, w, xp)
     return deliver(w, result, copy, xp)
 
 
-def whole(form: Form, w: Array, xp: ModuleType) -> Array:
+def whole(form: Form, w: Array, xp: Namespace) -> Array:
     """Run ``form`` as one expression: no value is looked at, no compute is triggered."""
     result = form.whole(w, xp)
     if result.dtype != w.dtype:  # NumPy drops a foreign byte order
-        return xp.astype(result, w.dtype)  # type: ignore[no-any-return]
+        return xp.astype(result, w.dtype)
     return result
 
 
-def violation(form: Form, w: Array, xp: ModuleType) -> Array:
+def violation(form: Form, w: Array, xp: Namespace) -> Array:
     """Run the violation of ``form`` as one expression."""
     return form.whole_violation(w, xp)
 
 
-def deliver(w: Any, result: Any, copy: bool | None, xp: ModuleType) -> Any:
+def deliver(w: Any, result: Any, copy: bool | None, xp: Namespace) -> Any:
     """Return ``result`` as a new array, or written into ``w``, as ``copy`` asks."""
     if copy is False:
         if result is not w:

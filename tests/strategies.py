@@ -31,7 +31,9 @@ def _equal(rng: np.random.Generator, n: int, bound: float, info: np.finfo) -> np
     return np.full(n, rng.uniform(0.01, 3))
 
 
-def _any_magnitude(rng: np.random.Generator, n: int, bound: float, info: np.finfo) -> np.ndarray:
+def _any_magnitude(
+    rng: np.random.Generator, n: int, bound: float, info: np.finfo
+) -> np.ndarray:
     exponent = rng.uniform(info.minexp - info.nmant, info.maxexp - 2)
     return np.clip(rng.standard_normal(n), -3, 3) * 2.0**exponent
 
@@ -40,7 +42,9 @@ def _largest(rng: np.random.Generator, n: int, bound: float, info: np.finfo) -> 
     return rng.choice([-1.0, 1.0], n) * float(info.max)
 
 
-def _near_the_bound(rng: np.random.Generator, n: int, bound: float, info: np.finfo) -> np.ndarray:
+def _near_the_bound(
+    rng: np.random.Generator, n: int, bound: float, info: np.finfo
+) -> np.ndarray:
     v = rng.standard_normal(n)
     return v / np.linalg.norm(v) * bound * (1 + rng.integers(-3, 4) * float(info.eps))
 
@@ -94,5 +98,6 @@ def weights(draw: st.DrawFn, dtype: str, bound: float):
         rows = np.stack([KINDS[kind](rng, n, bound, info) for kind in kinds])
         rows = rows.astype(DTYPES[dtype])
     rows = rows.reshape([shape[i] for i in kept] + [shape[i] for i in axes])
-    return np.ascontiguousarray(np.moveaxis(rows, range(len(kept), rows.ndim), axes)
-        if kept else rows), axis
+    return np.ascontiguousarray(
+        np.moveaxis(rows, range(len(kept), rows.ndim), axes) if kept else rows
+    ), axis

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from libraries import DASK, DTYPES, JAX, LIBRARIES, NUMPY, STRICT, TORCH, Library, bits
 
-from array_constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, RadialConstraint, UnitNorm
+from array_constraints import (
+    Constraint,
+    MaxNorm,
+    MinMaxNorm,
+    NonNeg,
+    RadialConstraint,
+    UnitNorm,
+)
 
 CONSTRAINTS = [MaxNorm(1.0), MinMaxNorm(0.5, 1.0), UnitNorm(), NonNeg()]
 every_constraint = pytest.mark.parametrize("constraint", CONSTRAINTS, ids=repr)
@@ -92,7 +99,7 @@ class TestNumpyArraysThatCannotBeWritten:
 
         w = example()
         w.flags.writeable = False
-        with pytest.raises(ValueError, match="copy=False cannot write into.*read-only"):
+        with pytest.raises(ValueError, match=r"copy=False cannot write into.*read-only"):
             constraint(array_api_strict.asarray(w, copy=False), copy=False)
 
 
@@ -165,7 +172,10 @@ BAD_ARRAYS = {
     "a number": (3.0, "takes an array, got float: make it an array first"),
     "None": (None, "takes an array, got NoneType"),
     "masked": (np.ma.ones((2, 2)), "takes plain arrays, got numpy.*MaskedArray: pass numpy"),
-    "matrix": (np.ones((2, 2)).view(np.matrix), "takes plain arrays, got numpy.*matrix: pass numpy.asarray"),
+    "matrix": (
+        np.ones((2, 2)).view(np.matrix),
+        "takes plain arrays, got numpy.*matrix: pass numpy.asarray",
+    ),
 }
 
 
@@ -180,7 +190,7 @@ class TestRefusedArrays:
 
     def test_torch_sparse(self, constraint):
         torch = pytest.importorskip("torch")
-        with pytest.raises(TypeError, match="takes dense arrays, got layout torch.sparse_coo"):
+        with pytest.raises(TypeError, match=r"takes dense arrays, got sparse torch\.Tensor"):
             constraint(torch.eye(2).to_sparse())
 
     def test_jax_and_scipy_sparse(self, constraint):
@@ -198,7 +208,7 @@ class TestRefusedArrays:
             constraint(keras.Variable(example()))
 
     def test_complex_and_bool(self, library, constraint):
-        with pytest.raises(TypeError, match="got (complex64|bool)"):
+        with pytest.raises(TypeError, match=r"got (complex64|bool)"):
             constraint(library.array(example() > 0))
         with pytest.raises(TypeError, match="got complex64"):
             constraint(library.array(example().astype("complex64")))
@@ -207,7 +217,7 @@ class TestRefusedArrays:
 @pytest.mark.parametrize("constraint", CONSTRAINTS[:3], ids=repr)
 class TestRefusedByNormConstraints:
     def test_integers(self, library, constraint):
-        message = "takes a real floating dtype (float16, bfloat16, float32 or float64), got int32"
+        message = "takes a real floating dtype (float16, bfloat16, float32, float64), got int32"
         with pytest.raises(TypeError, match=re.escape(message)):
             constraint(library.array(np.ones((2, 2), "int32")))
 

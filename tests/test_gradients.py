@@ -101,9 +101,7 @@ class TestJacobian:
         w = np.asarray([[np.nan, 0.6], [1.0, 2.8]])
         for constraint in (MaxNorm(1), UnitNorm()):
             jacobian = differentiate(constraint, w)
-            np.testing.assert_allclose(
-                jacobian[:, 1, :, 1], rescaling(w[:, 1], 1), atol=2e-6
-            )
+            np.testing.assert_allclose(jacobian[:, 1, :, 1], rescaling(w[:, 1], 1), atol=2e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])

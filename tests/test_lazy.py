@@ -10,7 +10,13 @@ from libraries import JAX, JAX_X64, bits
 
 from array_constraints import MaxNorm, MinMaxNorm, NonNeg, RadialConstraint, UnitNorm
 
-CONSTRAINTS = [MaxNorm(1.0), MinMaxNorm(0.5, 1.0), MinMaxNorm(0.5, 1, 0.3), UnitNorm(), NonNeg()]
+CONSTRAINTS = [
+    MaxNorm(1.0),
+    MinMaxNorm(0.5, 1.0),
+    MinMaxNorm(0.5, 1, 0.3),
+    UnitNorm(),
+    NonNeg(),
+]
 every_constraint = pytest.mark.parametrize("constraint", CONSTRAINTS, ids=repr)
 
 
@@ -40,7 +46,9 @@ class TestDask:
         assert violation._meta.dtype == violation.compute(scheduler="synchronous").dtype
 
     @pytest.mark.parametrize("axis", [0, 1, None, (0, 1)])
-    @pytest.mark.parametrize(("dtype", "limit"), [("float32", 5), ("float16", 5), ("float64", 10)])
+    @pytest.mark.parametrize(
+        ("dtype", "limit"), [("float32", 5), ("float16", 5), ("float64", 10)]
+    )
     def test_tasks_per_chunk(self, da, constraint, axis, dtype, limit):
         import dask
 
@@ -146,7 +154,7 @@ class TestTorch:
     def test_compile_with_inductor(self, torch):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # importing inductor warns of torch's own accord
-            import torch._inductor.compile_fx  # noqa: F401
+            import torch._inductor.compile_fx
         torch.compiler.reset()
         w = torch.from_numpy(normal((33, 4)))
         compiled = torch.compile(MaxNorm(1.0), fullgraph=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from libraries import DTYPES, LIBRARIES_AND_DTYPES, ROUNDOFF, bits
 
 from array_constraints import MaxNorm, MinMaxNorm, UnitNorm
-from array_constraints._arrays import accepted
+from array_constraints._acceptance import accepted
 
 LENGTHS = (1, 2, 8, 33)
 
@@ -45,14 +46,12 @@ def test_the_measures_of_any_split_merge_to_the_whole(
     c = MaxNorm(2)
     with library.active():
         x, xp = accepted("test", library.array(w))
-        parts = [
-            c.measure(x[a:b, :], (0,), xp) for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        parts = [c.measure(x[a:b, :], (0,), xp) for a, b in itertools.pairwise(edges)]
         while len(parts) > 1:  # any order, any tree
             order.shuffle(parts)
             parts.append(c.merge(parts.pop(), parts.pop(), xp))
         whole = c.measure(x, (0,), xp)
-        assert parts[0].count == whole.count == n
+        assert parts[0].entries == whole.entries == n
         accumulator = str(whole.square.dtype).rpartition(".")[2]
         for column in range(2):
             exact = square_norm(w[:, column])
@@ -109,3 +108,19 @@ def test_blocks_with_a_merged_measure_give_the_whole_result(library, constraint)
     pieces = [library.numpy(constraint.apply(block, measure, xp)) for block in blocks]
     whole = library.numpy(constraint(x))
     np.testing.assert_allclose(np.concatenate(pieces), whole, rtol=4e-6)
+
+
+def test_the_measuring_script_finds_the_contract_kept(tmp_path):
+    import measure_numerics
+
+    measure_numerics.main(
+        ["--lengths", "1", "3", "64", "--libraries", "numpy", "--output", str(tmp_path)]
+    )
+    table = (tmp_path / "numerics_table.md").read_text()
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| numpy")]
+    assert len(rows) == 12
+    for row in rows:
+        shares = [cell.strip(" |") for cell in row if "%" in cell]
+        assert [s.startswith("100 % of") for s in shares[:2]] == [True, True]
+        assert all(s.startswith("0 % of") for s in shares[2:])
+    assert (tmp_path / "keras_golden.md").read_text().count("\n") == 45

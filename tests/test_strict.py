@@ -1,4 +1,4 @@
-"""array-api-strict: every version of the standard that it offers, without the optional parts."""
+"""array-api-strict: every version of the standard it offers, without the optional parts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def test_constraints_use_the_standard_alone(xp, constraint, dtype):
         np.asarray(constraint.violation(w)._array), constraint.violation(values)
     )
     if hasattr(constraint, "measure"):
-        a, b = (constraint.measure(part, constraint.axes(w), xp) for part in (w[:3, :], w[3:, :]))
+        a, b = (
+            constraint.measure(part, constraint.axes(w), xp) for part in (w[:3, :], w[3:, :])
+        )
         if constraint.axes(w) == (0,):
             merged = constraint.apply(w, constraint.merge(a, b, xp), xp)
             np.testing.assert_allclose(merged._array, constraint(values), rtol=1e-6)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
 from typing import final
 
 from array_constraints import _arrays
-from array_constraints._protocol import Array
+from array_constraints._protocol import Array, Namespace
 from array_constraints.constraint import Elementwise
 
 
@@ -41,11 +40,11 @@ class NonNeg(Elementwise):
     array([1., 0.])
     """
 
-    def project(self, w: Array, xp: ModuleType) -> Array:
-        return xp.where(_arrays.library(xp).negative(w, xp), xp.zeros_like(w), w)  # type: ignore[no-any-return]
+    def project(self, w: Array, xp: Namespace) -> Array:
+        return xp.where(_arrays.library(xp).negative(w, xp), xp.zeros_like(w), w)
 
-    def excess(self, w: Array, xp: ModuleType) -> Array:
-        return xp.where(w >= 0, xp.zeros_like(w), -w)  # type: ignore[no-any-return]
+    def excess(self, w: Array, xp: Namespace) -> Array:
+        return xp.where(w >= 0, xp.zeros_like(w), -w)
 
 
 non_neg = NonNeg

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import ModuleType
-from typing import ClassVar, final
+from typing import final
 
 from array_constraints import _arrays
-from array_constraints._parameters import Axis
-from array_constraints._protocol import Array
+from array_constraints._protocol import Array, Namespace
 from array_constraints.constraint import WholeSlice
 
 
@@ -51,8 +49,6 @@ class RadialConstraint(WholeSlice):
            [8., 8., 8.]])
     """
 
-    axis: ClassVar[Axis] = (0, 1)
-
     def validate(self, w: Array) -> None:
         if w.ndim != 4 or w.shape[0] != w.shape[1]:
             raise ValueError(
@@ -61,7 +57,10 @@ class RadialConstraint(WholeSlice):
             )
         super().validate(w)
 
-    def project(self, slices: Array, xp: ModuleType) -> Array:
+    def axes(self, w: Array) -> tuple[int, ...]:  # noqa: ARG002 - whatever the weight
+        return 0, 1
+
+    def project(self, slices: Array, xp: Namespace) -> Array:
         size = slices.shape[-1]
         i = xp.arange(size, device=_arrays.device(slices))
         inwards = xp.minimum(i, size - 1 - i)
@@ -70,12 +69,16 @@ class RadialConstraint(WholeSlice):
         result = slices
         for ring in range(innermost + 1):
             d = ring if ring == innermost else size - 1 - ring
-            result = xp.where(rings == ring, slices[..., d : d + 1, d : d + 1], result)
+            result = xp.where(
+                xp.equal(rings, xp.full_like(rings, ring)),
+                slices[..., d : d + 1, d : d + 1],
+                result,
+            )
         return result
 
-    def excess(self, slices: Array, xp: ModuleType) -> Array:
+    def excess(self, slices: Array, xp: Namespace) -> Array:
         distance = xp.abs(slices - self.project(slices, xp))
-        return xp.max(distance, axis=(-2, -1), keepdims=True)  # type: ignore[no-any-return]
+        return xp.max(distance, axis=(-2, -1), keepdims=True)
 
 
 radial_constraint = RadialConstraint

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from abc import abstractmethod
 from dataclasses import dataclass
-from types import ModuleType
 from typing import final
 
 from array_constraints import _norms, _parameters
-from array_constraints._norms import Interval, NormMeasure
+from array_constraints._margins import Interval, NormMeasure
 from array_constraints._parameters import Axis
-from array_constraints._protocol import Array
+from array_constraints._protocol import Array, Namespace
 from array_constraints.constraint import Slicewise
 
 
@@ -25,16 +24,16 @@ class NormConstraint(Slicewise):
     def interval(self) -> Interval:
         """Return the allowed norms, and the rate at which a slice moves there."""
 
-    def measure(self, block: Array, axes: tuple[int, ...], xp: ModuleType) -> NormMeasure:
+    def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> NormMeasure:
         return _norms.measure(block, axes, xp)
 
-    def merge(self, a: NormMeasure, b: NormMeasure, xp: ModuleType) -> NormMeasure:
+    def merge(self, a: NormMeasure, b: NormMeasure, xp: Namespace) -> NormMeasure:
         return _norms.merge(a, b, xp)
 
-    def excess(self, measure: NormMeasure, xp: ModuleType) -> Array:
+    def excess(self, measure: NormMeasure, xp: Namespace) -> Array:
         return _norms.excess(measure, self.interval(), xp)
 
-    def apply(self, block: Array, measure: NormMeasure, xp: ModuleType) -> Array:
+    def apply(self, block: Array, measure: NormMeasure, xp: Namespace) -> Array:
         return _norms.rescale(block, measure, self.interval(), xp)
 
 
@@ -131,8 +130,8 @@ class MinMaxNorm(NormConstraint):
     Raises
     ------
     ValueError
-        At construction, if a bound is negative or NaN, ``min_value > max_value``, or ``rate`` is
-        outside ``[0, 1]``; on call, if ``axis`` does not fit the shape.
+        At construction, if a bound is negative or NaN, ``min_value > max_value``, or ``rate``
+        is outside ``[0, 1]``; on call, if ``axis`` does not fit the shape.
     TypeError
         At construction, if a parameter is not of the type above; on call, if the dtype is not
         real floating.
@@ -182,7 +181,8 @@ class UnitNorm(NormConstraint):
 
         P(w) = \frac{w}{\lVert w \rVert_2}, \qquad P(0) = 0
 
-    This is the Euclidean projection onto the unit sphere (outside zero): idempotent, not convex.
+    This is the Euclidean projection onto the unit sphere (outside zero): idempotent; the
+    sphere is not convex.
 
     Parameters
     ----------
@@ -200,8 +200,8 @@ class UnitNorm(NormConstraint):
 
     Notes
     -----
-    Shape ``(..., n, ...)`` to the same shape; dtype and device are kept. A slice whose norm is 1
-    within roundoff comes back bit for bit, with the derivative of the rescaling. A zero slice
+    Shape ``(..., n, ...)`` to the same shape; dtype and device are kept. A slice whose norm is
+    1 within roundoff comes back bit for bit, with the derivative of the rescaling. A zero slice
     has no direction: it stays zero, and its violation is 1; a slice holding NaN or infinity
     stays too.
 

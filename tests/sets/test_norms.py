@@ -124,7 +124,9 @@ class TestContract:
         with library.active():
             check(library, UnitNorm(axis), 1.0, 1.0, w, dtype)
 
-    @given(data=st.data(), bounds=st.sampled_from([(0.5, 1.5), (0.7, 0.7), (1.0, 1.0 + 2**-40)]))
+    @given(
+        data=st.data(), bounds=st.sampled_from([(0.5, 1.5), (0.7, 0.7), (1.0, 1.0 + 2**-40)])
+    )
     def test_min_max_norm_keeps_the_contract(self, library, dtype, data, bounds):
         w, axis = data.draw(weights(dtype, data.draw(st.sampled_from(bounds))))
         with library.active():
@@ -177,13 +179,27 @@ def test_small_bounds_hold_where_results_are_subnormal(library):
     rng = np.random.default_rng(3)
     for n in (1, 2, 3, 8, 64):
         bound = math.sqrt(n) * tiny
-        w = (rng.standard_normal((n, 500)) * rng.choice([1e-4, 1.0], (n, 500))).astype(np.float16)
+        w = (rng.standard_normal((n, 500)) * rng.choice([1e-4, 1.0], (n, 500))).astype(
+            np.float16
+        )
         if "float16" not in library.dtypes:
             return
         result = library.numpy(MaxNorm(bound)(library.array(w)))
         for row, projected in zip(w.T, result.T, strict=True):
             if bits(row) != bits(projected):
                 assert square_norm(projected) <= square_norm(np.asarray([bound]))
+
+
+def test_bounds_below_the_range_of_the_dtype_raise_nothing(library):
+    """Out of the contract: no exception, no warning, and no slice far from its bound."""
+    w = np.asarray([[0.0, 3e-8, 1.0, 6e4], [0.0, 6e-8, -2.0, 6e4]], dtype="float16")
+    if "float16" not in library.dtypes:
+        w = w.astype("float32")
+    for bound in (0, 5e-324, 1e-300, 1e-8, 1e-6, 1e-5):
+        shrunk = library.numpy(MaxNorm(bound)(library.array(w)))
+        assert np.max(np.abs(shrunk)) <= 2 * bound
+        stretched = library.numpy(MinMaxNorm(bound, 1e-3)(library.array(w)))
+        assert np.max(np.abs(stretched)) <= 1.01e-3
 
 
 class TestByHand:

@@ -1,0 +1,61 @@
+"""What a call accepts: one type of error for each mistake, the same on every library."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from array_constraints import _arrays
+from array_constraints._formats import FORMATS
+from array_constraints._protocol import Array, Namespace
+
+_INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+_DENSE = "make it dense first"
+_PLAIN = "pass numpy.asarray(w), masked entries filled first"
+
+
+def accepted(owner: str, w: Any, copy: bool | None = None) -> tuple[Any, Namespace]:
+    """Return ``w`` as an array and its namespace, or raise an error that says what to pass."""
+    if copy is not None and not isinstance(copy, bool):
+        raise TypeError(f"{owner}: copy must be None, True or False, got {copy!r}")
+    kinds = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(w).__mro__}
+    if kinds & {"numpy.MaskedArray", "numpy.matrix"}:
+        raise TypeError(f"{owner} takes plain arrays, got {_named(w)}: {_PLAIN}")
+    try:
+        xp = _arrays.namespace(w)
+    except TypeError:
+        raise TypeError(f"{owner} takes an array, got {_named(w)}: {_advice(w)}") from None
+    if _arrays.is_sparse(w, xp):
+        raise TypeError(f"{owner} takes dense arrays, got sparse {_named(w)}: {_DENSE}")
+    if _arrays.is_numpy_scalar(w, xp):
+        w = xp.asarray(w)
+        w.flags.writeable = False  # nobody else could see what is written
+    reason = _arrays.library(xp).unwritable(w) if copy is False else None
+    if reason is not None:
+        raise ValueError(f"{owner}: copy=False cannot write into {reason}")
+    return w, xp
+
+
+def require_real_floating(owner: str, w: Array) -> None:
+    if _arrays.dtype_name(w) not in FORMATS:
+        raise TypeError(
+            f"{owner} takes a real floating dtype ({', '.join(FORMATS)}), "
+            f"got {_arrays.dtype_name(w)}"
+        )
+
+
+def require_real_numeric(owner: str, w: Array) -> None:
+    if _arrays.dtype_name(w) not in FORMATS.keys() | _INTEGERS:
+        raise TypeError(f"{owner} takes a real numeric dtype, got {_arrays.dtype_name(w)}")
+
+
+def _named(w: object) -> str:
+    library = type(w).__module__.partition(".")[0]
+    return f"{library}.{type(w).__qualname__}".removeprefix("builtins.")
+
+
+def _advice(w: object) -> str:
+    if hasattr(type(w), "value"):
+        return "pass its .value"
+    if hasattr(w, "todense") or hasattr(w, "toarray"):
+        return _DENSE
+    return "make it an array first, for example with numpy.asarray(w)"

@@ -1,0 +1,65 @@
+"""The config dialects of Keras 1, 2 and 3, tf_keras and TensorFlow.js."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_KERAS_MODULES = re.compile(
+    r"(tensorflow\.(python\.)?)?(tf_)?keras\.(src\.)?constraints(\.\w+)*"
+)
+# Keras 1 named the parameters otherwise, in one flat dictionary.
+_KERAS_1_PARAMETERS = {"m": "max_value", "low": "min_value", "high": "max_value"}
+
+
+def read(config: Mapping[str, Any]) -> tuple[str, str | None, str | None, dict[str, Any]]:
+    """Return class name, module, registered name and parameters, whatever the dialect."""
+    if "className" in config:  # TensorFlow.js
+        parameters = {_snake(key): v for key, v in _parameters_of(config).items()}
+        if parameters.get("axis", 0) is None:
+            del parameters["axis"]  # null is its default there, not the whole array
+        return _string(config, "className"), None, None, parameters
+    if "class_name" in config:
+        module, registered_name = (
+            _string(config, key) if config.get(key) is not None else None
+            for key in ("module", "registered_name")
+        )
+        parameters = dict(_parameters_of(config))
+        return _string(config, "class_name"), module, registered_name, parameters
+    if "name" in config:  # Keras 1
+        parameters = {
+            _KERAS_1_PARAMETERS.get(k, k): v for k, v in config.items() if k != "name"
+        }
+        return _string(config, "name"), None, None, parameters
+    raise ValueError(f"a config names its class by 'class_name', got keys {sorted(config)}")
+
+
+def _string(config: Mapping[str, Any], key: str) -> str:
+    name = config[key]
+    if not isinstance(name, str):
+        raise ValueError(f"{key!r} must be a string, got {name!r}")
+    return name
+
+
+def _parameters_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = config.get("config")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, Mapping):
+        raise ValueError(f"'config' must be a dictionary, got {type(parameters).__name__}")
+    return parameters
+
+
+def is_from_keras(module: str | None) -> bool:
+    return module is not None and _KERAS_MODULES.fullmatch(module) is not None
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def spellings(name: str) -> set[str]:
+    """MaxNorm, max_norm; maxnorm of Keras 2; maxNorm of TensorFlow.js."""
+    snake = _snake(name)
+    return {name, snake, snake.replace("_", ""), name[0].lower() + name[1:]}

@@ -1,0 +1,127 @@
+"""How far inside its bound a rescaled slice must be aimed, so that roundoff cannot cross it.
+
+``docs/numerics.md`` derives the constants.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from array_constraints import _arrays
+from array_constraints._formats import Precision
+from array_constraints._protocol import Array, Count, Namespace
+
+
+class NormMeasure(NamedTuple):
+    """What one block contributes to the Euclidean norms of its slices."""
+
+    entries: Count
+    """How many entries each slice has."""
+    scale: Array | None
+    """The power of two that the entries were multiplied by; None where the accumulator's
+    range covers every sum of squares."""
+    square: Array
+    """The sum of the squares of the scaled entries."""
+    carry: Array
+    """What rounding dropped from ``square``."""
+    precision: Precision
+    """The formats of the weight and of the accumulator."""
+
+
+class Interval(NamedTuple):
+    """The allowed norms of a slice, ``[lower, upper]``, and how far one call moves there."""
+
+    lower: float
+    upper: float | tuple[float, ...]
+    rate: float = 1.0
+
+
+class Limits(NamedTuple):
+    """The norms between which a slice is kept, and those that the others are brought to."""
+
+    lower: Any
+    upper: Any
+    lower_target: Any
+    upper_target: Any
+
+
+def limits(measure: NormMeasure, interval: Interval, xp: Namespace) -> Limits:
+    """Return the norms that are kept, and targets inside by a proven margin of roundoff."""
+    weight, accumulator = measure.precision
+    u = accumulator.roundoff
+    lower, upper = representable(interval, measure.precision)
+    steps = _rounding_steps(measure, xp)
+    widest = 2 * (_CASCADE if measure.precision.spare else _LONGEST) * u + 4 * weight.roundoff
+    if lower and not isinstance(upper, tuple) and lower * (1 + 2 * widest) >= upper:
+        middle = lower + (upper - lower) / 2
+        band = (steps - 1) * u + _stored(middle, measure, xp)
+        return Limits(lower * (1 - band), upper * (1 + band), middle, middle)
+    margin = lower * (steps * u) if lower * (1 + widest) <= weight.largest else 0.0
+    lower_target = (lower + margin) / (1 - _stored(lower, measure, xp))
+    stored = _stored(upper, measure, xp)
+    upper = per_slice(upper, measure, xp)
+    return Limits(lower, upper, lower_target, upper * (1 - steps * u) / (1 + stored))
+
+
+_LONGEST = 40 + 8  # rounding steps of a slice of 2**40 entries
+_CASCADE = 1024  # those of a sum that the library makes, where there are digits to spare
+
+
+def _rounding_steps(measure: NormMeasure, xp: Namespace) -> Any:
+    """Return by how many roundoffs of the accumulator a target must stay inside its bound.
+
+    L/2 + 1.5 for the norm, 3 for the division, the product and the target, L/2 + 1.5 for the
+    norm measured when the constraint is applied again, 1 for the bound itself: L + 7.
+    """
+    if measure.precision.spare:
+        return _CASCADE
+    if isinstance(measure.entries, int):
+        return max(measure.entries - 1, 0).bit_length() + 7
+    return xp.ceil(xp.log2(measure.entries)) + 7
+
+
+def _stored(bound: float | tuple[float, ...], measure: NormMeasure, xp: Namespace) -> Any:
+    """Return how much rounding to the weight's dtype may change a norm, relative to ``bound``.
+
+    One roundoff u while the entries are normal numbers. A subnormal entry is off by up to u t,
+    t the smallest normal number, whatever its size: with k**2 = n (t / bound)**2 at most 1, n
+    entries add up to u k**2 / 4. Beyond, the bound is out of reach, and the margin stays small.
+    """
+    weight, _ = measure.precision
+    if not measure.precision.rounds:
+        return 0.0
+    ratios = _each(lambda c: weight.smallest_normal / c if c else 0.0, bound)
+    ratio = per_slice(ratios, measure, xp)
+    u = weight.roundoff
+    return u * (1 + u) * (1.5 - 0.5 / (1 + measure.entries * (ratio * ratio)))
+
+
+def representable(
+    interval: Interval, precision: Precision
+) -> tuple[float, float | tuple[float, ...]]:
+    """Return the bounds; one above the largest number of the dtype constrains nothing."""
+    largest = precision.weight.largest
+    lower = interval.lower if interval.lower <= largest else 0.0
+    return lower, _each(lambda c: c if c <= largest else math.inf, interval.upper)
+
+
+def finite_or_zero(bound: float | tuple[float, ...]) -> float | tuple[float, ...]:
+    """Return the bound with infinity replaced by 0, to subtract it where nothing is above."""
+    return _each(lambda c: c if c < math.inf else 0.0, bound)
+
+
+def _each(
+    function: Callable[[float], float], bound: float | tuple[float, ...]
+) -> float | tuple[float, ...]:
+    return tuple(map(function, bound)) if isinstance(bound, tuple) else function(bound)
+
+
+def per_slice(bound: float | tuple[float, ...], measure: NormMeasure, xp: Namespace) -> Any:
+    """Return one number for all slices, or an array with one for each, in C order."""
+    if not isinstance(bound, tuple):
+        return bound
+    like = measure.square
+    numbers = xp.asarray(bound, dtype=like.dtype, device=_arrays.device(like))
+    return xp.reshape(numbers, like.shape)

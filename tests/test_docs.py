@@ -1,0 +1,101 @@
+"""Every example of the README and the docs runs; the README's commands are the real ones."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from libraries import DTYPES, NUMPY, ROUNDOFF, Library
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
+GENERATED = {"docs/numerics_table.md", "docs/keras_golden.md"}
+
+
+def run_blocks(page: str) -> dict:
+    """Run the Python blocks of a page, top to bottom, in one namespace."""
+    module = sys.modules["page"] = ModuleType("page")  # dataclasses look their module up
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL):
+        exec(compile(block, page, "exec"), vars(module))
+    return vars(module)
+
+
+@pytest.fixture(autouse=True)
+def registry():
+    from array_constraints import config
+
+    before = dict(config._registered)
+    yield
+    config._registered.clear()
+    config._registered.update(before)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("page", [p for p in PAGES if p not in GENERATED])
+def test_the_examples_run(page):
+    if "import torch" in (ROOT / page).read_text():
+        pytest.importorskip("torch")
+    run_blocks(page)
+
+
+def test_the_printed_results_are_those_in_the_comments(capsys):
+    for page in ("docs/index.md", "docs/custom.md"):
+        text = (ROOT / page).read_text()
+        run_blocks(page)
+        said = [re.sub(r":.*", "", c) for c in re.findall(r"print\(.*\)\s+# (.*)", text)]
+        printed = re.sub(r"\n ", " ", capsys.readouterr().out)
+        assert [re.sub(r"\s+", "", line) for line in printed.splitlines()] == [
+            re.sub(r"\s+", "", line) for line in said
+        ]
+
+
+@pytest.mark.parametrize("name", ["Box", "MaxMean", "MinNorm", "Simplex"])
+class TestTheConstraintsOfTheTutorial:
+    @pytest.fixture
+    def constraint(self, name):
+        return run_blocks("docs/adding-a-constraint.md")[name]()
+
+    def test_take_under_thirty_lines(self, name):
+        text = (ROOT / "docs/adding-a-constraint.md").read_text()
+        (block,) = re.findall(
+            rf"```python\n((?:(?!```).)*class {name}\(.*?)```", text, re.DOTALL
+        )
+        assert sum(bool(line.strip()) for line in block.splitlines()) < 30
+
+    def test_work_on_every_library(self, library: Library, constraint, name):
+        w = np.random.default_rng(0).standard_normal((6, 5)) * [3, 3, 3, 0.1, 3]
+        for dtype in library.dtypes:
+            u = ROUNDOFF[dtype]
+            x = library.array(w.astype(DTYPES[dtype]))
+            result = constraint(x)
+            assert (result.shape, result.dtype) == (x.shape, x.dtype)
+            assert library.numpy(constraint.violation(x)).any()
+            assert (library.numpy(constraint.violation(result)) <= 8 * u).all()
+            twice, once = library.numpy(constraint(result)), library.numpy(result)
+            np.testing.assert_allclose(
+                twice.astype(float), once.astype(float), rtol=8 * u, atol=8 * u
+            )
+        if library is NUMPY:
+            assert constraint(w, copy=False) is w
+
+
+def test_the_ci_runs_the_readme_test_command():
+    readme = (ROOT / "README.md").read_text()
+    demo, tests = re.findall(r"^python3 -m venv .*$", readme, flags=re.MULTILINE)
+    assert demo.endswith("nox -s demo")
+    assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(tests)
+    noxfile = (ROOT / "noxfile.py").read_text()
+    for session in ("demo", "tests"):
+        assert f"def {session}(" in noxfile
+
+
+def test_the_demo_runs(tmp_path):
+    example = runpy.run_path(str(ROOT / "docs" / "examples" / "digits.py"))
+    example["main"](["--epochs", "2", "--output", str(tmp_path)])
+    (picture,) = tmp_path.glob("*.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
