@@ -13,8 +13,9 @@ def main() -> None:
     installed = Path(array_constraints.__file__)
     if not installed.is_relative_to(sys.prefix) or not (installed.parent / "py.typed").exists():
         raise SystemExit(f"not the installed wheel: {installed}")
-    w = MaxNorm(1.0)(np.asarray([[3.0], [4.0]]))
-    if not np.allclose(w, [[0.6], [0.8]]) or deserialize(serialize(MaxNorm(1.0))) != MaxNorm(1.0):
+    constraint = MaxNorm(1.0)
+    w = constraint(np.asarray([[3.0], [4.0]]))
+    if not np.allclose(w, [[0.6], [0.8]]) or deserialize(serialize(constraint)) != constraint:
         raise SystemExit("the wheel gives a wrong result")
     print(f"the wheel of array_constraints {array_constraints.__version__} works")
 
