@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from array_constraints import _arrays
 from array_constraints._protocol import Array, Namespace
 
-if TYPE_CHECKING:
-    from array_constraints.constraint import Form
+
+class Form(Protocol):
+    """What the executors need of a form: both of its maps as one expression each."""
+
+    def whole(self, w: Array, xp: Namespace, /) -> Array: ...
+    def whole_violation(self, w: Array, xp: Namespace, /) -> Array: ...
 
 
 def execute(form: Form, w: Array, copy: bool | None, xp: Namespace) -> Any:

@@ -245,11 +245,23 @@ class TestByHand:
         w = library.array(np.asarray([-5.0, 1.0], dtype="float32"))
         np.testing.assert_allclose(library.numpy(MaxNorm(2, axis=())(w)), [-2, 1], rtol=1e-6)
 
-    def test_overflow_and_underflow_of_squares_do_not_matter(self, library):
-        for value in (1e20, 3e38, 1e-30):
-            w = library.array(np.full((4, 1), value, dtype="float32"))
-            result = library.numpy(UnitNorm()(w))
-            np.testing.assert_allclose(result, np.full((4, 1), 0.5), rtol=1e-6)
+    @pytest.mark.parametrize(
+        ("constraint", "dtype", "value", "norm"),
+        [
+            (MaxNorm(2), "float32", 1e20, 2),
+            (MaxNorm(2), "float32", 3e38, 2),
+            (MaxNorm(2), "float16", 6e4, 2),
+            (MaxNorm(2), "bfloat16", 3e38, 2),
+            (UnitNorm(), "float16", 1e-4, 1),
+            (UnitNorm(), "float32", 1e-30, 1),
+            (MinMaxNorm(0.2, 0.5), "float16", 1e-6, 0.2),
+        ],
+    )
+    def test_squares_may_over_and_underflow(self, library, constraint, dtype, value, norm):
+        if dtype in library.dtypes:
+            w = library.array(np.full((4, 1), value).astype(DTYPES[dtype]))
+            result = library.numpy(constraint(w)).astype(np.float64)
+            assert np.linalg.norm(result) == pytest.approx(norm, rel=17 * ROUNDOFF[dtype])
 
     def test_nan_and_infinity_stay_in_their_slice(self, library):
         w = np.asarray([[np.nan, np.inf, 3.0], [1.0, 1.0, 4.0]], dtype="float32")
