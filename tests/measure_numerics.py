@@ -16,7 +16,15 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 from exact import relative_excess
-from libraries import DTYPES, LIBRARIES, ROUNDOFF, Library, bits, installed
+from libraries import (
+    DTYPES,
+    LIBRARIES,
+    ROUNDOFF,
+    Library,
+    bits,
+    counts_as_zero,
+    installed,
+)
 from rich.progress import track
 
 from array_constraints import MaxNorm, MinMaxNorm, UnitNorm, deserialize
@@ -83,6 +91,8 @@ def measure(library: Library, dtype: str, name: str, n: int) -> dict[str, float]
         if inside or above[i] == below[i] == 0:  # of norm 1, exactly
             found["satisfied"] += 1
             found["kept"] += same
+        if same and counts_as_zero(library, w[:, i]):
+            continue
         if same:
             found["kept_excess"] = max(found["kept_excess"], above[i] / u, -below[i] / u)
             continue

@@ -9,7 +9,7 @@ import pytest
 from exact import relative_excess, slices, square_norm
 from hypothesis import given
 from hypothesis import strategies as st
-from libraries import DTYPES, LIBRARIES_AND_DTYPES, ROUNDOFF, Library, bits
+from libraries import DTYPES, LIBRARIES_AND_DTYPES, ROUNDOFF, bits, counts_as_zero
 from strategies import weights
 
 from array_constraints import MaxNorm, MinMaxNorm, UnitNorm
@@ -30,16 +30,6 @@ def tolerances(n: int, dtype: str) -> tuple[float, float, float]:
 def normalized(axis, ndim):
     axes = range(ndim) if axis is None else [axis] if isinstance(axis, int) else axis
     return tuple(sorted(i % ndim for i in axes))
-
-
-def counts_as_zero(library: Library, row: np.ndarray) -> bool:
-    """XLA on CPUs takes subnormal numbers for zeros."""
-    tiny = float(np.finfo(np.float32).tiny)
-    if row.dtype == np.float64:
-        tiny = float(np.finfo(np.float64).tiny)
-    if library.module == "jax" and row.dtype != np.float16:
-        return float(np.max(np.abs(row.astype(np.float64)))) < tiny
-    return not row.any()
 
 
 def check_slice(library, constraint, lower, upper, row, result, violation, dtype):
