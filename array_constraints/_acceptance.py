@@ -10,26 +10,22 @@ from array_constraints._protocol import Array, Namespace
 
 _INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 _DENSE = "make it dense first"
-_PLAIN = "pass numpy.asarray(w), masked entries filled first"
 
 
 def accepted(owner: str, w: Any, copy: bool | None = None) -> tuple[Any, Namespace]:
     """Return ``w`` as an array and its namespace, or raise an error that says what to pass."""
     if copy is not None and not isinstance(copy, bool):
         raise TypeError(f"{owner}: copy must be None, True or False, got {copy!r}")
-    kinds = {f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(w).__mro__}
-    if kinds & {"numpy.MaskedArray", "numpy.matrix"}:
-        raise TypeError(f"{owner} takes plain arrays, got {_named(w)}: {_PLAIN}")
     try:
         xp = _arrays.namespace(w)
     except TypeError:
         raise TypeError(f"{owner} takes an array, got {_named(w)}: {_advice(w)}") from None
-    if _arrays.is_sparse(w, xp):
-        raise TypeError(f"{owner} takes dense arrays, got sparse {_named(w)}: {_DENSE}")
-    if _arrays.is_numpy_scalar(w, xp):
-        w = xp.asarray(w)
-        w.flags.writeable = False  # nobody else could see what is written
-    reason = _arrays.library(xp).unwritable(w) if copy is False else None
+    library = _arrays.library(xp)
+    reason = library.refused(w)
+    if reason is not None:
+        raise TypeError(f"{owner} takes plain dense arrays, got {_named(w)} {reason}")
+    w = library.array(w)
+    reason = library.unwritable(w) if copy is False else None
     if reason is not None:
         raise ValueError(f"{owner}: copy=False cannot write into {reason}")
     return w, xp

@@ -1,66 +1,82 @@
 """All that is known about array libraries: the only importer of array_api_compat.
 
-The table :data:`LIBRARIES` is the only place keyed by library. Each line carries the measured
-reason why the functions of the standard alone would not do.
+The table :data:`LIBRARIES` is the only place keyed by library: what a library needs beyond the
+functions of the standard, with the reason beside the line or in the function it names.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, cast
 
 import array_api_compat
 
 from array_constraints._formats import FORMATS, Precision
 from array_constraints._protocol import Array, Count, Namespace
-from array_constraints._sums import Term, pairwise_sum, plain_sum
+from array_constraints._sums import Term, pairwise_sum, peak, plain_sum
+
+
+def _reduce_chunks(
+    x: Array, axes: tuple[int, ...], reduce: Callable[[Any, tuple[int, ...], Any], Array]
+) -> Array:
+    """Reduce each chunk of a Dask array, then the results: one task per chunk and few more."""
+    import dask.array
+
+    def chunk(block: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+        return reduce(block, axis, array_api_compat.array_namespace(block))
+
+    options = {"axis": axes, "keepdims": True, "dtype": x.dtype}
+    return cast(Array, dask.array.reduction(x, chunk=chunk, aggregate=chunk, **options))
 
 
 def _chunkwise_sum(
     x: Array, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
 ) -> Array:
-    """Sum each chunk of a Dask array pairwise, then the sums of the chunks."""
-    import dask.array
-
-    def add(chunk: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-        chunk_xp = array_api_compat.array_namespace(chunk)
-        return pairwise_sum(chunk, None, axis, chunk_xp, lambda x, scale: x)
-
-    terms = term(x, scale)
-    options = {"axis": axes, "keepdims": True, "dtype": terms.dtype}
-    return cast(Array, dask.array.reduction(terms, chunk=add, aggregate=add, **options))
+    return _reduce_chunks(
+        term(x, scale), axes, lambda block, axis, xp: pairwise_sum(block, None, axis, xp)
+    )
 
 
-_jitted: dict[Callable[..., Any], Callable[..., Any]] = {}
-
-
-def _jit(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """Return the one ``jax.jit`` of ``function``: its cache of compiled shapes is shared."""
-    import jax
-
-    if function not in _jitted:
-        _jitted[function] = jax.jit(function, **options)
-    return _jitted[function]
+def _chunkwise_peak(x: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
+    return _reduce_chunks(x, axes, peak)
 
 
 def _run(function: Callable[..., Array], form: object, w: Array, xp: Namespace) -> Array:
     return function(form, w, xp)
 
 
+@functools.cache
+def _jitted(function: Callable[..., Array]) -> Callable[..., Array]:
+    import jax
+
+    def call(form: object, w: Array, xp: Namespace, shown: str) -> Array:
+        return function(form, w, xp)
+
+    return cast(Callable[..., Array], jax.jit(call, static_argnums=(0, 2, 3)))
+
+
 def _run_jitted(function: Callable[..., Array], form: Any, w: Array, xp: Namespace) -> Array:
+    """Run one cached ``jit``: for a frozen dataclass, whose value is that of its fields."""
+    parameters = getattr(type(form), "__dataclass_params__", None)
     try:
         hash(form)
-    except TypeError:  # a user's form with a list among its parameters
+    except TypeError:  # a list among its fields
         return function(form, w, xp)
-    return cast(Array, _jit(function, static_argnums=(0, 2))(form, w, xp))
+    if parameters is None or not parameters.frozen or not parameters.eq:
+        return function(form, w, xp)
+    return _jitted(function)(form, w, xp, repr(form))  # 1, True and 1.0 are equal, not the same
 
 
 def _negative(w: Array, xp: Namespace) -> Array:
     return w < 0
+
+
+def _negative_widened(w: Array, xp: Namespace) -> Array:
+    return (accumulated(w, xp) if dtype_name(w) == "bfloat16" else w) < 0
 
 
 def _negative_by_bits(w: Any, xp: Any) -> Any:
@@ -107,23 +123,60 @@ def _barrier(w: Any) -> Any:
 def _numpy_unwritable(w: Any) -> str | None:
     if not w.flags.writeable:
         return "a read-only array"
-    return _overlapping(w.shape, w.strides)
+    return _overlapping(w.shape, w.strides, w.itemsize)
 
 
 def _torch_unwritable(w: Any) -> str | None:
     import torch
 
-    if w.is_leaf and w.requires_grad and torch.is_grad_enabled():
+    owner = w if w._base is None else w._base
+    if owner.is_leaf and owner.requires_grad and torch.is_grad_enabled():
         return "a leaf that requires grad while grad mode is on (use torch.no_grad())"
-    if w.is_inference() and not torch.is_inference_mode_enabled():
+    tracing = torch.compiler.is_compiling()  # cannot be asked about inference mode
+    if not tracing and w.is_inference() and not torch.is_inference_mode_enabled():
         return "an inference tensor outside inference mode"
-    return _overlapping(w.shape, w.stride())
+    return _overlapping(w.shape, w.stride(), 1)
 
 
-def _overlapping(shape: tuple[int, ...], strides: tuple[int, ...]) -> str | None:
-    if any(n > 1 and stride == 0 for n, stride in zip(shape, strides, strict=True)):
-        return "an expanded array, whose entries share memory"
+def _overlapping(shape: tuple[int, ...], strides: tuple[int, ...], unit: int) -> str | None:
+    """Say so where entries may share memory: a stride does not clear the shorter ones."""
+    reach = unit
+    pairs = zip(map(abs, strides), shape, strict=True)
+    for stride, n in sorted(pair for pair in pairs if pair[1] > 1):
+        if stride < reach:
+            return "an expanded array, whose entries share memory"
+        reach += (n - 1) * stride
     return None
+
+
+def _numpy_refused(w: Any) -> str | None:
+    kinds = {cls.__name__ for cls in type(w).__mro__ if cls.__module__.startswith("numpy")}
+    if not kinds & {"MaskedArray", "matrix"}:
+        return None
+    return "with operators of its own: pass numpy.asarray(w), masked entries filled first"
+
+
+def _numpy_array(w: Any) -> Any:
+    """Return a NumPy scalar as a 0-d array, read-only: nobody could see what is written."""
+    if hasattr(w, "__setitem__"):
+        return w
+    array = array_api_compat.array_namespace(w).asarray(w)
+    array.flags.writeable = False
+    return array
+
+
+def _torch_write(w: Any, result: Any) -> None:
+    try:
+        w.copy_(result)  # recorded by autograd
+    except RuntimeError as error:  # a view that torch does not let be written
+        raise ValueError(f"copy=False cannot write into this tensor: {error}") from error
+
+
+def _torch_refused(w: Any) -> str | None:
+    import torch
+
+    dense = w.layout is torch.strided
+    return None if dense else f"of layout {w.layout}: make it dense first"
 
 
 def _always_unwritable(w: object) -> str | None:
@@ -137,17 +190,14 @@ def _assign(w: Any, result: Any) -> None:
         raise ValueError(f"copy=False cannot write into this array: {error}") from error
 
 
-def _copy_(w: Any, result: Any) -> None:
-    w.copy_(result)
-
-
 @dataclass(frozen=True)
 class Library:
     """What must be known about one array library beyond the standard, and how it is used."""
 
     sum: Callable[..., Array] = pairwise_sum
     spare_sum: Callable[..., Array] = pairwise_sum
-    has_float64: Callable[[Any, Namespace], bool] = lambda w, xp: (
+    peak: Callable[..., Array] = peak
+    has_float64: Callable[[Any, Any], bool] = lambda w, xp: (
         "float64" in xp.__array_namespace_info__().dtypes(device=w.device)
     )
     negative: Callable[[Array, Namespace], Array] = _negative
@@ -155,13 +205,20 @@ class Library:
     straight_through: Callable[[Any, Any], Array] = lambda value, surrogate: value
     reread: Callable[[Any], Any] = lambda w: w
     run: Callable[..., Array] = _run
+    refused: Callable[[Any], str | None] = lambda w: None
+    array: Callable[[Any], Any] = lambda w: w
+    copied: Callable[[Any, Namespace], Any] = lambda w, xp: xp.asarray(w, copy=True)
     unwritable: Callable[[Any], str | None] = lambda w: None
     write: Callable[[Any, Any], None] = _assign
 
 
 NUMPY = Library(
     # sum: numpy.sum along a leading axis adds one by one: 229,148 roundoffs at 2**20 entries.
-    has_float64=lambda w, xp: True,
+    has_float64=lambda w, xp: True,  # no need to ask: 10 us per call
+    negative=_negative_widened,  # ml_dtypes warns when it compares a NaN of bfloat16
+    # Masked arrays and matrices are subclasses that change what the operators mean.
+    refused=_numpy_refused,
+    array=_numpy_array,
     unwritable=_numpy_unwritable,
 )
 LIBRARIES = {
@@ -172,10 +229,13 @@ LIBRARIES = {
         # the accumulator has spare digits; there it is one pass instead of log2 n.
         spare_sum=plain_sum,
         has_float64=lambda w, xp: w.device.type != "mps",  # Metal has no float64
+        # Autograd sees the value that is kept: its derivative comes from the rescaling.
         differentiates=True,
         straight_through=_detached,
+        refused=_torch_refused,
         unwritable=_torch_unwritable,
-        write=_copy_,
+        copied=lambda w, xp: w.clone(),  # asarray(copy=True) would leave the graph
+        write=_torch_write,
     ),
     "jax.numpy": Library(
         # XLA adds in windows of 32: up to 240 roundoffs at 2**22 entries. A tree over many
@@ -197,9 +257,13 @@ LIBRARIES = {
         # Slicing a Dask array in halves makes a graph of n log n tasks, and needs known chunks.
         sum=_chunkwise_sum,
         spare_sum=_chunkwise_sum,
-        has_float64=lambda w, xp: True,
+        peak=_chunkwise_peak,  # dask.array.max fails on an empty chunk
+        has_float64=lambda w, xp: True,  # that of its chunks, which cannot be asked
+        negative=_negative_widened,
+        refused=lambda w: _numpy_refused(w._meta),
         unwritable=_always_unwritable,
     ),
+    "sparse": Library(refused=lambda w: "stored sparsely: make it dense first"),
 }
 _STANDARD = Library()  # array-api-strict, CuPy, any conforming library: the standard alone
 
@@ -220,17 +284,6 @@ def namespace(w: Any) -> Namespace:
     else:
         xp = array_api_compat.array_namespace(w)
     return cast(Namespace, xp)
-
-
-def is_sparse(w: Any, xp: Namespace) -> bool:
-    """Tell whether ``w`` is an array of a known library that is not stored densely."""
-    if xp.__name__ == "array_api_compat.torch":
-        return bool(w.layout is not sys.modules["torch"].strided)
-    return bool(array_api_compat.is_pydata_sparse_namespace(cast(ModuleType, xp)))
-
-
-def is_numpy_scalar(w: Any, xp: Namespace) -> bool:
-    return xp.__name__ == "array_api_compat.numpy" and not hasattr(w, "__setitem__")
 
 
 def dtype_name(w: Array) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _KERAS_MODULES = re.compile(
@@ -16,7 +16,7 @@ _KERAS_1_PARAMETERS = {"m": "max_value", "low": "min_value", "high": "max_value"
 def read(config: Mapping[str, Any]) -> tuple[str, str | None, str | None, dict[str, Any]]:
     """Return class name, module, registered name and parameters, whatever the dialect."""
     if "className" in config:  # TensorFlow.js
-        parameters = {_snake(key): v for key, v in _parameters_of(config).items()}
+        parameters = _renamed(_parameters_of(config), _snake)
         if parameters.get("axis", 0) is None:
             del parameters["axis"]  # null is its default there, not the whole array
         return _string(config, "className"), None, None, parameters
@@ -28,11 +28,17 @@ def read(config: Mapping[str, Any]) -> tuple[str, str | None, str | None, dict[s
         parameters = dict(_parameters_of(config))
         return _string(config, "class_name"), module, registered_name, parameters
     if "name" in config:  # Keras 1
-        parameters = {
-            _KERAS_1_PARAMETERS.get(k, k): v for k, v in config.items() if k != "name"
-        }
+        flat = {k: v for k, v in config.items() if k != "name"}
+        parameters = _renamed(flat, lambda key: _KERAS_1_PARAMETERS.get(key, key))
         return _string(config, "name"), None, None, parameters
-    raise ValueError(f"a config names its class by 'class_name', got keys {sorted(config)}")
+    raise ValueError(f"a config names its class by 'class_name', got keys {list(config)}")
+
+
+def _renamed(parameters: Mapping[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
+    renamed = {rename(key): value for key, value in parameters.items()}
+    if len(renamed) < len(parameters):
+        raise ValueError(f"a config names a parameter twice: {list(parameters)}")
+    return renamed
 
 
 def _string(config: Mapping[str, Any], key: str) -> str:
@@ -48,6 +54,8 @@ def _parameters_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
         return {}
     if not isinstance(parameters, Mapping):
         raise ValueError(f"'config' must be a dictionary, got {type(parameters).__name__}")
+    if not all(isinstance(key, str) for key in parameters):
+        raise ValueError(f"'config' must have strings as keys, got {list(parameters)}")
     return parameters
 
 

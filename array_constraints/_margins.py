@@ -10,12 +10,21 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from array_constraints import _arrays
-from array_constraints._formats import Precision
+from array_constraints._formats import Format, Precision
 from array_constraints._protocol import Array, Count, Namespace
 
 
 class NormMeasure(NamedTuple):
-    """What one block contributes to the Euclidean norms of its slices."""
+    """What one block contributes to the Euclidean norms of its slices.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from array_constraints import MaxNorm
+    >>> measure = MaxNorm().measure(np.asarray([[3.0], [4.0]], dtype="float32"), (0,), np)
+    >>> measure.entries, measure.square
+    (2, array([[25.]]))
+    """
 
     entries: Count
     """How many entries each slice has."""
@@ -31,7 +40,13 @@ class NormMeasure(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """The allowed norms of a slice, ``[lower, upper]``, and how far one call moves there."""
+    """The allowed norms of a slice, ``[lower, upper]``, and how far one call moves there.
+
+    Examples
+    --------
+    >>> Interval(0.0, 2.0)
+    Interval(lower=0.0, upper=2.0, rate=1.0)
+    """
 
     lower: float
     upper: float | tuple[float, ...]
@@ -54,15 +69,30 @@ def limits(measure: NormMeasure, interval: Interval, xp: Namespace) -> Limits:
     lower, upper = representable(interval, measure.precision)
     steps = _rounding_steps(measure, xp)
     widest = 2 * (_CASCADE if measure.precision.spare else _LONGEST) * u + 4 * weight.roundoff
-    if lower and not isinstance(upper, tuple) and lower * (1 + 2 * widest) >= upper:
+    if lower and not isinstance(upper, tuple) and lower * (1 + 2 * widest) >= upper < math.inf:
         middle = lower + (upper - lower) / 2
         band = (steps - 1) * u + _stored(middle, measure, xp)
-        return Limits(lower * (1 - band), upper * (1 + band), middle, middle)
-    margin = lower * (steps * u) if lower * (1 + widest) <= weight.largest else 0.0
-    lower_target = (lower + margin) / (1 - _stored(lower, measure, xp))
+        reach = upper * (1 + band)
+        if isinstance(reach, float):
+            reach = min(reach, accumulator.largest)
+        return Limits(lower * (1 - band), reach, middle, middle)
+    lower_target: Any = lower
+    if lower * (1 + widest) <= weight.largest:  # else the entries could leave the range
+        lower_target = (lower + lower * (steps * u)) / (1 - _stored(lower, measure, xp))
     stored = _stored(upper, measure, xp)
-    upper = per_slice(upper, measure, xp)
-    return Limits(lower, upper, lower_target, upper * (1 - steps * u) / (1 + stored))
+    upper_target = per_slice(upper, measure, xp) * (1 - steps * u) / (1 + stored)
+    least = -_rounded_down(-lower, accumulator)
+    most = per_slice(_each(lambda c: _rounded_down(c, accumulator), upper), measure, xp)
+    return Limits(least, most, lower_target, upper_target)
+
+
+def _rounded_down(c: float, accumulator: Format) -> float:
+    """Return the largest number of the format up to ``c``: norms compare with it as with c."""
+    if math.isinf(c):
+        return c
+    fraction, exponent = math.frexp(c)
+    digits = accumulator.digits
+    return math.ldexp(math.floor(math.ldexp(fraction, digits)), exponent - digits)
 
 
 _LONGEST = 40 + 8  # rounding steps of a slice of 2**40 entries
@@ -79,7 +109,8 @@ def _rounding_steps(measure: NormMeasure, xp: Namespace) -> Any:
         return _CASCADE
     if isinstance(measure.entries, int):
         return max(measure.entries - 1, 0).bit_length() + 7
-    return xp.ceil(xp.log2(measure.entries)) + 7
+    entries = xp.maximum(measure.entries, xp.ones_like(measure.entries))  # may turn out empty
+    return xp.ceil(xp.log2(entries)) + 7
 
 
 def _stored(bound: float | tuple[float, ...], measure: NormMeasure, xp: Namespace) -> Any:
@@ -92,7 +123,7 @@ def _stored(bound: float | tuple[float, ...], measure: NormMeasure, xp: Namespac
     weight, _ = measure.precision
     if not measure.precision.rounds:
         return 0.0
-    ratios = _each(lambda c: weight.smallest_normal / c if c else 0.0, bound)
+    ratios = _each(lambda c: min(weight.smallest_normal / c, 1e15) if c else 0.0, bound)
     ratio = per_slice(ratios, measure, xp)
     u = weight.roundoff
     return u * (1 + u) * (1.5 - 0.5 / (1 + measure.entries * (ratio * ratio)))
@@ -103,8 +134,8 @@ def representable(
 ) -> tuple[float, float | tuple[float, ...]]:
     """Return the bounds; one above the largest number of the dtype constrains nothing."""
     largest = precision.weight.largest
-    lower = interval.lower if interval.lower <= largest else 0.0
-    return lower, _each(lambda c: c if c <= largest else math.inf, interval.upper)
+    lower = float(interval.lower) if interval.lower <= largest else 0.0
+    return lower, _each(lambda c: float(c) if c <= largest else math.inf, interval.upper)
 
 
 def finite_or_zero(bound: float | tuple[float, ...]) -> float | tuple[float, ...]:

@@ -28,12 +28,11 @@ from array_constraints._protocol import Array, Namespace
 def measure(block: Array, axes: tuple[int, ...], xp: Namespace) -> NormMeasure:
     """Return the measure of the Euclidean norm of each slice of ``block``."""
     library, precision = _arrays.library(xp), _arrays.precision(block, xp)
-    count = _arrays.count_entries(block, axes, xp)
+    entries = _arrays.count_entries(block, axes, xp)
     scale = None
     if precision.overflows:
-        largest = xp.max if not isinstance(count, int) or count > 0 else xp.sum
-        peak = largest(xp.abs(block), axis=axes, keepdims=True)
-        scale = power_of_two(_arrays.accumulated(peak, xp), precision, xp)
+        peak = _arrays.accumulated(library.peak(block, axes, xp), xp)
+        scale = power_of_two(peak, precision, xp)
 
     def squared(x: Array, scale: Array | None) -> Array:
         v = _arrays.accumulated(x, xp)
@@ -42,7 +41,7 @@ def measure(block: Array, axes: tuple[int, ...], xp: Namespace) -> NormMeasure:
 
     add = library.spare_sum if precision.spare else library.sum
     square = add(block, scale, axes, xp, squared)
-    return NormMeasure(count, scale, square, xp.zeros_like(square), precision)
+    return NormMeasure(entries, scale, square, xp.zeros_like(square), precision)
 
 
 def power_of_two(peak: Array, precision: Precision, xp: Namespace) -> Array:
@@ -55,7 +54,7 @@ def power_of_two(peak: Array, precision: Precision, xp: Namespace) -> Array:
     scale = xp.ones_like(peak)
     for exponent in (step // 2, 3 * step // 2):
         half = 2.0**-step
-        scale = xp.where(peak >= 2.0**exponent, scale * half, scale)
+        scale = xp.where(peak < 2.0**exponent, scale, scale * half)  # NaN like infinity
         scale = xp.where(peak < 2.0**-exponent, scale / half, scale)
     return scale
 
@@ -125,8 +124,6 @@ def rescale(block: Array, measure: NormMeasure, interval: Interval, xp: Namespac
     and slices that hold NaN or infinity. On a sphere (``lower == upper``) every slice with a
     direction has the derivative of the rescaling, also where its value is kept.
     """
-    if interval.rate == 0:
-        return block
     library = _arrays.library(xp)
     inner, size = limits(measure, interval, xp), norm(measure, xp)
     directed = (measure.square > 0) & (measure.square < math.inf)

@@ -21,8 +21,8 @@ def number(
     if isinstance(plain, bool) or not isinstance(plain, int | float):
         raise TypeError(f"{name} must be a real number, got {_shown(value)}")
     if not lower <= plain <= upper or (abs(plain) > _LARGEST and plain != math.inf):
-        raise ValueError(f"{name} must be {_range(lower, upper)}, got {plain!r}")
-    return plain
+        raise ValueError(f"{name} must be {_range(lower, upper)}, got {_shown(plain)}")
+    return int(plain) if isinstance(plain, int) else plain + 0.0  # -0.0 becomes 0.0
 
 
 def number_or_numbers(name: str, value: object, *, lower: float) -> float | tuple[float, ...]:
@@ -70,11 +70,10 @@ def number_of_slices(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
 
 def _dimension(entry: object, shown: object) -> int:
     plain = _plain(entry)
-    if isinstance(plain, bool) or not hasattr(plain, "__index__"):
-        raise TypeError(
-            f"axis must be an int, a tuple or list of ints, or None, got {_shown(shown)}"
-        )
-    return operator.index(plain)
+    if isinstance(plain, bool) or not hasattr(plain, "__index__") or hasattr(plain, "shape"):
+        given = _shown(entry if hasattr(entry, "shape") else shown)
+        raise TypeError(f"axis must be an int, a tuple or list of ints, or None, got {given}")
+    return int(operator.index(plain))
 
 
 def _plain(value: object) -> object:
@@ -88,6 +87,8 @@ def _shown(value: object) -> str:
     """Describe a refused value; an array is described by its type, never printed."""
     if hasattr(value, "shape"):
         return f"an array of type {type(value).__name__}"
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return f"an int of {value.bit_length()} bits"
     return repr(value)
 
 
@@ -96,4 +97,6 @@ def _range(lower: float, upper: float) -> str:
         return "a number, not NaN"
     if upper == math.inf:
         return f"at least {lower:g}"
+    if upper == _LARGEST:
+        return f"finite and at least {lower:g}"
     return f"between {lower:g} and {upper:g}"

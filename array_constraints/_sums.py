@@ -1,4 +1,4 @@
-"""Sums over slices whose roundoff grows as log2 n, in functions of the standard."""
+"""Reductions over slices, in functions of the standard: sums whose roundoff grows as log2 n."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from array_constraints._protocol import Array, Namespace
 Term: TypeAlias = Callable[[Array, "Array | None"], Array]
 
 
+def _as_they_are(x: Array, scale: Array | None) -> Array:
+    return x
+
+
 def pairwise_sum(
     x: Array,
     scale: Array | None,
     axes: tuple[int, ...],
     xp: Namespace,
-    term: Term,
+    term: Term = _as_they_are,
     ways: int = 2,
 ) -> Array:
     """Sum ``term(x, scale)`` over ``axes``, kept with length 1, in a binary tree of additions.
@@ -44,7 +48,7 @@ def pairwise_sum(
             leftover = row if leftover is None else leftover + row
             start += size
         rows, length = _add_parts(rows, factor, term, 0, parts, step), step
-        term = _as_it_is
+        term = _as_they_are
     return xp.reshape(rows if leftover is None else rows + leftover, shape)
 
 
@@ -67,12 +71,14 @@ def _add_parts(
     return terms[0]
 
 
-def _as_it_is(x: Array, scale: Array | None) -> Array:
-    return x
-
-
 def plain_sum(
     x: Array, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
 ) -> Array:
     """Sum ``term(x, scale)`` over ``axes`` in the order that the library chooses."""
     return xp.sum(term(x, scale), axis=axes, keepdims=True)
+
+
+def peak(x: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
+    """Return the largest magnitude of each slice along ``axes``, 0 where it has no entries."""
+    largest = xp.max if math.prod([x.shape[i] for i in axes]) else xp.sum
+    return largest(xp.abs(x), axis=axes, keepdims=True)

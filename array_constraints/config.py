@@ -48,8 +48,9 @@ def register(
     ... class Halve(Constraint):
     ...     def __call__(self, w):
     ...         return w / 2
-    >>> get("docs>Halve")(3.0)
-    1.5
+    >>> import numpy as np
+    >>> get("docs>Halve")(np.asarray([3.0]))
+    array([1.5])
     """
 
     def add(cls: C) -> C:
@@ -113,6 +114,9 @@ def serialize(constraint: Constraint | None, dialect: str = PACKAGE) -> dict[str
     if cls.__name__ in _ABSENT_FROM_KERAS_3:
         raise ValueError(f"Keras 3 has no {cls.__name__}: use dialect='array_constraints'")
     config = {name: _config_values.from_json(value) for name, value in config.items()}
+    if isinstance(config.get("max_value"), tuple):
+        raise ValueError("Keras has no radius per slice: use dialect='array_constraints'")
+    config = {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
     return {
         "module": "keras.constraints",
         "class_name": cls.__name__,
@@ -150,6 +154,8 @@ def deserialize(
         raise ValueError(f"a config is a dictionary, got {type(config).__name__}")
     name, module, registered_name, parameters = _dialects.read(config)
     cls = _find(name, module, registered_name, custom_objects or {})
+    if not (isinstance(cls, type) and hasattr(cls, "from_config")):
+        raise TypeError(f"custom_objects must name classes with from_config, got {cls!r}")
     return cls.from_config(parameters)
 
 
@@ -167,6 +173,8 @@ def get(identifier: Any) -> Any:
     ------
     ValueError
         If nothing is named.
+    TypeError
+        If the class that is named cannot be made without arguments.
 
     Examples
     --------
@@ -208,6 +216,8 @@ def _find(
         raise ValueError(f"unknown constraint {full!r}: known are {known_names}")
     from_here = module in (None, PACKAGE) and package in ("", PACKAGE)
     if from_here or (not package and _dialects.is_from_keras(module)):
+        if _SPELLINGS.get(name.rpartition(">")[2]) is not cls:
+            raise ValueError(f"class_name {name!r} and registered_name {full!r} contradict")
         return cls
     raise ValueError(
         f"{name!r} of module {module!r} (registered as {registered_name!r}) is not the "

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import fields, is_dataclass
 from typing import Any, Self
 
-from array_constraints import _acceptance, _arrays, _config_values, execution
-from array_constraints._parameters import Axis, normalized_axes
+from array_constraints import _acceptance, _arrays, _config_values, _parameters, execution
+from array_constraints._parameters import Axis
 from array_constraints._protocol import Array, Count, Namespace
 
 
@@ -32,9 +32,12 @@ class Constraint:
         return execution.deliver(w, w, copy, xp)
 
     def violation(self, w: Any) -> Any:
-        """Return how far each entry is from its image, ``abs(w - self(w))``."""
+        """Return how far each entry is from its image: ``abs(w - self(w))``, 0 where equal."""
         w, xp = _acceptance.accepted(type(self).__name__, w)
-        return xp.abs(_arrays.accumulated(w, xp) - _arrays.accumulated(self(w), xp))
+        image = self(w)
+        same = xp.equal(w, image)  # two infinities, too
+        w, image = (xp.where(same, xp.zeros_like(w), x) for x in (w, image))
+        return xp.abs(_arrays.accumulated(w, xp) - _arrays.accumulated(image, xp))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
@@ -44,7 +47,8 @@ class Constraint:
                 for field in fields(self)
                 if field.init
             }
-        if type(self).__init__ is not object.__init__:
+        cls = type(self)
+        if cls.__init__ is not object.__init__ or cls.__new__ is not object.__new__:
             raise TypeError(
                 f"{type(self).__name__} has constructor arguments but no get_config: "
                 "define get_config to return them"
@@ -54,11 +58,25 @@ class Constraint:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Return the constraint that ``get_config`` described."""
-        return cls(**{name: _config_values.from_json(v) for name, v in config.items()})
+        if not is_dataclass(cls):
+            return cls(**config)
+        texts = {field.name for field in fields(cls) if "str" in str(field.type)}
+        return cls(
+            **{k: v if k in texts else _config_values.from_json(v) for k, v in config.items()}
+        )
 
 
 class Form(Constraint, ABC):
-    """A constraint whose mathematics the executors know how to run."""
+    """A constraint whose mathematics the executors know how to run.
+
+    The three forms below are there to be subclassed, best by a frozen dataclass: its fields are
+    the config; equality, hash, repr and pickle follow, and JAX compiles it once.
+
+    Examples
+    --------
+    >>> issubclass(Elementwise, Form), issubclass(Slicewise, Form), issubclass(WholeSlice, Form)
+    (True, True, True)
+    """
 
     def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
         """Return the allowed weight for ``w``: same namespace, shape, dtype and device.
@@ -114,11 +132,24 @@ class Form(Constraint, ABC):
 
 
 class Elementwise(Form):
-    """A constraint on each entry alone; takes any real numeric dtype."""
+    """A constraint on each entry alone; takes any real numeric dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class NonPositive(Elementwise):
+    ...     def project(self, w, xp):
+    ...         return xp.where(w > 0, xp.zeros_like(w), w)
+    ...     def excess(self, w, xp):
+    ...         return xp.maximum(w, xp.zeros_like(w))
+    >>> w = np.asarray([-1, 2])
+    >>> NonPositive()(w), NonPositive().violation(w)
+    (array([-1,  0]), array([0., 2.]))
+    """
 
     @abstractmethod
     def project(self, w: Array, xp: Namespace) -> Array:
-        """Return the nearest allowed value of each entry."""
+        """Return the allowed value of each entry of ``w``, in its shape and dtype."""
 
     @abstractmethod
     def excess(self, w: Array, xp: Namespace) -> Array:
@@ -137,29 +168,47 @@ class Elementwise(Form):
 class _AlongAxis(Form):
     axis: Axis
 
+    def __post_init__(self) -> None:
+        """Judge ``axis`` where it is a field; a subclass that overrides this calls it."""
+        if is_dataclass(self) and any(field.name == "axis" for field in fields(self)):
+            object.__setattr__(self, "axis", _parameters.axis(self.axis))
+
     def validate(self, w: Array) -> None:
         super().validate(w)
         self.axes(w)
 
     def axes(self, w: Array) -> tuple[int, ...]:
         """Return the dimensions of ``w`` that one slice runs along."""
-        return normalized_axes(type(self).__name__, self.axis, w.ndim)
+        return _parameters.normalized_axes(type(self).__name__, self.axis, w.ndim)
 
 
 class Slicewise(_AlongAxis):
     """A constraint on slices along ``axis`` through a few numbers that blocks compute apart.
 
-    A *measure* is a ``NamedTuple`` of what one block of a slice contributes, in arrays whose
-    sliced dimensions are kept with length 1, the count of entries included.
+    A *measure* is a ``NamedTuple`` of what one block of a slice contributes: arrays whose
+    sliced dimensions are kept with length 1, the number of entries, and whatever else is known
+    without reading a value. ``docs/custom.md`` has an example with all four methods.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from array_constraints import MaxNorm
+    >>> c, w = MaxNorm(1.0), np.asarray([[3.0], [4.0]])
+    >>> whole = c.merge(c.measure(w[:1], (0,), np), c.measure(w[1:], (0,), np), np)
+    >>> c.apply(w[:1], whole, np), c.excess(whole, np)
+    (array([[0.6]]), array([[4.]]))
     """
 
     @abstractmethod
     def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Any:
-        """Return the measure of each slice of ``block``."""
+        """Return the measure of each slice of ``block``, whose slices run along ``axes``."""
 
     @abstractmethod
     def merge(self, a: Any, b: Any, xp: Namespace) -> Any:
-        """Return the measure of two blocks of the same slices taken together."""
+        """Return the measure of two blocks of the same slices taken together.
+
+        Commutative and, within roundoff, associative: blocks are merged in any order.
+        """
 
     @abstractmethod
     def excess(self, measure: Any, xp: Namespace) -> Array:
@@ -167,7 +216,7 @@ class Slicewise(_AlongAxis):
 
     @abstractmethod
     def apply(self, block: Array, measure: Any, xp: Namespace) -> Array:
-        """Return the allowed block, given the measure of its whole slices."""
+        """Return the allowed block, its shape and dtype kept, given the whole measure."""
 
     @staticmethod
     def count(block: Array, axes: tuple[int, ...], xp: Namespace) -> Count:
@@ -186,6 +235,20 @@ class WholeSlice(_AlongAxis):
 
     Its methods see ``slices``, whose last dimensions are those of ``axis`` and whose leading
     dimensions number the slices.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Sorted(WholeSlice):
+    ...     axis = 0
+    ...     def project(self, slices, xp):
+    ...         return xp.sort(slices, axis=-1)
+    ...     def excess(self, slices, xp):
+    ...         moved = xp.abs(slices - xp.sort(slices, axis=-1))
+    ...         return xp.max(moved, axis=-1, keepdims=True)
+    >>> w = np.asarray([3.0, 1.0, 2.0])
+    >>> Sorted()(w), Sorted().violation(w)
+    (array([1., 2., 3.]), array([2.]))
     """
 
     @abstractmethod

@@ -16,6 +16,7 @@ from array_constraints import (
     NonNeg,
     RadialConstraint,
     UnitNorm,
+    WholeSlice,
 )
 
 CONSTRAINTS = [MaxNorm(1.0), MinMaxNorm(0.5, 1.0), UnitNorm(), NonNeg()]
@@ -41,6 +42,20 @@ class TestCopy:
         assert bits(library.numpy(result)) == bits(library.numpy(constraint(w)))
         empty = library.array(example()[:0])
         assert constraint(empty, copy=True) is not empty
+
+    def test_true_returns_no_view(self, library, constraint):
+        class Same(WholeSlice):
+            axis = 0
+
+            def project(self, slices, xp):
+                return slices
+
+            def excess(self, slices, xp):
+                return xp.zeros_like(slices)
+
+        w = np.ones((2, 2), "f4")
+        assert not np.shares_memory(Same()(w, copy=True), w)
+        assert Constraint()(library.array(w), copy=True) is not None
 
     @pytest.mark.parametrize("writable", WRITABLE, ids=str)
     def test_false_writes_into_the_array_and_returns_it(self, writable, constraint):
@@ -76,12 +91,24 @@ class TestNumpyArraysThatCannotBeWritten:
         self.refuse(constraint, w, "a read-only array")
 
     def test_a_numpy_scalar(self, constraint):
-        if constraint == NonNeg():
-            self.refuse(constraint, np.float32(-3), "a read-only array")
+        if constraint != NonNeg():
+            constraint = dataclasses.replace(constraint, axis=None)
+        self.refuse(constraint, np.float32(-3), "a read-only array")
 
     def test_expanded(self, constraint):
         w = np.lib.stride_tricks.as_strided(np.ones(3, "f4"), (2, 3), (0, 4), writeable=True)
         self.refuse(constraint, w, "an expanded array")
+
+    def test_overlapping_windows(self, constraint):
+        w = np.lib.stride_tricks.as_strided(np.ones(4, "f4"), (3, 2), (4, 4), writeable=True)
+        self.refuse(constraint, w, "an expanded array")
+
+    def test_strided_and_reversed_views_are_written(self, constraint):
+        base = np.random.default_rng(0).standard_normal((6, 8)).astype("float32")
+        for w in (base[::2, 1::3], base[::-1, ::-1], base.T, base[:1], base[:, 2:3]):
+            expected = constraint(w)
+            constraint(w, copy=False)
+            assert bits(w) == bits(expected)
 
     def test_a_read_only_memmap(self, constraint, tmp_path):
         np.save(tmp_path / "w.npy", example())
@@ -121,6 +148,17 @@ class TestTorchTensorsThatCannotBeWritten:
         with torch.no_grad():
             assert constraint(w, copy=False) is w
         assert bits(TORCH.numpy(w)) == bits(TORCH.numpy(constraint(TORCH.array(example()))))
+
+    def test_a_view_that_torch_protects(self, constraint, torch):
+        parameter = torch.nn.Parameter(TORCH.array(example()))
+        with pytest.raises(ValueError, match="copy=False cannot write into this tensor"):
+            constraint((parameter * 1).split(1)[0], copy=False)
+
+    def test_a_view_of_a_leaf_that_requires_grad(self, constraint, torch):
+        parameter = torch.nn.Parameter(TORCH.array(example()))
+        self.refuse(constraint, parameter[:1], "a leaf that requires grad")
+        with torch.no_grad():
+            constraint(parameter[:, :1], copy=False)
 
     def test_expanded(self, constraint, torch):
         self.refuse(constraint, torch.full((1, 3), -5.0).expand(4, 3), "an expanded array")
@@ -171,10 +209,13 @@ BAD_ARRAYS = {
     "a list": ([[3.0]], "takes an array, got list: make it an array first, for example with"),
     "a number": (3.0, "takes an array, got float: make it an array first"),
     "None": (None, "takes an array, got NoneType"),
-    "masked": (np.ma.ones((2, 2)), "takes plain arrays, got numpy.*MaskedArray: pass numpy"),
+    "masked": (
+        np.ma.ones((2, 2)),
+        r"takes plain dense arrays, got numpy.*MaskedArray with.*: pass numpy",
+    ),
     "matrix": (
         np.ones((2, 2)).view(np.matrix),
-        "takes plain arrays, got numpy.*matrix: pass numpy.asarray",
+        r"takes plain dense arrays, got numpy.*matrix with.*: pass numpy.asarray",
     ),
 }
 
@@ -188,9 +229,18 @@ class TestRefusedArrays:
             with pytest.raises(TypeError, match=f"{type(constraint).__name__} {message}"):
                 call(w)
 
+    def test_dask_arrays_of_masked_arrays(self, constraint):
+        import dask.array
+
+        w = dask.array.from_array(np.ma.ones((2, 2)), chunks=1)
+        with pytest.raises(TypeError, match="with operators of its own"):
+            constraint(w)
+
     def test_torch_sparse(self, constraint):
         torch = pytest.importorskip("torch")
-        with pytest.raises(TypeError, match=r"takes dense arrays, got sparse torch\.Tensor"):
+        with pytest.raises(
+            TypeError, match=r"got torch\.Tensor of layout torch\.sparse_coo: make it"
+        ):
             constraint(torch.eye(2).to_sparse())
 
     def test_jax_and_scipy_sparse(self, constraint):
@@ -239,7 +289,10 @@ class TestRefusedByNormConstraints:
 
 
 def test_the_number_of_radii_must_fit(library):
-    with pytest.raises(ValueError, match="max_value has 3 entries for 2 slices"):
+    with pytest.raises(
+        ValueError,
+        match=r"max_value has 3 entries, an array of shape \(2, 2\) has 2 slices along",
+    ):
         MaxNorm((1, 2, 3))(library.array(example()))
 
 
@@ -257,6 +310,11 @@ class TestTheBase:
         assert copied is not w
         assert bits(library.numpy(copied)) == bits(example())
         assert not library.numpy(Constraint().violation(w)).any()
+
+    def test_infinity_is_no_violation_of_the_identity(self, library: Library):
+        w = library.array(np.asarray([np.inf, -np.inf, 1.0, np.nan], dtype="float32"))
+        violation = library.numpy(Constraint().violation(w))
+        np.testing.assert_array_equal(violation, [0, 0, 0, np.nan])
 
     def test_a_callable_constraint_reports_how_far_it_moves(self, library: Library):
         class Halve(Constraint):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import runpy
 import sys
@@ -80,6 +81,12 @@ class TestTheConstraintsOfTheTutorial:
             np.testing.assert_allclose(
                 twice.astype(float), once.astype(float), rtol=8 * u, atol=8 * u
             )
+        again = dataclasses.replace(constraint)
+        if hasattr(constraint, "axis"):
+            again = dataclasses.replace(constraint, axis=[0, 1])
+            assert again.axis == (0, 1)
+        assert type(again).from_config(again.get_config()) == again
+        assert hash(type(again).from_config(again.get_config())) == hash(again)
         if library is NUMPY:
             assert constraint(w, copy=False) is w
 

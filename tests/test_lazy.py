@@ -6,9 +6,16 @@ import warnings
 
 import numpy as np
 import pytest
-from libraries import JAX, JAX_X64, bits
+from libraries import DTYPES, JAX, JAX_X64, bits
 
-from array_constraints import MaxNorm, MinMaxNorm, NonNeg, RadialConstraint, UnitNorm
+from array_constraints import (
+    Elementwise,
+    MaxNorm,
+    MinMaxNorm,
+    NonNeg,
+    RadialConstraint,
+    UnitNorm,
+)
 
 CONSTRAINTS = [
     MaxNorm(1.0),
@@ -30,14 +37,14 @@ class TestDask:
     def da(self):
         return pytest.importorskip("dask.array")
 
-    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
     def test_nothing_is_computed_and_chunks_and_meta_are_kept(self, da, constraint, dtype):
         import dask
 
         def refuse(*args, **kwargs):
             raise AssertionError("computed while the graph was built")
 
-        w = da.from_array(normal((40, 30), dtype), chunks=(13, 7))
+        w = da.from_array(normal((40, 30), DTYPES[dtype]), chunks=(13, 7))
         with dask.config.set(scheduler=refuse):
             result, violation = constraint(w), constraint.violation(w)
         assert result.chunks == w.chunks
@@ -47,27 +54,32 @@ class TestDask:
 
     @pytest.mark.parametrize("axis", [0, 1, None, (0, 1)])
     @pytest.mark.parametrize(
-        ("dtype", "limit"), [("float32", 5), ("float16", 5), ("float64", 10)]
+        ("dtype", "limit"), [("float32", 5), ("float16", 5), ("bfloat16", 5), ("float64", 10)]
     )
     def test_tasks_per_chunk(self, da, constraint, axis, dtype, limit):
         import dask
 
-        w = da.random.default_rng(0).normal(size=(400, 400), chunks=(50, 50)).astype(dtype)
+        w = (
+            da.random.default_rng(0)
+            .normal(size=(400, 400), chunks=(50, 50))
+            .astype(DTYPES[dtype])
+        )
         w = w.persist(scheduler="synchronous")
         if constraint != NonNeg():
             constraint = type(constraint)(**{**vars(constraint), "axis": axis})
         (optimised,) = dask.optimize(constraint(w))
         assert len(dict(optimised.__dask_graph__())) <= limit * w.npartitions
 
-    def test_unknown_chunk_sizes(self, da, constraint):
+    @pytest.mark.parametrize("threshold", [0.0, 1.5])  # the second empties some chunks
+    def test_unknown_chunk_sizes(self, da, constraint, threshold):
         w = normal((60, 6))
         lazy = da.from_array(w, chunks=(10, 3))
         for dtype in ("float32", "float64"):
             for axis in (0, 1, None):
                 if constraint != NonNeg():
                     constraint = type(constraint)(**{**vars(constraint), "axis": axis})
-                some = lazy[lazy[:, 0] > 0].astype(dtype)
-                expected = w[w[:, 0] > 0].astype(dtype)
+                some = lazy[lazy[:, 0] > threshold].astype(dtype)
+                expected = w[w[:, 0] > threshold].astype(dtype)
                 result = constraint(some).compute(scheduler="synchronous")
                 np.testing.assert_allclose(result, constraint(expected), rtol=1e-6)
                 violation = constraint.violation(some).compute(scheduler="synchronous")
@@ -120,6 +132,23 @@ class TestJax:
         assert np.isfinite(library.numpy(grad)).all()
 
 
+def test_jax_sees_the_changes_of_a_mutable_form():
+    class Limit(Elementwise):
+        upper = 1.0
+
+        def project(self, w, xp):
+            return xp.minimum(w, xp.full_like(w, self.upper))
+
+        def excess(self, w, xp):
+            return xp.maximum(w - self.upper, xp.zeros_like(w))
+
+    with JAX.active():
+        w, limit = JAX.array(normal((4, 2)) + 9), Limit()
+        assert (JAX.numpy(limit(w)) == 1).all()
+        limit.upper = 3.0
+        assert (JAX.numpy(limit(w)) == 3).all()
+
+
 def test_without_x64_xla_converts_a_bfloat16_array_even_for_the_bare_expression():
     """A limitation of XLA on CPUs: when this fails, the exception above can go."""
     import jax
@@ -150,6 +179,17 @@ class TestTorch:
         assert torch.equal(compiled(w), constraint(w))
         violation = torch.compile(constraint.violation, fullgraph=True, backend="aot_eager")
         assert torch.equal(violation(w), constraint.violation(w))
+
+    @every_constraint
+    def test_compile_and_write_in_place(self, torch, constraint):
+        torch.compiler.reset()
+        w = torch.from_numpy(normal((33, 4)))
+        expected = constraint(w)
+        write = torch.compile(
+            lambda w: constraint(w, copy=False), fullgraph=True, backend="aot_eager"
+        )
+        write(w)
+        assert torch.equal(w, expected)
 
     def test_compile_with_inductor(self, torch):
         with warnings.catch_warnings():

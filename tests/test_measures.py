@@ -30,19 +30,16 @@ def cuts(draw: st.DrawFn):
 @pytest.mark.parametrize(
     ("library", "dtype"), LIBRARIES_AND_DTYPES, ids=lambda value: str(value)
 )
-@given(
-    cut=cuts(),
-    seed=st.integers(0, 2**32 - 1),
-    exponent=st.sampled_from([0, -10, 14, -120, 120, -1000, 1000]),
-    order=st.randoms(use_true_random=False),
-)
-def test_the_measures_of_any_split_merge_to_the_whole(
-    library, dtype, cut, seed, exponent, order
-):
+@given(cut=cuts(), seed=st.integers(0, 2**32 - 1), order=st.randoms(use_true_random=False))
+def test_the_measures_of_any_split_merge_to_the_whole(library, dtype, cut, seed, order):
+    """Each part has a magnitude of its own, from the smallest numbers to the largest."""
     n, edges = cut
     limit = {"float16": 14, "bfloat16": 120, "float32": 120, "float64": 1000}[dtype]
-    scale = 2.0 ** max(-limit, min(limit, exponent))
-    w = (np.random.default_rng(seed).uniform(0.5, 1.9, (n, 2)) * scale).astype(DTYPES[dtype])
+    rng = np.random.default_rng(seed)
+    w = rng.uniform(0.5, 1.9, (n, 2))
+    for a, b in itertools.pairwise(edges):
+        w[a:b] *= 2.0 ** rng.choice([-limit, -limit // 2, -1, 0, 1, limit // 2, limit])
+    w = w.astype(DTYPES[dtype])
     c = MaxNorm(2)
     with library.active():
         x, xp = accepted("test", library.array(w))

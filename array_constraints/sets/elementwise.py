@@ -41,6 +41,8 @@ class NonNeg(Elementwise):
     """
 
     def project(self, w: Array, xp: Namespace) -> Array:
+        if _arrays.dtype_name(w).startswith("uint"):
+            return w
         return xp.where(_arrays.library(xp).negative(w, xp), xp.zeros_like(w), w)
 
     def excess(self, w: Array, xp: Namespace) -> Array:

@@ -49,6 +49,8 @@ class RadialConstraint(WholeSlice):
            [8., 8., 8.]])
     """
 
+    axis = (0, 1)
+
     def validate(self, w: Array) -> None:
         if w.ndim != 4 or w.shape[0] != w.shape[1]:
             raise ValueError(
@@ -56,9 +58,6 @@ class RadialConstraint(WholeSlice):
                 f"(k, k, inputs, outputs), got shape {tuple(w.shape)}"
             )
         super().validate(w)
-
-    def axes(self, w: Array) -> tuple[int, ...]:  # noqa: ARG002 - whatever the weight
-        return 0, 1
 
     def project(self, slices: Array, xp: Namespace) -> Array:
         size = slices.shape[-1]
@@ -77,8 +76,8 @@ class RadialConstraint(WholeSlice):
         return result
 
     def excess(self, slices: Array, xp: Namespace) -> Array:
-        distance = xp.abs(slices - self.project(slices, xp))
-        return xp.max(distance, axis=(-2, -1), keepdims=True)
+        difference = slices - self.project(slices, xp)
+        return _arrays.library(xp).peak(difference, (slices.ndim - 2, slices.ndim - 1), xp)
 
 
 radial_constraint = RadialConstraint

@@ -18,6 +18,16 @@ class NormConstraint(Slicewise):
     """A constraint that rescales each slice so that its Euclidean norm lies in an interval.
 
     A subclass states the interval; measuring, merging and rescaling are shared.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Radius3(NormConstraint):
+    ...     axis = 0
+    ...     def interval(self):
+    ...         return Interval(lower=3.0, upper=3.0)
+    >>> Radius3()(np.asarray([3.0, 4.0]))
+    array([1.8, 2.4])
     """
 
     @abstractmethod
@@ -85,9 +95,9 @@ class MaxNorm(NormConstraint):
     axis: Axis = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         radius = _parameters.number_or_numbers("max_value", self.max_value, lower=0)
         object.__setattr__(self, "max_value", radius)
-        object.__setattr__(self, "axis", _parameters.axis(self.axis))
 
     def validate(self, w: Array) -> None:
         super().validate(w)
@@ -95,7 +105,8 @@ class MaxNorm(NormConstraint):
             slices = _parameters.number_of_slices(w.shape, self.axes(w))
             if slices != len(self.max_value):
                 raise ValueError(
-                    f"MaxNorm: max_value has {len(self.max_value)} entries for {slices} slices"
+                    f"MaxNorm: max_value has {len(self.max_value)} entries, an array of shape "
+                    f"{tuple(w.shape)} has {slices} slices along axis {self.axis}"
                 )
 
     def interval(self) -> Interval:
@@ -156,6 +167,7 @@ class MinMaxNorm(NormConstraint):
     axis: Axis = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         finite = sys.float_info.max
         low = _parameters.number("min_value", self.min_value, lower=0, upper=finite)
         high = _parameters.number("max_value", self.max_value, lower=0)
@@ -163,10 +175,8 @@ class MinMaxNorm(NormConstraint):
             raise ValueError(f"min_value must not exceed max_value, got {low!r} > {high!r}")
         object.__setattr__(self, "min_value", low)
         object.__setattr__(self, "max_value", high)
-        object.__setattr__(
-            self, "rate", _parameters.number("rate", self.rate, lower=0, upper=1)
-        )
-        object.__setattr__(self, "axis", _parameters.axis(self.axis))
+        rate = _parameters.number("rate", self.rate, lower=0, upper=1)
+        object.__setattr__(self, "rate", rate)
 
     def interval(self) -> Interval:
         return Interval(self.min_value, self.max_value, self.rate)
@@ -214,9 +224,6 @@ class UnitNorm(NormConstraint):
     """
 
     axis: Axis = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "axis", _parameters.axis(self.axis))
 
     def interval(self) -> Interval:
         return Interval(1.0, 1.0)

@@ -192,6 +192,53 @@ def test_bounds_below_the_range_of_the_dtype_raise_nothing(library):
         assert np.max(np.abs(stretched)) <= 1.01e-3
 
 
+@pytest.mark.parametrize("bound", [2**31, 10**10, 2**64, 10**300])
+def test_integer_bounds_are_as_good_as_floats(library, bound):
+    w = library.array(np.full((4, 1), 3e38, dtype="float32"))
+    result = library.numpy(MaxNorm(bound)(w))
+    assert bits(result) == bits(library.numpy(MaxNorm(float(bound))(w)))
+    assert library.numpy(MaxNorm(bound).violation(w)).shape == (1, 1)
+    assert library.numpy(MinMaxNorm(0, bound)(w)).shape == (4, 1)
+
+
+@every_library_and_dtype
+def test_bounds_at_the_largest_number_hold(library, dtype):
+    largest = ml_largest(dtype)
+    w = np.asarray([[1.0, 0.5], [2.0, -0.25]]).astype(DTYPES[dtype])
+    with library.active():
+        for c in (
+            MinMaxNorm(largest, math.inf),
+            MinMaxNorm(largest, largest),
+            MinMaxNorm(largest * (1 - 2.0**-20), math.inf),
+            MinMaxNorm(largest * 0.99, largest),
+        ):
+            result = library.numpy(c(library.array(w))).astype(np.float64)
+            assert np.isfinite(result).all()
+            for column in result.T:
+                assert relative_excess(column, c.min_value) >= -16 * ROUNDOFF[dtype]
+        whole = np.full((3, 2), largest).astype(DTYPES[dtype])
+        result = library.numpy(MaxNorm(largest)(library.array(whole)))
+        assert all(relative_excess(column, largest) <= 0 for column in result.T)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nan_beside_the_largest_numbers_raises_no_warning(library, dtype):
+    if dtype in library.dtypes:
+        largest = float(np.finfo(dtype).max)
+        w = np.asarray([[np.nan, 1.0], [largest, largest]], dtype=dtype)
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            result = library.numpy(MaxNorm(1.0)(library.array(w)))
+        assert bits(result[:, 0]) == bits(w[:, 0])
+
+
+def test_a_bound_between_two_numbers_is_not_rounded_up(library):
+    """The norm is c (1 + 2.04 u): beyond the band of 2 u in which it may be kept."""
+    c = 1 + 2.0**-24 * 1.0001
+    w = np.asarray([[0.19609792530536652], [-0.9805845022201538]], dtype="float32")
+    result = library.numpy(MaxNorm(c)(library.array(w)))
+    assert relative_excess(result, c) <= 0
+
+
 class TestByHand:
     def test_max_norm_shrinks_only_the_long_column(self, library):
         w = np.asarray([[3.0, 0.3], [4.0, 0.4]])
