@@ -23,7 +23,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests; torch is installed on Python 3.11 only."""
     install(session, "test")
     session.env["JAX_PLATFORMS"] = "cpu"
-    session.run("pytest", "--numprocesses=2", *session.posargs)
+    session.run("pytest", "--numprocesses=auto", *session.posargs)
 
 
 @nox.session
@@ -59,7 +59,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def numerics(session: nox.Session) -> None:
-    """Measure the numeric contract on every library and rewrite docs/numerics_table.md."""
+    """Measure the numeric contract on every library, and rewrite the tables of the docs."""
     install(session, "test")
     session.env["JAX_PLATFORMS"] = "cpu"
     session.run("python", "tests/measure_numerics.py", *session.posargs)

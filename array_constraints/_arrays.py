@@ -290,8 +290,8 @@ def dtype_name(w: Array) -> str:
     return getattr(w.dtype, "name", None) or str(w.dtype).rpartition(".")[2]
 
 
-def device(w: Array) -> Any:
-    return array_api_compat.device(w)
+def device(w: Any) -> Any:
+    return getattr(w, "device", None)  # Dask has none
 
 
 def precision(w: Array, xp: Namespace) -> Precision:
@@ -312,4 +312,4 @@ def count_entries(block: Array, axes: tuple[int, ...], xp: Namespace) -> Count:
         n is None or n != n for n in lengths
     ):  # Dask writes NaN for a length it does not know
         return xp.sum(xp.ones_like(accumulated(block, xp)), axis=axes, keepdims=True)
-    return math.prod(lengths)
+    return int(math.prod(lengths))  # torch.compile then knows it: margins depend on it

@@ -58,14 +58,14 @@ def normalized_axes(owner: str, axis: Axis, ndim: int) -> tuple[int, ...]:
                 f"{owner}: axis {axis} does not fit an array of {ndim} dimensions"
                 + (" (a 0-d array is one slice with axis=None)" if ndim == 0 else "")
             )
-    found = tuple(sorted(i % ndim for i in axes))
-    if len(set(found)) < len(found):
+    found = tuple([i for i in range(ndim) if i in axes or i - ndim in axes])
+    if len(found) < len(axes):
         raise ValueError(f"{owner}: axis {axis} names a dimension of {ndim} twice")
     return found
 
 
 def number_of_slices(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
-    return math.prod(n for i, n in enumerate(shape) if i not in axes)
+    return math.prod([n for i, n in enumerate(shape) if i not in axes])
 
 
 def _dimension(entry: object, shown: object) -> int:

@@ -35,13 +35,13 @@ def pairwise_sum(
     shape = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
     rows = _as_rows(x, axes, xp)
     factor = None if scale is None else _as_rows(scale, axes, xp)
-    length = rows.shape[0]
+    length = int(rows.shape[0])  # the tree is unrolled: torch.compile has to know it
     if length < 2:
         return xp.reshape(xp.sum(term(rows, factor), axis=0), shape)
     leftover = None
     while length > 1:
         parts = min(ways, 1 << (length.bit_length() - 1))
-        step, tail = divmod(length, parts)
+        step, tail = length // parts, length % parts
         start = parts * step
         for size in [1 << bit for bit in range(tail.bit_length()) if tail >> bit & 1]:
             row = _add_parts(rows, factor, term, start, size, 1)  # the smallest first
@@ -56,7 +56,7 @@ def _as_rows(x: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
     """Return ``x`` with the dimensions of ``axes`` as one, in front."""
     if axes != (0,):
         x = xp.permute_dims(x, axes + tuple([i for i in range(x.ndim) if i not in axes]))
-    length = math.prod(x.shape[: len(axes)])
+    length = int(math.prod(x.shape[: len(axes)]))
     return xp.reshape(x, (length, *x.shape[len(axes) :]))
 
 

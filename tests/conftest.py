@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from libraries import LIBRARIES, Library
 
-# JAX compiles for each shape, and these machines are shared: time says nothing about a law.
+# JAX compiles for each shape: the time of an example says nothing about a law.
 settings.register_profile(
     "laws",
     deadline=None,

@@ -117,6 +117,20 @@ def test_torch_records_a_kept_unit_slice_with_its_bits_and_the_jacobian(dtype):
     np.testing.assert_allclose(w.grad.double().numpy(), expected, atol=8 * ROUNDOFF[dtype])
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_jax_gradients_of_half_types_are_finite_and_right(dtype):
+    import jax
+
+    for mode in (JAX, JAX_X64):
+        with mode.active():
+            w = jax.numpy.asarray([[0.3, 0.0], [-0.4, 0.0]], dtype=dtype)
+            for constraint, scale in ((MaxNorm(2), 1.0), (UnitNorm(), 2.0)):
+                gradient = jax.grad(lambda w, c=constraint: c(w)[0].sum())(w)
+                assert np.isfinite(np.asarray(gradient, dtype=float)).all()
+                expected = 1.0 if scale == 1 else scale * (1 - 0.36)
+                assert float(gradient[0, 0]) == pytest.approx(expected, rel=8 * ROUNDOFF[dtype])
+
+
 def test_torch_gradcheck():
     torch = pytest.importorskip("torch")
     w = torch.from_numpy(np.random.default_rng(0).standard_normal((5, 3))).requires_grad_()

@@ -180,6 +180,16 @@ class TestTorch:
         violation = torch.compile(constraint.violation, fullgraph=True, backend="aot_eager")
         assert torch.equal(violation(w), constraint.violation(w))
 
+    @pytest.mark.parametrize("constraint", [*CONSTRAINTS, MaxNorm((1, 2, 3, 4))], ids=repr)
+    def test_compile_for_several_shapes_and_a_parameter(self, torch, constraint):
+        torch.compiler.reset()
+        compiled = torch.compile(constraint, fullgraph=True, backend="aot_eager")
+        for rows in (5, 7, 9):
+            w = torch.from_numpy(normal((rows, 4), "float64"))
+            assert torch.equal(compiled(w), constraint(w))
+        parameter = torch.nn.Parameter(w)
+        assert torch.equal(compiled(parameter), constraint(w))
+
     @every_constraint
     def test_compile_and_write_in_place(self, torch, constraint):
         torch.compiler.reset()
