@@ -306,10 +306,11 @@ def accumulated(w: Array, xp: Namespace) -> Array:
 
 
 def count_entries(block: Array, axes: tuple[int, ...], xp: Namespace) -> Count:
-    """Return how many entries of ``block`` each slice along ``axes`` has."""
+    """Return how many entries of ``block`` each slice along ``axes`` has.
+
+    The standard writes None for a length that is unknown before computing, and Dask NaN.
+    """
     lengths = [block.shape[i] for i in axes]
-    if any(
-        n is None or n != n for n in lengths
-    ):  # Dask writes NaN for a length it does not know
+    if any(n is None or n != n for n in lengths):
         return xp.sum(xp.ones_like(accumulated(block, xp)), axis=axes, keepdims=True)
     return int(math.prod(lengths))  # torch.compile then knows it: margins depend on it
