@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import array_api_compat
 
+from array_constraints import _writing
 from array_constraints._formats import FORMATS, Precision
 from array_constraints._protocol import Array, Count, Namespace
 from array_constraints._sums import Term, pairwise_sum, peak, plain_sum
@@ -120,35 +121,6 @@ def _barrier(w: Any) -> Any:
     return jax.lax.optimization_barrier(w)
 
 
-def _numpy_unwritable(w: Any) -> str | None:
-    if not w.flags.writeable:
-        return "a read-only array"
-    return _overlapping(w.shape, w.strides, w.itemsize)
-
-
-def _torch_unwritable(w: Any) -> str | None:
-    import torch
-
-    owner = w if w._base is None else w._base
-    if owner.is_leaf and owner.requires_grad and torch.is_grad_enabled():
-        return "a leaf that requires grad while grad mode is on (use torch.no_grad())"
-    tracing = torch.compiler.is_compiling()  # cannot be asked about inference mode
-    if not tracing and w.is_inference() and not torch.is_inference_mode_enabled():
-        return "an inference tensor outside inference mode"
-    return _overlapping(w.shape, w.stride(), 1)
-
-
-def _overlapping(shape: tuple[int, ...], strides: tuple[int, ...], unit: int) -> str | None:
-    """Say so where entries may share memory: a stride does not clear the shorter ones."""
-    reach = unit
-    pairs = zip(map(abs, strides), shape, strict=True)
-    for stride, n in sorted(pair for pair in pairs if pair[1] > 1):
-        if stride < reach:
-            return "an expanded array, whose entries share memory"
-        reach += (n - 1) * stride
-    return None
-
-
 def _numpy_refused(w: Any) -> str | None:
     kinds = {cls.__name__ for cls in type(w).__mro__ if cls.__module__.startswith("numpy")}
     if not kinds & {"MaskedArray", "matrix"}:
@@ -165,29 +137,11 @@ def _numpy_array(w: Any) -> Any:
     return array
 
 
-def _torch_write(w: Any, result: Any) -> None:
-    try:
-        w.copy_(result)  # recorded by autograd
-    except RuntimeError as error:  # a view that torch does not let be written
-        raise ValueError(f"copy=False cannot write into this tensor: {error}") from error
-
-
 def _torch_refused(w: Any) -> str | None:
     import torch
 
     dense = w.layout is torch.strided
     return None if dense else f"of layout {w.layout}: make it dense first"
-
-
-def _always_unwritable(w: object) -> str | None:
-    return "an immutable array"
-
-
-def _assign(w: Any, result: Any) -> None:
-    try:
-        w[...] = result
-    except (TypeError, ValueError) as error:  # a library that cannot be asked beforehand
-        raise ValueError(f"copy=False cannot write into this array: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -209,7 +163,7 @@ class Library:
     array: Callable[[Any], Any] = lambda w: w
     copied: Callable[[Any, Namespace], Any] = lambda w, xp: xp.asarray(w, copy=True)
     unwritable: Callable[[Any], str | None] = lambda w: None
-    write: Callable[[Any, Any], None] = _assign
+    write: Callable[[Any, Any], None] = _writing.assign
 
 
 NUMPY = Library(
@@ -219,7 +173,7 @@ NUMPY = Library(
     # Masked arrays and matrices are subclasses that change what the operators mean.
     refused=_numpy_refused,
     array=_numpy_array,
-    unwritable=_numpy_unwritable,
+    unwritable=_writing.numpy_unwritable,
 )
 LIBRARIES = {
     "numpy": NUMPY,
@@ -233,9 +187,9 @@ LIBRARIES = {
         differentiates=True,
         straight_through=_detached,
         refused=_torch_refused,
-        unwritable=_torch_unwritable,
+        unwritable=_writing.torch_unwritable,
         copied=lambda w, xp: w.clone(),  # asarray(copy=True) would leave the graph
-        write=_torch_write,
+        write=_writing.torch_write,
     ),
     "jax.numpy": Library(
         # XLA adds in windows of 32: up to 240 roundoffs at 2**22 entries. A tree over many
@@ -251,7 +205,7 @@ LIBRARIES = {
         differentiates=True,
         straight_through=_stopped,
         run=_run_jitted,  # one dispatch instead of thirty, and eager results equal jitted ones
-        unwritable=_always_unwritable,
+        unwritable=_writing.always_unwritable,
     ),
     "array_api_compat.dask.array": Library(
         # Slicing a Dask array in halves makes a graph of n log n tasks, and needs known chunks.
@@ -261,7 +215,7 @@ LIBRARIES = {
         has_float64=lambda w, xp: True,  # that of its chunks, which cannot be asked
         negative=_negative_widened,
         refused=lambda w: _numpy_refused(w._meta),
-        unwritable=_always_unwritable,
+        unwritable=_writing.always_unwritable,
     ),
     "sparse": Library(refused=lambda w: "stored sparsely: make it dense first"),
 }
