@@ -124,6 +124,8 @@ def rescale(block: Array, measure: NormMeasure, interval: Interval, xp: Namespac
     and slices that hold NaN or infinity. On a sphere (``lower == upper``) every slice with a
     direction has the derivative of the rescaling, also where its value is kept.
     """
+    if interval.rate == 0:  # nothing moves, and infinity times 0 would be NaN
+        return block
     library = _arrays.library(xp)
     inner, size = limits(measure, interval, xp), norm(measure, xp)
     directed = (measure.square > 0) & (measure.square < math.inf)

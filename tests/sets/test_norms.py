@@ -147,6 +147,14 @@ class TestContract:
         expected = [0.75 * 5 + 0.25 * 2, 0.75 * 0.5 + 0.25 * 1]
         np.testing.assert_allclose(norms, expected, rtol=8 * ROUNDOFF[dtype])
 
+    def test_rate_zero_moves_nothing_and_still_reports(self, library, dtype):
+        w = np.asarray([[np.inf, 3.0, np.nan], [1.0, 4.0, 1.0]]).astype(DTYPES[dtype])
+        c = MinMaxNorm(0.5, 1, rate=0)
+        with library.active():
+            assert bits(library.numpy(c(library.array(w)))) == bits(w)
+            violation = library.numpy(c.violation(library.array(w)))
+        np.testing.assert_array_equal(violation, [[np.inf, 4, np.nan]])
+
     def test_a_bound_above_the_largest_number_constrains_nothing(self, library, dtype):
         w = np.full((4, 2), ml_largest(dtype)).astype(DTYPES[dtype])
         for c in (MaxNorm(math.inf), MaxNorm(1e308), MinMaxNorm(0, math.inf)):
