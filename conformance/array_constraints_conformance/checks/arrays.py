@@ -1,0 +1,191 @@
+"""ARR: what is kept of an array, and which arrays are taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from array_constraints_conformance.checks.judgements import agrees, where
+from array_constraints_conformance.checks.registry import check, law
+from array_constraints_conformance.libraries import library
+from array_constraints_conformance.oracles import Slices
+from array_constraints_conformance.rules import Rule
+from array_constraints_conformance.strategies import Case
+from array_constraints_conformance.trial import Observation, Trial, same_bits
+from array_constraints_conformance.verdict import NotApplicable, require
+
+
+@law("ARR-1")
+def the_shape_is_kept(seen: Observation) -> int:
+    shape = tuple(seen.output.shape)
+    if shape != seen.w.shape:
+        seen.fail(None, "the shape changed", seen.w.shape, shape)
+    return 1
+
+
+@law("ARR-2")
+def the_dtype_is_kept(seen: Observation) -> int:
+    dtype = seen.trial.library.dtype(seen.output)
+    if dtype != seen.form.name:
+        seen.fail(None, "the dtype changed", seen.form.name, dtype)
+    return 1
+
+
+@law("ARR-3")
+def the_array_type_and_the_device_are_kept(seen: Observation) -> int:
+    made = seen.trial.library.array(seen.w)
+    for kept in (seen.trial.library.type_of, seen.trial.library.device):
+        if kept(seen.output) != kept(made):
+            seen.fail(None, "the array type or device changed", kept(made), kept(seen.output))
+    return 1
+
+
+@law("ARR-4")
+def the_input_is_untouched(seen: Observation) -> int:
+    trial = seen.trial
+    x = trial.library.array(seen.w)
+    trial.library.numpy(trial.call(seen.rule, x))
+    after = Slices(trial.library.numpy(x), seen.axes)
+    for i in where(~same_bits(seen.before.rows, after.rows)):
+        seen.fail(i, "the input was modified", seen.before.rows[i], after.rows[i])
+    return 1
+
+
+@check("ARR-5")
+def read_only_input_is_accepted(trial: Trial) -> int:
+    applied = 0
+    for case in trial.samples:
+        w = np.broadcast_to(case.w[:1], case.w.shape)
+        seen = trial.observe(Case(np.ascontiguousarray(w), case.rule))
+        result = trial.call(case.rule, trial.library.read_only(seen.w))
+        rows = Slices(trial.library.numpy(result), seen.axes).rows
+        applied += agrees(seen, rows, "an array that cannot be written gives another result")
+    return applied
+
+
+@check("ARR-6")
+def the_memory_order_does_not_matter(trial: Trial) -> int:
+    applied = 0
+    for case in trial.cases:
+        seen = trial.observe(case)
+        for name, x in trial.library.layouts(case.w).items():
+            rows = Slices(trial.library.numpy(trial.call(case.rule, x)), seen.axes).rows
+            applied += agrees(seen, rows, f"the result differs for an array in memory {name}")
+    return applied
+
+
+@check("ARR-7")
+def empty_arrays_come_back_empty(trial: Trial) -> int:
+    applied = 0
+    for form in trial.formats:
+        for shape in ((0, 3), (3, 0), (0,), (2, 0, 3)):
+            w = np.zeros(shape, form.dtype)
+            result = trial.image(trial.rule, w)
+            details = {"constraint": str(trial.rule), "input": f"an array of shape {shape}"}
+            kept = result.shape == shape and result.dtype == w.dtype
+            got = f"{result.dtype} {result.shape}"
+            require(kept, "an empty array changed", expected=f"{w.dtype} {shape}", got=got, **details)
+            applied += 1
+    return applied
+
+
+@check("ARR-8")
+def an_array_without_dimensions_is_one_slice(trial: Trial) -> int:
+    applied = 0
+    for rule, form in trial.pairs:
+        whole = rule.along(None)
+        for value in (3.0, -3.0, 0.25, 1.0, 0.0, np.nan):
+            w = np.asarray(value, dtype=form.dtype)
+            seen = trial.observe(Case(w.reshape(1), whole))
+            result = trial.image(whole, w)
+            if result.shape != ():
+                seen.fail(None, "a 0-d array changed its shape", (), result.shape)
+            rows = result.reshape(seen.after.rows.shape)
+            applied += agrees(seen, rows, "a 0-d array gives another result than (1,)")
+    return applied
+
+
+@check("ARR-9")
+def all_forms_of_an_axis_agree(trial: Trial) -> int:
+    forms: list[tuple[Any, Any]] = [
+        (-1, 2),
+        (-3, 0),
+        ((1,), 1),
+        ([0], 0),
+        ((0, 2), (2, 0)),
+        ((-1, 0), (0, 2)),
+        ([1, -1], (1, 2)),
+        (None, (0, 1, 2)),
+    ]
+    applied = 0
+    for rule, form in trial.pairs[: 1 if trial.profile.quick else None]:
+        rng = np.random.default_rng(trial.seed)
+        w = (rng.standard_normal((3, 2, 4)) * 2).astype(form.dtype)
+        for given, plain in forms:
+            seen = trial.observe(Case(w, rule.along(plain)))
+            result = trial.image(rule.along(given), w)
+            rows = Slices(result, seen.axes).rows
+            applied += agrees(seen, rows, f"axis={given!r} gives another result than {plain!r}")
+    return applied
+
+
+@check("ARR-10")
+def libraries_agree(trial: Trial) -> int:
+    numpy = Trial(trial.subject, trial.constraint, library("numpy"), trial.profile, trial.seed)
+    applied = 0
+    for case in trial.cases:
+        seen = trial.observe(case)
+        theirs = _on_numpy(numpy, trial, case.rule, case.w)
+        rows, chosen = Slices(theirs, seen.axes).rows, where(~seen.flushed)
+        applied += agrees(seen, rows, "NumPy gives another result", chosen)
+    return applied
+
+
+def _on_numpy(numpy: Trial, trial: Trial, rule: Rule, w: np.ndarray) -> np.ndarray:
+    """Return what the implementation makes of the weight on NumPy, if it takes it there."""
+    try:
+        result = numpy.constraint_of(rule)(w)
+    except Exception as error:
+        raise NotApplicable(f"{trial.subject.name} takes no NumPy arrays: {error}") from error
+    if not numpy.library.is_own(result):
+        raise NotApplicable(f"{trial.subject.name} makes no NumPy arrays of them")
+    return np.asarray(result)
+
+
+@check("ARR-11")
+def chunks_do_not_matter(trial: Trial) -> int:
+    applied = 0
+    for case in trial.cases:
+        seen = trial.observe(case)
+        for chunks in chunkings(case.w.shape):
+            x = trial.library.chunked(case.w, chunks)  # type: ignore[attr-defined]
+            result = trial.library.numpy(trial.call(case.rule, x))
+            rows = Slices(result, seen.axes).rows
+            applied += agrees(seen, rows, f"chunks of {chunks} give another result")
+    return applied
+
+
+def chunkings(shape: tuple[int, ...]) -> list[tuple[tuple[int, ...], ...]]:
+    """Return the whole array, thirds, and chunks of which the first has one entry."""
+    whole = tuple((n,) for n in shape)
+    thirds = tuple((1, 1, n - 2) if 2 < n < 9 else (n - n // 3, n // 3) if n > 1 else (n,) for n in shape)
+    uneven = tuple((1, n - 1) if n > 1 else (n,) for n in shape)
+    return [whole, thirds, uneven]
+
+
+@check("ARR-12")
+def integers_are_kept(trial: Trial) -> int:
+    applied = 0
+    for name in ("int8", "int16", "int32", "uint8"):
+        if not hasattr(trial.library.xp, name):
+            continue
+        info = np.iinfo(name)
+        w = np.asarray([[info.min, 0, 1], [info.max, info.min // 2, 5]], dtype=name)
+        result = trial.image(trial.rule, w)
+        expected = np.where(w < 0, 0, w).astype(name)
+        same = result.dtype == w.dtype and (result == expected).all()
+        shown = {"input": w, "expected": expected, "got": result, "dtype": name}
+        require(same, "integers are not kept", constraint=str(trial.rule), **shown)
+        applied += 1
+    return applied

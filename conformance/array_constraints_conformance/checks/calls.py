@@ -1,0 +1,118 @@
+"""CALL: what the argument copy means, and where it is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from array_constraints_conformance.checks.judgements import agrees
+from array_constraints_conformance.checks.registry import check
+from array_constraints_conformance.oracles import Slices
+from array_constraints_conformance.strategies import Case
+from array_constraints_conformance.trial import Trial, same_bits
+from array_constraints_conformance.verdict import Refused, require
+
+
+def cases(trial: Trial) -> list[Case]:
+    trial.accepts(trial.rule, "copy")
+    return list(trial.samples)
+
+
+@check("CALL-1")
+def copy_true_returns_a_new_array(trial: Trial) -> int:
+    satisfied = trial.rule.along(0)
+    found = [Case(np.zeros((3, 2), form.dtype), satisfied) for form in trial.formats]
+    for case in [*found, *cases(trial)]:
+        x = trial.library.array(case.w)
+        result = trial.call(case.rule, x, copy=True)
+        seen = trial.observe(case)
+        shared = result is x or trial.library.shares_memory(result, x)
+        if shared:
+            seen.fail(None, "copy=True returned the weight, or a view of it", "a new array", "")
+        rows = Slices(trial.library.numpy(result), seen.axes).rows
+        agrees(seen, rows, "copy=True gives another result")
+    return len(found) + len(cases(trial))
+
+
+@check("CALL-2")
+def copy_false_writes_into_the_weight(trial: Trial) -> int:
+    applied = 0
+    for case in cases(trial):
+        arrays = {"C order": trial.library.array(case.w)}
+        if "strided" in trial.library.traits:
+            arrays |= trial.library.layouts(case.w)
+        for name, x in arrays.items():
+            seen = trial.observe(case)
+            result = trial.call(case.rule, x, copy=False)
+            if result is not x:
+                seen.fail(None, f"copy=False did not return the weight ({name})", "the weight", "")
+            rows = Slices(trial.library.numpy(x), seen.axes).rows
+            applied += agrees(seen, rows, f"copy=False wrote another result ({name})")
+    return applied + _nothing_beside(trial)
+
+
+def _nothing_beside(trial: Trial) -> int:
+    """Write into a window of an array, and look at what lies around it."""
+    for form in trial.formats:
+        rng = np.random.default_rng(trial.seed)
+        around = (rng.standard_normal((6, 5)) * 3).astype(form.dtype)
+        x = trial.library.array(around)
+        trial.call(trial.rule.along(0), x[1:4, 1:3], copy=False)
+        after = trial.library.numpy(x).copy()
+        after[1:4, 1:3] = around[1:4, 1:3]
+        untouched = same_bits(around, after).all()
+        shown = {"constraint": str(trial.rule), "dtype": form.name, "input": around}
+        message = "copy=False wrote beside the weight"
+        require(untouched, message, expected="a change in w[1:4, 1:3] alone", got=after, **shown)
+    return len(trial.formats)
+
+
+@check("CALL-3")
+def copy_false_is_refused_where_it_cannot_be_done(trial: Trial) -> int:
+    applied = 0
+    for case in cases(trial):
+        w = np.full(case.w.shape, -3.0).astype(case.w.dtype)
+        for name, x in trial.library.unwritable(w).items():
+            before = trial.library.numpy(x).copy()
+            refused(trial, case, x, ValueError, f"copy=False wrote into {name}", copy=False)
+            after = trial.library.numpy(x)
+            same = same_bits(before.reshape(1, -1), after.reshape(1, -1)).all()
+            shown = {"constraint": str(case.rule), "dtype": case.w.dtype.name, "input": before}
+            require(same, f"{name} was changed", expected=before, got=after, **shown)
+            applied += 1
+    return applied
+
+
+@check("CALL-4")
+def copy_is_none_true_or_false(trial: Trial) -> int:
+    applied = 0
+    for case in cases(trial):
+        for wrong in (1, 0, "yes", np.True_):
+            x = trial.library.array(case.w)
+            refused(trial, case, x, TypeError, f"copy={wrong!r} was accepted", copy=wrong)
+            applied += 1
+    return applied
+
+
+def refused(
+    trial: Trial, case: Case, x: object, error: type[Exception], message: str, **options: object
+) -> None:
+    """Require that a call raises an error of this type."""
+    details = {"constraint": str(case.rule), "dtype": case.w.dtype.name, "input": case.w}
+    try:
+        trial.call(case.rule, x, **options)
+    except Refused as raised:
+        got = f"{type(raised.error).__name__}: {raised.error}"
+        right = isinstance(raised.error, error)
+        require(right, message, expected=error.__name__, got=got[:300], **details)
+    else:
+        require(False, message, expected=error.__name__, got="no error", **details)
+
+
+@check("CALL-5")
+def the_default_call_may_be_used_without_a_copy(trial: Trial) -> int:
+    for case in cases(trial):
+        seen = trial.observe(case)
+        result = trial.image(case.rule, case.w, copy=None)
+        rows = Slices(result, seen.axes).rows
+        agrees(seen, rows, "copy=None gives another result than the default")
+    return len(cases(trial))

@@ -1,0 +1,141 @@
+"""GRAD: derivatives that are finite, the identity where nothing moves, the rescaling's elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from array_constraints_conformance.checks.registry import check
+from array_constraints_conformance.formats import Format
+from array_constraints_conformance.rules import EntryRule, NormRule, Rule
+from array_constraints_conformance.trial import Trial, attempt
+from array_constraints_conformance.verdict import require
+
+W = np.asarray([0.3, -1.2, 0.5, 2.0])
+
+
+def jacobian(trial: Trial, rule: Rule, w: np.ndarray) -> np.ndarray:
+    """Return the Jacobian of a weight with one dimension, which is one slice."""
+    run = trial.map_of(rule.along(0))
+    return attempt(str(rule), lambda: trial.library.jacobian(run, w), lambda: w).astype(float)  # type: ignore[no-any-return]
+
+
+def points(trial: Trial, *values: np.ndarray) -> Iterator[tuple[Rule, Format, np.ndarray]]:
+    for rule, form in trial.pairs:
+        for value in values:
+            yield rule, form, value.astype(form.dtype)
+
+
+def demand(
+    found: np.ndarray, expected: np.ndarray, error: float, rule: Rule, w: np.ndarray, message: str
+) -> None:
+    """Require that a Jacobian is the expected one within ``error`` of its largest entry."""
+    close = np.abs(found - expected) <= error * np.max(np.abs(expected))  # NaN is not
+    details = {"constraint": str(rule), "dtype": w.dtype.name, "input": w}
+    require(close.all(), message, expected=expected, got=found, **details)
+
+
+def rescaling(w: np.ndarray, target: float) -> np.ndarray:
+    """Return the Jacobian of ``target * w / norm(w)``."""
+    v = w.astype(np.float64)
+    unit = v / math.sqrt(math.fsum(v * v))
+    norm = math.sqrt(math.fsum(v * v))
+    return target / norm * (np.eye(len(w)) - np.outer(unit, unit))
+
+
+@check("GRAD-1")
+def the_derivative_at_zero_is_finite(trial: Trial) -> int:
+    applied = 0
+    for rule, _form, w in points(trial, np.zeros(4), np.asarray([0.0, -0.0, 0.0, -0.0])):
+        found = jacobian(trial, rule, w)
+        details = {"constraint": str(rule), "dtype": w.dtype.name, "input": w}
+        message = "the derivative at zero is not finite"
+        require(np.isfinite(found).all(), message, expected="finite numbers", got=found, **details)
+        applied += 1
+    for rule, _form, w in points(trial, np.asarray([[0.0, 2.5], [0.0, -1.0]])):
+        found = jacobian(trial, rule, w)
+        details = {"constraint": str(rule), "dtype": w.dtype.name, "input": w}
+        message = "a zero slice makes a derivative not finite"
+        require(np.isfinite(found).all(), message, expected="finite numbers", got=found, **details)
+        applied += 1
+    return applied
+
+
+@check("GRAD-2")
+def it_is_the_identity_on_satisfied_slices(trial: Trial) -> int:
+    applied = 0
+    for rule, form in trial.pairs:
+        for w in _satisfied(rule, form):
+            found = jacobian(trial, rule, w)
+            demand(found, np.eye(len(w)), 0.0, rule, w, "not the identity on a satisfied slice")
+            applied += 1
+    return applied
+
+
+def _satisfied(rule: Rule, form: Format) -> Iterator[np.ndarray]:
+    if isinstance(rule, EntryRule):
+        yield np.asarray([0.0, 1.5, 2.0, -0.0]).astype(form.dtype)
+        return
+    if not isinstance(rule, NormRule) or not rule.lower < rule.upper:
+        return
+    unit = W / np.linalg.norm(W)
+    yield (unit * (rule.lower + rule.upper) / 2).astype(form.dtype)
+    if rule.lower == 0:
+        yield np.zeros(4, form.dtype)
+        yield (np.sign(W) * 4 * form.smallest).astype(form.dtype)
+        yield (unit * math.sqrt(form.smallest) / 16).astype(form.dtype)
+
+
+@check("GRAD-3")
+def it_is_the_rescalings_where_a_slice_moves(trial: Trial) -> int:
+    applied = 0
+    for rule, form, w in points(trial, W, W * 4, W * 0.05):
+        if not isinstance(rule, NormRule):
+            continue
+        norm = float(np.linalg.norm(w.astype(np.float64)))
+        if rule.lower * 0.9 <= norm <= rule.upper * 1.1:
+            continue
+        bound = rule.upper if norm > rule.upper else rule.lower
+        expected = (1 - rule.rate) * np.eye(len(w)) + rule.rate * rescaling(w, bound)
+        found = jacobian(trial, rule, w)
+        demand(found, expected, 64 * float(form.u), rule, w, "not the derivative of the rescaling")
+        applied += 1
+    return applied
+
+
+@check("GRAD-4")
+def it_is_the_rescalings_on_unit_slices(trial: Trial) -> int:
+    applied = 0
+    for rule, form, w in points(trial, np.asarray([0.6, 0.0, -0.8, 0.0]), -np.eye(4)[1]):
+        found = jacobian(trial, rule, w)
+        message = "not the derivative of the rescaling on a unit slice"
+        demand(found, rescaling(w, 1.0), 64 * float(form.u), rule, w, message)
+        applied += 1
+    return applied
+
+
+@check("GRAD-5")
+def it_is_finite_over_the_exponent_range(trial: Trial) -> int:
+    applied = 0
+    for rule, form in trial.pairs:
+        low, high = math.log2(form.smallest) + 3, math.log2(form.largest) - 3
+        for share in (1.0, 0.75, 0.5, 0.25):
+            for exponent in (share * low, share * high):
+                w = (W * 2.0**exponent).astype(form.dtype)
+                if _representable(rule, w, form):
+                    found = jacobian(trial, rule, w)
+                    details = {"constraint": str(rule), "dtype": form.name, "input": w}
+                    message = "the derivative is not finite"
+                    require(np.isfinite(found).all(), message, expected="finite numbers", got=found, **details)
+                    applied += 1
+    return applied
+
+
+def _representable(rule: Rule, w: np.ndarray, form: Format) -> bool:
+    if not isinstance(rule, NormRule):
+        return False
+    norm = float(np.linalg.norm(w.astype(np.float64) / w.astype(np.float64).max())) * float(w.max())
+    bound = rule.upper if norm > rule.upper else max(rule.lower, 0.0)
+    return bound / norm < form.largest / 16

@@ -1,0 +1,212 @@
+"""NUM: the exponent range, long slices, NaN and infinity, and the proven margins."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from fractions import Fraction
+
+import numpy as np
+
+from array_constraints_conformance.checks.judgements import is_allowed, judged, where
+from array_constraints_conformance.checks.registry import check, law
+from array_constraints_conformance.oracles import root
+from array_constraints_conformance.rules import EntryRule, NormRule
+from array_constraints_conformance.strategies import LAYOUTS, Case, deck
+from array_constraints_conformance.trial import (
+    Observation,
+    Trial,
+    attempt,
+    relative,
+    same_bits,
+    same_values,
+)
+from array_constraints_conformance.verdict import require
+
+
+@law("NUM-1")
+def the_whole_exponent_range_works(seen: Observation) -> int:
+    for i in where(seen.before.finite & ~seen.after.finite):
+        seen.fail(i, "a finite slice came back with NaN or infinity", "a finite slice")
+    return is_allowed(seen, judged(seen) & ~seen.ordinary)
+
+
+@check("NUM-2")
+def accuracy_does_not_degrade_with_length(trial: Trial) -> int:
+    applied, n = 0, 1 << trial.profile.log_length
+    for form in trial.formats:
+        rule = trial.rule.along(0)
+        w = np.full((n, 2), 1.3 * max(1.0, rule.upper)).astype(form.dtype)  # type: ignore[attr-defined]
+        w[:, 1] = np.random.default_rng(trial.seed).standard_normal(n).astype(form.dtype)
+        applied += is_allowed(trial.observe(Case(w, rule)), np.ones(2, dtype=bool))
+    return applied
+
+
+def _as_if_zero(seen: Observation, chosen: np.ndarray, what: str) -> int:
+    """Require that the other slices come back as if the chosen ones were zero."""
+    from array_constraints_conformance.checks.judgements import rebuilt
+
+    rows = seen.before.rows.copy()
+    rows[chosen] = 0
+    without = seen.trial.observe(Case(rebuilt(rows, seen), seen.rule))
+    same = same_values(seen.after.rows, without.after.rows, seen.flushes)
+    for i in where(~chosen & ~same):
+        seen.fail(i, f"{what} in another slice changed this one", without.after.rows[i])
+    return int(chosen.sum())
+
+
+@law("NUM-3")
+def nan_stays_in_its_slice(seen: Observation) -> int:
+    holes = np.isnan(seen.before.values)
+    for i in where((holes & ~np.isnan(seen.after.values)).any(axis=1)):
+        seen.fail(i, "a NaN disappeared", seen.before.rows[i])
+    return _as_if_zero(seen, holes.any(axis=1), "NaN") if holes.any() else 0
+
+
+@law("NUM-4")
+def infinity_stays_in_its_slice(seen: Observation) -> int:
+    chosen = np.isinf(seen.before.values).any(axis=1) & ~np.isnan(seen.before.values).any(axis=1)
+    if isinstance(seen.rule, EntryRule):
+        expected = np.where(seen.before.values > 0, seen.before.values, 0.0)
+        wrong = (expected != seen.after.values).any(axis=1)
+    else:
+        expected, wrong = seen.before.values, seen.after.finite
+    for i in where(chosen & wrong):
+        seen.fail(i, "an infinity disappeared, or was kept where it is not allowed", expected[i])
+    return _as_if_zero(seen, chosen, "infinity") if chosen.any() else 0
+
+
+@law("NUM-5")
+def satisfied_slices_come_back_bit_for_bit(seen: Observation) -> int:
+    for i in where(seen.interior & ~seen.same):
+        message = "a satisfied slice did not come back bit for bit"
+        seen.fail(i, message, seen.before.rows[i])
+    return int(seen.interior.sum())
+
+
+def changed(seen: Observation) -> list[int]:
+    return where(seen.directed & ~seen.same)
+
+
+@law("NUM-6")
+def a_projected_slice_never_exceeds_its_bound(seen: Observation) -> int:
+    for i in changed(seen):
+        seen.require(seen.after.finite[i], i, "the result is not finite", "a finite slice")
+        over = seen.after.square(i) - Fraction(seen.rule.upper) ** 2  # type: ignore[attr-defined]
+        if over > 0:
+            excess = relative(over / 2 / Fraction(seen.rule.upper) ** 2 / seen.form.u)  # type: ignore[attr-defined]
+            seen.fail(i, f"{excess} u over the bound, in exact arithmetic", "at most the bound")
+    return len(changed(seen))
+
+
+@law("NUM-7")
+def a_projected_slice_is_not_shrunk_further_than_the_margin(seen: Observation) -> int:
+    bound = Fraction(seen.rule.upper)  # type: ignore[attr-defined]
+    least = bound * (1 - seen.form.depth(seen.n))
+    for i in changed(seen):
+        seen.require(seen.after.finite[i], i, "the result is not finite", "a finite slice")
+        norm = root(seen.after.square(i))
+        if norm < least:
+            short = relative((1 - norm / bound) / seen.form.u)
+            depth = relative(seen.form.depth(seen.n) / seen.form.u)
+            seen.fail(i, f"{short} u below the bound", f"at most {depth} u below the bound")
+    return len(changed(seen))
+
+
+@law("NUM-8")
+def what_is_kept_is_within_the_band(seen: Observation) -> int:
+    rule = seen.rule
+    if not isinstance(rule, NormRule) or rule.rate != 1:
+        return 0
+    slack = seen.form.band(seen.n)
+    if rule.lower > 0 and rule.upper <= rule.lower * float(1 + 2 * seen.form.tolerance(seen.n)):
+        slack = max(slack, seen.form.tolerance(seen.n))
+    allowed = rule.holds(seen.before, slack)
+    chosen = seen.directed & seen.same
+    for i in where(chosen & ~allowed):
+        norm = relative(root(seen.before.square(i)))
+        seen.fail(i, f"a slice of norm {norm} was kept", "a projected slice")
+    return int(chosen.sum())
+
+
+@law("NUM-9")
+def applying_twice_equals_applying_once(seen: Observation) -> int:
+    from array_constraints_conformance.oracles import Slices
+
+    again = Slices(seen.again, seen.axes).rows
+    for i in where(~same_bits(seen.after.rows, again, seen.flushes)):
+        message = "applied again, it changed a bit"
+        seen.fail(i, message, seen.after.rows[i], again[i])
+    return len(again)
+
+
+@law("NUM-10")
+def a_slice_of_nan_or_infinity_comes_back_unchanged(seen: Observation) -> int:
+    chosen = ~seen.before.finite
+    for i in where(chosen & ~seen.same):
+        seen.fail(i, "a slice of NaN or infinity was changed", seen.before.rows[i])
+    return int(chosen.sum())
+
+
+@check("NUM-11")
+def no_warning_is_raised(trial: Trial) -> int:
+    applied = 0
+    for rule, form in trial.paired([*trial.rules, *_extreme_rules(trial)]):
+        for case in deck(LAYOUTS[1], rule, form, trial.seed):
+            applied += _without_warning(trial, case)
+    return applied
+
+
+def _without_warning(trial: Trial, case: Case) -> int:
+    x = trial.library.array(case.w)
+    violation = getattr(trial.constraint_of(case.rule), "violation", None)
+    for name, run in (("the call", trial.map_of(case.rule)), ("violation", violation)):
+        if run is None:
+            continue
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            attempt(str(case.rule), lambda run=run: trial.library.numpy(run(x)), lambda: case.w)
+        details = {"constraint": str(case.rule), "dtype": case.w.dtype.name, "input": case.w}
+        said = f"{caught[0].category.__name__}: {caught[0].message}" if caught else ""
+        require(not caught, f"{name} warned", expected="no warning", got=said, **details)
+    return 1
+
+
+def _extreme_rules(trial: Trial) -> list[NormRule]:
+    """Rules with bounds from 0 to infinity, beyond the range of every format."""
+    entry = trial.subject.entries[trial.constraint]
+    if "max_value" not in entry.defaults:
+        return []
+    bounds = (0, 1e-300, 1e-30, 1e-4, 1e4, 1e30, 1e300, math.inf)
+    rules = [entry.with_arguments({"max_value": b}) for b in bounds]
+    if "min_value" in entry.defaults:
+        pairs = ((1e-40, 1e-30), (1e30, math.inf), (1e-300, 1e300))
+        rules += [entry.with_arguments({"min_value": a, "max_value": b}) for a, b in pairs]
+    return rules  # type: ignore[return-value]
+
+
+@check("NUM-13")
+def bounds_outside_the_range_of_the_dtype(trial: Trial) -> int:
+    applied = 0
+    for rule in _extreme_rules(trial):
+        for form in trial.formats:
+            above = rule.lower == 0 and form.largest < rule.upper < math.inf
+            if above or rule.upper < form.smallest:
+                for case in deck(LAYOUTS[1], rule, form, trial.seed):
+                    applied += (_unconstrained if above else _vanishing)(trial.observe(case))
+    return applied
+
+
+def _unconstrained(seen: Observation) -> int:
+    for i in where(~seen.same):
+        message = "a bound beyond the range of the dtype changed a slice"
+        seen.fail(i, message, seen.before.rows[i])
+    return 1
+
+
+def _vanishing(seen: Observation) -> int:
+    limit = 2 * seen.rule.upper  # type: ignore[attr-defined]
+    for i in where(seen.directed & ~(seen.after.peak <= limit)):
+        message = "far above a bound below the range of the dtype"
+        seen.fail(i, message, f"entries of at most {limit:g}")
+    return 1

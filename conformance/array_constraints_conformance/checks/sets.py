@@ -1,0 +1,264 @@
+"""SET: the result is allowed, near, and the same however often it is asked for."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from array_constraints_conformance.checks.judgements import (
+    agrees,
+    is_allowed,
+    is_near,
+    judged,
+    rebuilt,
+    stays,
+    where,
+)
+from array_constraints_conformance.checks.registry import check, law
+from array_constraints_conformance.oracles import Vector, difference, product, root, scaled
+from array_constraints_conformance.rules import EntryRule, MembershipRule, NormRule
+from array_constraints_conformance.strategies import LAYOUTS, Case, deck
+from array_constraints_conformance.trial import (
+    Observation,
+    Trial,
+    relative,
+    same_bits,
+    same_values,
+)
+
+
+@law("SET-1")
+def the_result_is_allowed(seen: Observation) -> int:
+    return is_allowed(seen, judged(seen) & seen.ordinary)
+
+
+@law("SET-2")
+def interior_points_do_not_move(seen: Observation) -> int:
+    same = same_values(seen.before.rows, seen.after.rows, seen.flushes)
+    chosen = seen.interior & (
+        seen.ordinary | isinstance(seen.rule, EntryRule | MembershipRule)
+    )
+    for i in where(chosen & ~same):
+        seen.fail(i, "a slice that is allowed was changed", seen.before.rows[i])
+    return int(chosen.sum())
+
+
+@law("SET-3")
+def the_result_is_the_nearest_point(seen: Observation) -> int:
+    rule = seen.rule
+    if isinstance(rule, EntryRule):
+        nearest = np.where(seen.before.values < 0, 0.0, seen.before.values)
+        same = same_values(nearest.astype(seen.w.dtype), seen.after.rows, seen.flushes)
+        for i in where(seen.before.finite & ~same):
+            seen.fail(i, "not the nearest entry that is allowed", nearest[i])
+        return int(seen.before.finite.sum())
+    if not isinstance(rule, NormRule):
+        return 0
+    chosen = where(seen.directed & seen.ordinary)
+    for i in chosen:
+        seen.require(seen.after.finite[i], i, "the result is not finite", "a finite slice")
+        is_near(seen, i, rule.scale(seen.before, i))
+    return len(chosen)
+
+
+@law("SET-4")
+def the_variational_inequality_holds(seen: Observation) -> int:
+    rule = seen.rule
+    if isinstance(rule, EntryRule):
+        return _orthant_inequality(seen)
+    if isinstance(rule, NormRule):
+        return _ball_inequality(seen, Fraction(rule.upper))
+    applied = 0
+    finite = where(seen.before.finite & seen.after.finite)
+    for i in finite:
+        for j in finite:
+            _demand(seen, i, seen.after.vector(j))
+            applied += 1
+    return applied
+
+
+def _ball_inequality(seen: Observation, radius: Fraction) -> int:
+    """At the worst member of the ball, the one in the direction of ``w - P(w)``."""
+    chosen = where(seen.directed & seen.ordinary & seen.after.finite)
+    for i in chosen:
+        step = difference(seen.before.vector(i), seen.after.vector(i))
+        length = root(product(step, step))
+        if length:
+            _demand(seen, i, scaled(step, radius / length))
+    return len(chosen)
+
+
+def _orthant_inequality(seen: Observation) -> int:
+    """Over all z >= 0: w - P(w) is at most 0, and 0 where P(w) is not."""
+    w, image = seen.before.values[:, 0], seen.after.values[:, 0]
+    finite = np.isfinite(w) & np.isfinite(image)
+    holds = (w <= image) & ((w == image) | (image == 0))
+    for i in where(finite & ~holds):
+        seen.fail(i, "the variational inequality fails at some allowed z", max(0.0, w[i]))
+    return int(finite.sum())
+
+
+def _demand(seen: Observation, i: int, member: Vector) -> None:
+    """Require <w - P(w), z - P(w)> <= 0 for z = member, within what roundoff adds."""
+    step = difference(seen.before.vector(i), seen.after.vector(i))
+    away = difference(member, seen.after.vector(i))
+    reach = max(root(product(member, member)), root(seen.after.square(i)))
+    error = seen.form.near(seen.n) * reach + seen.underflow
+    allowed = error * (root(product(step, step)) + root(product(away, away)) + 3 * error)
+    along = product(step, away)
+    if along > allowed:
+        message = f"<w - P(w), z - P(w)> = {relative(along)} at an allowed z"
+        seen.fail(i, message, f"at most {relative(allowed)}")
+
+
+@law("SET-5")
+def projections_are_non_expansive(seen: Observation) -> int:
+    finite = where(seen.before.finite & seen.after.finite)
+    if isinstance(seen.rule, EntryRule):
+        finite = finite[:60]
+    for i, j in zip(finite, finite[1:], strict=False):
+        apart = difference(seen.before.vector(i), seen.before.vector(j))
+        images = difference(seen.after.vector(i), seen.after.vector(j))
+        norms = root(seen.after.square(i)) + root(seen.after.square(j))
+        allowed = root(product(apart, apart)) + seen.form.near(seen.n) * norms
+        allowed += 2 * seen.underflow
+        found = root(product(images, images))
+        if found > allowed:
+            other = seen.before.values[j].tolist()
+            message = f"further from the result for {other[:8]} than the inputs are apart"
+            seen.fail(i, message, f"a distance of at most {relative(allowed)}", relative(found))
+    return max(0, len(finite) - 1)
+
+
+@law("SET-6")
+def applying_twice_equals_applying_once(seen: Observation) -> int:
+    return stays(seen, seen.again, "twice")
+
+
+@check("SET-7")
+def a_thousand_applications_do_not_drift(trial: Trial) -> int:
+    applied = 0
+    times = trial.profile.repetitions // (10 if trial.lazy else 1)
+    for case in trial.samples:
+        if "idempotent maps" in case.rule.traits:
+            seen = trial.observe(case)
+            x = seen.output
+            for _ in range(times - 1):
+                x = trial.call(case.rule, x)
+                if trial.lazy:
+                    x = trial.library.array(trial.library.numpy(x))
+            applied += stays(seen, trial.library.numpy(x), f"{times} times")
+    return applied
+
+
+@check("SET-8")
+def slices_do_not_touch_each_other(trial: Trial) -> int:
+    applied = 0
+    for case in trial.cases:
+        seen = trial.observe(case)
+        if len(seen.before) < 2:
+            continue
+        rng = np.random.default_rng(trial.seed)
+        changed = seen.before.rows.copy()
+        chosen = np.arange(len(changed)) % 3 == 1
+        changed[chosen] = rng.uniform(-3, 3, changed[chosen].shape).astype(changed.dtype)
+        other = trial.observe(Case(rebuilt(changed, seen), seen.rule))
+        same = same_values(seen.after.rows, other.after.rows, seen.flushes)
+        for i in where(~chosen & ~same):
+            message = "the result changed with the values of another slice"
+            seen.fail(i, message, other.after.rows[i])
+        applied += int((~chosen).sum())
+    return applied
+
+
+@check("SET-9")
+def the_order_of_entries_does_not_matter(trial: Trial) -> int:
+    applied = 0
+    for case in trial.cases:
+        seen = trial.observe(case)
+        order = np.random.default_rng(trial.seed).permutation(seen.n)
+        if isinstance(seen.rule, EntryRule) or seen.n < 2:
+            continue
+        other = trial.observe(Case(rebuilt(seen.before.rows[:, order], seen), seen.rule))
+        back = other.after.rows[:, np.argsort(order)]
+        applied += agrees(seen, back, "the result depends on the order of the entries")
+    if isinstance(trial.rule, EntryRule):
+        for case in trial.cases:
+            seen = trial.observe(case)
+            other = trial.observe(Case(case.w[::-1].copy(), case.rule))
+            back = other.result[::-1].reshape(seen.after.rows.shape)
+            applied += agrees(seen, back, "the result depends on the order of the entries")
+    return applied
+
+
+@law("SET-10")
+def signs_are_symmetric(seen: Observation) -> int:
+    other = seen.trial.observe(Case(-seen.w, seen.rule))
+    same = same_bits(-other.after.rows, seen.after.rows, seen.flushes)
+    for i in where(seen.before.finite & ~same):
+        seen.fail(i, "P(-w) is not -P(w)", -other.after.rows[i])
+    return int(seen.before.finite.sum())
+
+
+@law("SET-11")
+def no_entry_changes_sign(seen: Observation) -> int:
+    w, image = seen.before.values, seen.after.values
+    kept = (image == 0) | (np.sign(w) == np.sign(image))
+    for i in where(seen.before.finite & ~kept.all(axis=1)):
+        seen.fail(i, "an entry changed its sign, or a zero became another number", "the same signs")
+    return int(seen.before.finite.sum())
+
+
+@law("SET-12")
+def zero_slices_stay_zero(seen: Observation) -> int:
+    chosen = seen.before.peak == 0
+    for i in where(chosen & (seen.after.values != 0).any(axis=1)):
+        seen.fail(i, "a zero slice did not stay zero", seen.before.rows[i])
+    return int(chosen.sum())
+
+
+@law("SET-13")
+def a_rate_moves_by_its_share(seen: Observation) -> int:
+    rule = seen.rule
+    if not isinstance(rule, NormRule) or rule.rate == 1:
+        return 0
+    chosen = where(seen.directed & seen.ordinary & seen.after.finite)
+    for i in chosen:
+        expected = rule.target(root(seen.before.square(i)))
+        norm = root(seen.after.square(i))
+        allowed = seen.form.near(seen.n) * max(expected, norm)
+        seen.require(
+            abs(norm - expected) <= allowed, i, f"the norm became {relative(norm)}", relative(expected)
+        )
+    return len(chosen)
+
+
+@check("SET-14")
+def bounds_at_the_ends_of_their_range(trial: Trial) -> int:
+    applied = 0
+    entry = trial.subject.entries[trial.constraint]
+    given = (
+        [{"max_value": float("inf")}, {"max_value": 0}]
+        if trial.constraint == "MaxNorm"
+        else [{"min_value": 0.5, "max_value": float("inf")}, {"rate": 0.0, "min_value": 0.5}]
+    )
+    for rule, form in trial.paired([entry.with_arguments(arguments) for arguments in given]):
+        for case in deck(LAYOUTS[1], rule, form, trial.seed):
+            applied += _at_the_end(trial.observe(case))
+    return applied
+
+
+def _at_the_end(seen: Observation) -> int:
+    rule = seen.rule
+    if not isinstance(rule, NormRule):
+        return 0
+    if rule.upper == 0:
+        for i in where(seen.directed & (seen.after.values != 0).any(axis=1)):
+            seen.fail(i, "a bound of 0 was exceeded", np.zeros(seen.n))
+        return int(seen.directed.sum())
+    kept = seen.before.finite if rule.rate == 0 else seen.interior
+    same = same_values(seen.before.rows, seen.after.rows, seen.flushes)
+    for i in where(kept & ~same):
+        seen.fail(i, "a slice that nothing constrains was changed", seen.before.rows[i])
+    return int(kept.sum())

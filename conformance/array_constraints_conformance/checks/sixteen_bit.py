@@ -1,0 +1,90 @@
+"""NUM-12: slices of one entry, all 65,536 of them: a proof for the 16-bit dtypes."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+
+from array_constraints_conformance.checks.registry import check
+from array_constraints_conformance.rules import NormRule, Rule
+from array_constraints_conformance.strategies import Case
+from array_constraints_conformance.trial import Observation, Trial, same_bits
+
+
+@check("NUM-12")
+def all_slices_of_one_16_bit_entry(trial: Trial) -> int:
+    applied = 0
+    for form in trial.formats:
+        if form.half:
+            patterns = np.arange(1 << 16, dtype=np.uint16).view(form.dtype).reshape(1, -1)
+            rules = trial.rules[:2] if trial.profile.quick else trial.rules
+            for rule in rules:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # NumPy warns of signalling NaN
+                    applied += _all(trial.observe(Case(patterns, rule.along(0))))
+    return applied
+
+
+def _all(seen: Observation) -> int:
+    w, image = seen.w[0].astype(np.float64), seen.result[0].astype(np.float64)
+    if seen.result.dtype != seen.w.dtype:
+        seen.fail(None, "the dtype changed", seen.w.dtype.name, seen.result.dtype.name)
+    same = same_bits(seen.w.reshape(-1, 1), seen.result.reshape(-1, 1), seen.flushes)
+    again = same_bits(seen.result.reshape(-1, 1), seen.again.reshape(-1, 1), seen.flushes)
+    laws = {
+        "applied again, it changed (NUM-9)": again | ("idempotent maps" not in seen.rule.traits),
+        "an entry changed its sign (SET-11)": np.isnan(w)
+        | (image == 0)
+        | (np.sign(w) == np.sign(image)),
+        **(_norm_laws(seen, w, image, same) if isinstance(seen.rule, NormRule) else _entry_laws(w, image, same)),
+    }
+    for message, holds in laws.items():
+        for i in np.flatnonzero(~holds)[:1]:
+            bits = f"{int(seen.w.view(np.uint16)[0, i]):#06x}"
+            seen.fail(int(i), f"{message}, at the bits {bits}", message.partition("(")[0], image[i])
+    return len(w)
+
+
+def _entry_laws(w: np.ndarray, image: np.ndarray, same: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "an entry is below zero (SET-1)": ~(image < 0),
+        "an allowed entry changed a bit (NUM-5)": same | (w < 0),
+        "a negative entry is not zero (SET-3)": ~(w < 0) | (image == 0),
+    }
+
+
+def _norm_laws(
+    seen: Observation, w: np.ndarray, image: np.ndarray, same: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The laws for slices of one entry, whose norm is its magnitude: exact in float64.
+
+    Bounds with margins are rounded to float64, which moves them by 2**-53 of themselves: no
+    number with 11 bits lies in between, unless it is the bound itself, which has no margin.
+    """
+    rule: Rule = seen.rule
+    lower, upper, rate = rule.lower, rule.upper, rule.rate  # type: ignore[attr-defined]
+    tolerance, band = float(seen.form.tolerance(1)), float(seen.form.band(1))
+    size, found = np.abs(w), np.abs(image)
+    finite, zero = np.isfinite(w), size < (seen.form.smallest if seen.flushes else math.ulp(0.0))
+    directed = finite & ~zero
+    moves = directed & (rate == 1)
+    thin = 2 * tolerance * lower >= upper - lower
+    slack = max(band, tolerance) if thin and lower > 0 else band
+    kept_allowed = (size >= lower * (1 - slack)) & (size <= upper * (1 + slack))
+    inner = finite & (size >= lower * (1 + band)) & (size <= upper * (1 - band))
+    laws = {
+        "the norm is not allowed (SET-1)": ~moves
+        | ((found >= lower * (1 - tolerance)) & (found <= upper * (1 + tolerance))),
+        "a zero slice did not stay zero (SET-12)": (w != 0) | (image == 0),
+        "a satisfied slice changed a bit (NUM-5)": ~inner | same,
+        "a slice beyond the band was kept (NUM-8)": ~(moves & same) | kept_allowed,
+        "a slice of NaN or infinity changed (NUM-10)": finite | same,
+    }
+    if rule.name == "MaxNorm":
+        projected = directed & ~same
+        laws["over the bound (NUM-6)"] = ~projected | (found <= upper)
+        depth = float(seen.form.depth(1))
+        laws["shrunk too far (NUM-7)"] = ~projected | (found >= upper * (1 - depth))
+    return laws

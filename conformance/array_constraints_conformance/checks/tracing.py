@@ -1,0 +1,110 @@
+"""LAZY: nothing is computed early, and traced calls give the eager result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from array_constraints_conformance.checks.judgements import agrees
+from array_constraints_conformance.checks.registry import check
+from array_constraints_conformance.oracles import Slices
+from array_constraints_conformance.strategies import Case
+from array_constraints_conformance.trial import Trial, attempt
+from array_constraints_conformance.verdict import require
+
+
+def samples(trial: Trial) -> list[Case]:
+    """Return one plain weight for each dtype and rule: ordinary values, any shape."""
+    rng = np.random.default_rng(trial.seed)
+    w = rng.standard_normal((5, 4)) * [3, 0.3, 1, 0.01]
+    return [
+        Case(w.astype(form.dtype), rule.along(0) if "axis" in rule.arguments else rule)
+        for rule, form in trial.pairs
+    ]
+
+
+def shown(case: Case) -> dict[str, object]:
+    return {"constraint": str(case.rule), "dtype": case.w.dtype.name, "input": case.w}
+
+
+@check("LAZY-1")
+def nothing_is_computed(trial: Trial) -> int:
+    lazy = trial.library
+    for case in samples(trial):
+        x = lazy.array(case.w)
+        with lazy.nothing_computed():  # type: ignore[attr-defined]
+            result = trial.call(case.rule, x)
+        got = lazy.type_of(result)
+        require(lazy.is_own(result), "the result is not lazy", expected=lazy.type_of(x), got=got, **shown(case))
+    return len(samples(trial))
+
+
+@check("LAZY-2")
+def chunks_and_meta_are_kept(trial: Trial) -> int:
+    for case in samples(trial):
+        x = trial.library.array(case.w)
+        result = trial.call(case.rule, x)
+        for name in ("chunks", "dtype"):
+            before, after = getattr(x, name), getattr(result, name)
+            require(before == after, f"{name} changed", expected=before, got=after, **shown(case))
+        before, after = (f"{type(y._meta).__name__} of {y._meta.dtype}" for y in (x, result))
+        require(before == after, "the meta array changed", expected=before, got=after, **shown(case))
+    return len(samples(trial))
+
+
+@check("LAZY-3")
+def the_violation_is_lazy_too(trial: Trial) -> int:
+    lazy = trial.library
+    for case in samples(trial):
+        run, x = trial.method(case.rule, "violation"), lazy.array(case.w)
+
+        def violation(run=run, x=x):  # type: ignore[no-untyped-def]
+            with lazy.nothing_computed():  # type: ignore[attr-defined]
+                return run(x)
+
+        result = attempt(str(case.rule), violation, lambda case=case: case.w)
+        got = lazy.type_of(result)
+        require(lazy.is_own(result), "the violation is not lazy", expected=lazy.type_of(x), got=got, **shown(case))
+    return len(samples(trial))
+
+
+@check("LAZY-4")
+def a_traced_call_gives_the_eager_result(trial: Trial) -> int:
+    applied = 0
+    for case in samples(trial):
+        seen = trial.observe(case)
+        constraint, x = trial.constraint_of(case.rule), trial.library.array(case.w)
+        result = attempt(
+            str(case.rule), lambda: trial.library.traced(constraint, x), lambda: case.w
+        )
+        rows = Slices(trial.library.numpy(result), seen.axes).rows
+        applied += agrees(seen, rows, "the traced call gives another result")
+    return applied
+
+
+@check("LAZY-5")
+def a_mapped_call_gives_the_stacked_result(trial: Trial) -> int:
+    applied = 0
+    for case in samples(trial):
+        others = [case.w, case.w[::-1].copy(), case.w * 2]
+        stack, constraint = trial.library.array(np.stack(others)), trial.constraint_of(case.rule)
+        mapped = attempt(
+            str(case.rule), lambda: trial.library.mapped(constraint, stack), lambda: case.w
+        )
+        found = trial.library.numpy(mapped)
+        for w, image in zip(others, found, strict=True):
+            seen = trial.observe(Case(w, case.rule))
+            rows = Slices(image, seen.axes).rows
+            applied += agrees(seen, rows, "the mapped call gives another result")
+    return applied
+
+
+@check("LAZY-6")
+def functions_of_the_standard_suffice(trial: Trial) -> int:
+    applied = 0
+    for case in samples(trial):
+        seen = trial.observe(case)
+        with trial.library.bare():  # type: ignore[attr-defined]
+            result = trial.call(case.rule, trial.library.array(case.w))
+        rows = Slices(trial.library.numpy(result), seen.axes).rows
+        applied += agrees(seen, rows, "with fewer functions, another result")
+    return applied

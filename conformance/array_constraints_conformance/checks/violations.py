@@ -1,0 +1,119 @@
+"""VIO: how far a weight is from what is allowed."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+from array_constraints_conformance.checks.judgements import where
+from array_constraints_conformance.checks.registry import law
+from array_constraints_conformance.formats import FORMATS
+from array_constraints_conformance.oracles import root
+from array_constraints_conformance.rules import EntryRule, NormRule
+from array_constraints_conformance.trial import Observation, relative
+
+
+def flat(seen: Observation, violation: np.ndarray) -> np.ndarray:
+    """Return one violation for each slice, or fail where the shape is another."""
+    shape = tuple(1 if i in seen.axes else n for i, n in enumerate(seen.w.shape))
+    if violation.shape != shape:
+        seen.fail(None, "the violation has another shape", shape, violation.shape)
+    return violation.reshape(-1).astype(np.float64)
+
+
+def allowed(seen: Observation) -> np.ndarray:
+    """Slices that are allowed by more than the band; entries that are allowed."""
+    if isinstance(seen.rule, EntryRule):
+        return seen.before.values[:, 0] >= 0
+    return seen.interior
+
+
+@law("VIO-1")
+def the_violation_is_the_distance(seen: Observation) -> int:
+    found = flat(seen, seen.violation)
+    if isinstance(seen.rule, EntryRule):
+        entries = seen.before.values[:, 0]
+        chosen = seen.before.finite & ~(seen.zero & seen.flushes)
+        for i in where(chosen & (found != np.maximum(0.0, -entries))):
+            seen.fail(i, "not the distance to zero", max(0.0, -entries[i]), found[i])
+        return int(chosen.sum())
+    dtype = str(seen.violation.dtype)
+    largest = FORMATS[dtype].largest if dtype in FORMATS else math.inf
+    for i in where(seen.directed):
+        _distance(seen, i, float(found[i]), largest)
+    return int(seen.directed.sum())
+
+
+def _distance(seen: Observation, i: int, found: float, largest: float) -> None:
+    rule = seen.rule
+    if not isinstance(rule, NormRule):
+        return
+    norm, exact = root(seen.before.square(i)), rule.distance(seen.before, i)
+    scale = max([norm, *map(Fraction, rule.bounds)])
+    allowed_error = (seen.form.band(seen.n) + Fraction(5, 2) * seen.form.u) * scale
+    if isinstance(rule, NormRule) and rule.lower > 0 and rule.upper - rule.lower < rule.upper / 100:
+        allowed_error += seen.form.tolerance(seen.n) * scale  # what is kept there counts as 0
+    allowed_error += seen.underflow
+    if math.isnan(found):
+        seen.fail(i, "the violation is NaN", relative(exact), found)
+    if math.isinf(found):
+        if exact < Fraction(largest) * Fraction(999, 1000):
+            seen.fail(i, "the violation is infinite", relative(exact), found)
+    elif abs(Fraction(found) - exact) > allowed_error:
+        seen.fail(i, f"the violation is {found!r}", relative(exact), repr(found))
+
+
+@law("VIO-2")
+def it_is_zero_where_the_rule_holds(seen: Observation) -> int:
+    found, chosen = flat(seen, seen.violation), allowed(seen)
+    for i in where(chosen & (found != 0)):
+        seen.fail(i, "an allowed slice has a violation", 0.0, found[i])
+    return int(chosen.sum())
+
+
+@law("VIO-3")
+def it_is_zero_on_every_result(seen: Observation) -> int:
+    found = flat(seen, seen.remaining)
+    chosen = seen.directed & ~(seen.flushes & (seen.after.peak < seen.form.smallest))
+    if isinstance(seen.rule, EntryRule):
+        chosen = seen.before.finite
+    for i in where(chosen & (found != 0)):
+        message = "the result has a violation"
+        seen.fail(i, message, f"0 at the result {seen.after.rows[i].tolist()[:8]}", found[i])
+    return int(chosen.sum())
+
+
+@law("VIO-4")
+def it_is_nan_for_nan_and_infinite_for_infinity(seen: Observation) -> int:
+    found = flat(seen, seen.violation)
+    holes = np.isnan(seen.before.values).any(axis=1)
+    infinite = np.isinf(seen.before.values).any(axis=1) & ~holes
+    if isinstance(seen.rule, EntryRule):
+        infinite = seen.before.values[:, 0] == -math.inf
+    for i in where(holes & ~np.isnan(found)):
+        seen.fail(i, "a slice with NaN has a violation", "nan", found[i])
+    for i in where(infinite & (found != math.inf)):
+        seen.fail(i, "a slice with an infinity has a violation", "inf", found[i])
+    return int((holes | infinite).sum())
+
+
+@law("VIO-5")
+def it_keeps_the_sliced_dimensions(seen: Observation) -> int:
+    flat(seen, seen.violation)
+    dtype = str(seen.violation.dtype)
+    wide = dtype in FORMATS and FORMATS[dtype].digits >= seen.form.digits
+    if not wide:
+        seen.fail(None, "the dtype of the violation is too narrow", seen.form.name, dtype)
+    return 1
+
+
+@law("VIO-6")
+def it_reports_zero_slices(seen: Observation) -> int:
+    found, lower = flat(seen, seen.violation), seen.rule.lower  # type: ignore[attr-defined]
+    chosen = seen.before.peak == 0
+    error = float(seen.form.u) * lower
+    for i in where(chosen & ~(np.abs(found - lower) <= error)):
+        seen.fail(i, "the violation of a zero slice", lower, found[i])
+    return int(chosen.sum())

@@ -1,0 +1,190 @@
+"""The command line: what to judge, on which libraries, and where to write the reports."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from array_constraints_conformance import against, golden, known_gaps
+from array_constraints_conformance.libraries import UnknownLibrary, installed, library
+from array_constraints_conformance.record import NAME, VERSION, Report, worst
+from array_constraints_conformance.runner import MODULE, Plan, Result, run
+from array_constraints_conformance.specification import SCOPES, requirements
+from array_constraints_conformance.subject import UnknownSubject, module_named
+from array_constraints_conformance.trial import PROFILES
+
+_SCOPES = {"map": "map", "keras": "Keras API", "this": "this API"}
+_EPILOG = """examples:
+  %(prog)s --constraints keras.constraints --xp numpy --scope map --scope keras
+  %(prog)s --constraints my_library.constraints --xp torch --xp jax.numpy+x64+jit --report out
+  %(prog)s --constraints array_constraints --matrix --quick
+  %(prog)s --constraints array_constraints --against keras.constraints --xp numpy
+
+exit status: 0 when nothing is "not met" or "gap closed", 1 when something is, 2 for a wrong call
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog=f"python -m {NAME}",
+        description="Judge an implementation of weight constraints, requirement by requirement.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = made.add_argument
+    add("--constraints", metavar="MODULE", help="the module with MaxNorm, NonNeg, ...")
+    add("--xp", metavar="LIBRARY", action="append", help="an array library, as torch or jax.numpy+x64+jit (modes: x64, jit); repeatable; numpy by default")
+    add("--matrix", action="store_true", help="every array library that is installed, in every mode")
+    add("--scope", choices=_SCOPES, action="append", help="judge this scope; repeatable; all by default")
+    add("--only", metavar="ID", action="append", default=[], help="judge this requirement; repeatable")
+    add("--constraint", metavar="NAME", action="append", default=[], help="judge this constraint; repeatable")
+    size = made.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_const", const="quick", dest="profile", help="fewer draws")
+    size.add_argument("--thorough", action="store_const", const="thorough", dest="profile", help="many draws, longer slices")
+    add("--device", help="where arrays are made, as cuda:0; the library's own choice by default")
+    add("--seed", type=int, default=0, help="what is drawn; 0 by default")
+    add("--known-gaps", metavar="FILE", help="a TOML file of known gaps, or the name of one in the package")
+    add("--report", metavar="DIR", type=Path, help="write report.json, .md, .xml and .html there")
+    add("--against", metavar="MODULE", help="compare with a second implementation instead of judging")
+    add("--golden", metavar="FILE", type=Path, help="write golden vectors as JSON, for other languages")
+    add("--list", action="store_true", help="list the requirements")
+    add("--version", action="version", version=f"{NAME} {VERSION}")
+    made.set_defaults(profile="default")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    made = parser()
+    options = made.parse_args(argv)
+    console = Console(soft_wrap=True, highlight=False)
+    try:
+        return _main(options, console, shlex.join(["python", "-m", NAME, *(argv or sys.argv[1:])]))
+    except (UnknownSubject, UnknownLibrary, known_gaps.BadGaps, WrongCall) as error:
+        made.print_usage(sys.stderr)
+        print(f"{NAME}: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+
+
+class WrongCall(ValueError):
+    """The arguments do not fit together."""
+
+
+def _main(options: argparse.Namespace, console: Console, command: str) -> int:
+    if options.list:
+        console.print(_listed())
+        return 0
+    if options.golden:
+        options.golden.write_text(json.dumps(golden.vectors(options.seed), indent=1) + "\n")
+        console.print(f"golden vectors written to {options.golden}")
+        return 0
+    if not options.constraints:
+        raise WrongCall("--constraints MODULE is needed")
+    plan = _plan(options)
+    if options.against:
+        console.print(against.table(plan, module_named(options.against)))
+        return 0
+    report = Report(plan, _judged(plan), command)
+    _refuse_idle_gaps(report)
+    console.print(_summary(report))
+    console.print(str(report), markup=False)
+    if options.report:
+        for path in report.write(options.report):
+            console.print(f"written: {path}", markup=False)
+    return 0 if report.met else 1
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    subject = module_named(options.constraints)
+    unknown = [name for name in options.only if name not in requirements()]
+    unknown += [n for n in options.constraint if n not in (*subject.entries, MODULE)]
+    if unknown:
+        raise WrongCall(f"{unknown[0]!r} is no requirement or constraint")
+    names = installed() if options.matrix else options.xp or ["numpy"]
+    plan = Plan(
+        subject,
+        [library(name, options.device) for name in names],
+        PROFILES[options.profile],
+        options.seed,
+        [_SCOPES[scope] for scope in options.scope] if options.scope else SCOPES,
+        options.only,
+        options.constraint,
+        known_gaps.read(options.known_gaps) if options.known_gaps else (),
+    )
+    if not list(plan.tasks()):
+        raise WrongCall("nothing is left to judge: see --only, --constraint and --scope")
+    return plan
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Progress]:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        progress.add_task("judging", total=total)
+        yield progress
+
+
+def _judged(plan: Plan) -> list[Result]:
+    with _progress(len(list(plan.tasks()))) as progress:
+        task = progress.task_ids[0]
+
+        def show(result: Result) -> None:
+            text = f"{result.library} {result.constraint} {result.requirement.id}"
+            progress.update(task, advance=1, description=text)
+
+        return run(plan, show)
+
+
+def _refuse_idle_gaps(report: Report) -> None:
+    """Refuse known gaps that cover something judged, where nothing could be met or not."""
+    judged: dict[int, list[str]] = {}
+    for i, gap in enumerate(report.plan.gaps):
+        for result in report.results:
+            if gap.covers(result.requirement.id, result.constraint, result.library):
+                judged.setdefault(i, []).append(result.outcome)
+    for i, outcomes in judged.items():
+        if set(outcomes) <= {"not applicable", "not provided"}:
+            gap = report.plan.gaps[i]
+            raise known_gaps.BadGaps(
+                f"the known gap {gap.requirement} ({gap.constraint}, {gap.library}) covers nothing "
+                "that applies here: remove it"
+            )
+
+
+def _summary(report: Report) -> Table:
+    """Return a table of the worst outcome of each requirement on each library."""
+    names = [library.name for library in report.plan.libraries]
+    table = Table(title=f"{report.plan.subject.name}, profile {report.plan.profile.name}")
+    for column in ("", "requirement", *names):
+        table.add_column(column)
+    cells: dict[tuple[str, str], list[str]] = {}
+    for result in report.results:
+        cells.setdefault((result.requirement.id, result.library), []).append(result.outcome)
+    for requirement in {result.requirement.id: result.requirement for result in report.results}.values():
+        outcomes = [worst(cells[requirement.id, name]) for name in names]
+        table.add_row(requirement.id, requirement.title, *map(_styled, outcomes))
+    return table
+
+
+def _styled(outcome: str) -> str:
+    colour = {"met": "green", "not met": "bold red", "gap closed": "red", "known gap": "yellow"}
+    style = colour.get(outcome, "dim")
+    return f"[{style}]{outcome}[/]"
+
+
+def _listed() -> Table:
+    table = Table()
+    for column in ("ID", "level", "scope", "requirement", "constraints", "libraries"):
+        table.add_column(column)
+    for r in requirements().values():
+        table.add_row(r.id, r.level, r.scope, r.title, r.constraints, r.libraries)
+    return table

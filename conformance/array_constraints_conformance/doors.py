@@ -1,0 +1,176 @@
+"""The suite in code: one call that judges a constraint, and cases for pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+from array_constraints_conformance import known_gaps
+from array_constraints_conformance.libraries import library
+from array_constraints_conformance.outcomes import FAILURES
+from array_constraints_conformance.record import Report
+from array_constraints_conformance.runner import Plan, Result, judge, run, with_gap
+from array_constraints_conformance.specification import SCOPES
+from array_constraints_conformance.subject import Subject, module_subject, single
+from array_constraints_conformance.trial import PROFILES, Trial
+
+
+def check_constraint(
+    constraint: Any,
+    *,
+    contains: Callable[[Any, float], bool] | None = None,
+    axis: Any = None,
+    convex: bool = False,
+    idempotent: bool = True,
+    xp: str | Sequence[str] = "numpy",
+    device: str | None = None,
+    scope: str | Sequence[str] = SCOPES,
+    only: Sequence[str] = (),
+    profile: str = "default",
+    seed: int = 0,
+    gaps: str | None = None,
+) -> Report:
+    """Judge one constraint, or a module of constraints, against the specification.
+
+    Parameters
+    ----------
+    constraint
+        A callable ``constraint(w)``; or a module with ``MaxNorm``, ``NonNeg`` and so on.
+    contains
+        The membership test of a constraint that the suite does not know by name:
+        ``contains(w, slack)`` says whether ``w``, a float64 NumPy array, is allowed when every
+        bound is widened by ``slack``, relative to its size; a negative ``slack`` narrows them.
+        ``w`` is one slice, flattened, where ``axis`` is given; else the whole weight, flattened.
+    axis
+        What one slice of a constraint with ``contains`` runs along.
+    convex, idempotent
+        What is claimed of it: a projection onto a convex set; that applying twice is once.
+    xp, device
+        The array library, or several, as ``"jax.numpy+x64"``; where its arrays are made.
+    scope, only
+        The scopes and requirements that are judged: all, unless they are named.
+    profile, seed
+        ``"quick"``, ``"default"`` or ``"thorough"``; what is drawn.
+    gaps
+        A TOML file of known gaps.
+
+    Returns
+    -------
+    Report
+        ``report.met``, ``print(report)``, ``report.write(folder)``.
+
+    Raises
+    ------
+    ValueError
+        If the call is wrong: no such library, profile, scope or requirement, or a constraint of
+        unknown name without ``contains``. What the constraint raises is never raised here.
+    """
+    subject = _subject(constraint, contains, axis, convex, idempotent)
+    plan = plan_of(subject, xp, device, scope, only, profile, seed, gaps)
+    return Report(plan, run(plan), command="check_constraint(...)")
+
+
+def _subject(
+    constraint: Any, contains: Any, axis: Any, convex: bool, idempotent: bool
+) -> Subject:
+    if isinstance(constraint, Subject):
+        return constraint
+    if isinstance(constraint, ModuleType):
+        return module_subject(constraint)
+    return single(
+        constraint, contains=contains, axis=axis, convex=convex, idempotent=idempotent
+    )
+
+
+def plan_of(
+    subject: Subject,
+    xp: str | Sequence[str],
+    device: str | None,
+    scope: str | Sequence[str],
+    only: Sequence[str],
+    profile: str,
+    seed: int,
+    gaps: str | None,
+) -> Plan:
+    """Return the plan that these words name, or raise ValueError."""
+    from array_constraints_conformance.specification import requirements
+
+    names = [xp] if isinstance(xp, str) else list(xp)
+    scopes = [scope] if isinstance(scope, str) else list(scope)
+    for wrong, known in (
+        ([s for s in scopes if s not in SCOPES], SCOPES),
+        ([i for i in only if i not in requirements()], ("the specification's IDs",)),
+        ([p for p in (profile,) if p not in PROFILES], PROFILES),
+    ):
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is none of: {', '.join(known)}")
+    return Plan(
+        subject,
+        [library(name, device) for name in names],
+        PROFILES[profile],
+        seed,
+        scopes,
+        only,
+        gaps=known_gaps.read(gaps) if gaps else (),
+    )
+
+
+class Case:
+    """One requirement for one constraint on one library, as a test to call."""
+
+    def __init__(self, report: Report, trial: Trial, result: Result) -> None:
+        self.report, self.trial, self.result = report, trial, result
+
+    def __repr__(self) -> str:
+        return f"{self.result.constraint}-{self.result.requirement.id}-{self.result.library}"
+
+    def __call__(self) -> None:
+        """Fail, skip or xfail as the outcome says."""
+        import pytest
+
+        found = judge(self.result.requirement, self.result.constraint, self.trial)
+        found = with_gap(found, self.report.plan.gaps)
+        if found.outcome in (*FAILURES, "untested"):
+            pytest.fail("\n".join(self.report.explained(found)), pytrace=False)
+        if found.outcome == "known gap":
+            pytest.xfail(found.reason or "")
+        if found.outcome != "met":
+            pytest.skip(found.reason or found.outcome)
+
+
+def parametrize_with_checks(*constraints: Any, **options: Any) -> Any:
+    """Return a decorator that gives a test every check of these constraints, one at a time.
+
+    Takes the options of :func:`check_constraint`; the test takes ``check``, and calls it.
+    Known gaps are xfails, what is not provided or not applicable is skipped, what was not put
+    to the test fails.
+    """
+    import pytest
+
+    membership = {
+        key: options.pop(key, default)
+        for key, default in (
+            ("contains", None),
+            ("axis", None),
+            ("convex", False),
+            ("idempotent", True),
+        )
+    }
+    given = {
+        "xp": "numpy", "device": None, "scope": SCOPES, "only": (), "profile": "default",
+        "seed": 0, "gaps": None, **options,
+    }  # fmt: skip
+    cases = []
+    for constraint in constraints:
+        plan = plan_of(_subject(constraint, **membership), **given)
+        report, trials = Report(plan, ()), {}
+        for requirement, name, lib in plan.tasks():
+            known = name if name in plan.subject.entries else next(iter(plan.subject.entries))
+            key = (name, lib.name)
+            if key not in trials:
+                trials[key] = Trial(plan.subject, known, lib, plan.profile, plan.seed)
+            cases.append(
+                Case(report, trials[key], Result(requirement, name, lib.name, "untested"))
+            )
+    return pytest.mark.parametrize("check", cases, ids=repr)

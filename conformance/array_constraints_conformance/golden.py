@@ -1,0 +1,78 @@
+"""Golden vectors: inputs and exact results as bits, for implementations in other languages."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from array_constraints_conformance.formats import FORMATS, Format
+from array_constraints_conformance.oracles import Slices
+from array_constraints_conformance.rules import CATALOGUE, NormRule, Rule
+from array_constraints_conformance.strategies import LAYOUTS, deck
+
+SCHEMA = 1
+
+
+def vectors(seed: int = 0) -> dict[str, Any]:
+    """Return every kind of slice under every rule of the catalogue, in every format.
+
+    Bits are hexadecimal, most significant first, one word for each entry. The result is the exact
+    one, rounded to the format; ``tolerance`` is how far a right result may be from it, relative to
+    its norm; 0 means bit for bit.
+    """
+    return {
+        "schema": SCHEMA,
+        "vectors": [
+            vector
+            for entry in CATALOGUE.values()
+            for rule in entry.rules()
+            for form in FORMATS.values()
+            for vector in _of(rule, form, seed)
+        ],
+    }
+
+
+def _of(rule: Rule, form: Format, seed: int) -> list[dict[str, Any]]:
+    found = []
+    for case in deck(LAYOUTS[1], rule, form, seed):
+        slices = Slices(case.w, (0,))
+        for i, row in enumerate(slices.rows):
+            result, tolerance = _result(case.rule, slices, i, form)
+            found.append(
+                {
+                    "constraint": rule.name,
+                    "config": dict(rule.arguments),
+                    "dtype": form.name,
+                    "input": bits(row),
+                    "result": bits(result),
+                    "tolerance": tolerance,
+                }
+            )
+    return found
+
+
+def _result(rule: Rule, slices: Slices, i: int, form: Format) -> tuple[np.ndarray, float]:
+    row = slices.rows[i]
+    if not isinstance(rule, NormRule):
+        return np.where(slices.values[i] < 0, 0.0, slices.values[i]).astype(row.dtype), 0.0
+    if not slices.finite[i] or slices.peak[i] == 0:
+        return row, 0.0
+    if rule.holds(slices, -form.band(slices.length))[i]:
+        return row, 0.0
+    scale, vector = rule.scale(slices, i), slices.vector(i)
+    exact = [float(scale * x * Fraction(2) ** vector.exponent) for x in vector.integers]
+    return np.asarray(exact).astype(row.dtype), float(form.near(slices.length))
+
+
+def bits(row: np.ndarray) -> list[str]:
+    """Return the bits of each entry in hexadecimal."""
+    words = np.ascontiguousarray(row).view(f"u{row.dtype.itemsize}")
+    return [f"{int(word):0{2 * row.dtype.itemsize}x}" for word in words]
+
+
+def entries(words: list[str], form: Format) -> np.ndarray:
+    """Return the entries that :func:`bits` wrote."""
+    size = form.dtype.itemsize
+    return np.asarray([int(word, 16) for word in words], dtype=f"u{size}").view(form.dtype)

@@ -1,0 +1,6 @@
+"""The array libraries that a constraint is judged on: how arrays are made, read and traced."""
+
+from array_constraints_conformance.libraries.base import Library, UnknownLibrary
+from array_constraints_conformance.libraries.table import installed, library
+
+__all__ = ["Library", "UnknownLibrary", "installed", "library"]

@@ -1,0 +1,114 @@
+"""What the suite asks of an array library; the standard alone answers for unknown ones."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from importlib import metadata
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from array_constraints_conformance.formats import FORMATS
+
+Map = Callable[[Any], Any]
+
+
+class UnknownLibrary(ValueError):
+    """No such library, mode or device: the call was wrong, not the implementation."""
+
+
+class Library:
+    """An array library that follows the standard, in one of its modes.
+
+    ``array`` and ``numpy`` convert without changing a bit. ``traits`` are the terms in which
+    the specification says what a requirement applies to.
+    """
+
+    module: ClassVar[str]
+    modes: ClassVar[frozenset[str]] = frozenset()
+    traits: frozenset[str] = frozenset()
+
+    def __init__(self, name: str, chosen: frozenset[str], device: str | None) -> None:
+        self.name, self.chosen, self.device_name = name, chosen, device
+        self.xp = self.namespace()
+
+    def namespace(self) -> ModuleType:
+        return importlib.import_module(self.module)
+
+    @property
+    def version(self) -> str | None:
+        try:
+            return metadata.version(self.module.partition(".")[0].replace("_", "-"))
+        except metadata.PackageNotFoundError:
+            return getattr(self.xp, "__version__", None)
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """The state that the library is judged in: nothing else runs in it."""
+        yield
+
+    @cached_property
+    def dtypes(self) -> tuple[str, ...]:
+        """The real floating dtypes, by name."""
+        return tuple(name for name in FORMATS if hasattr(self.xp, name))
+
+    def array(self, a: np.ndarray) -> Any:
+        """Return a new array with the bits of ``a``."""
+        options = {} if self.device_name is None else {"device": self.device_name}
+        return self.xp.asarray(a.copy(), **options)
+
+    def numpy(self, x: Any) -> np.ndarray:
+        """Return the bits of an array of this library."""
+        return np.asarray(x)
+
+    def type_of(self, x: Any) -> str:
+        return f"{type(x).__module__}.{type(x).__qualname__}"
+
+    def is_own(self, x: Any) -> bool:
+        """Whether ``x`` is an array of this library."""
+        return isinstance(x, type(self.xp.asarray(0.0)))
+
+    def device(self, x: Any) -> str:
+        return str(getattr(x, "device", None))
+
+    def dtype(self, x: Any) -> str:
+        return getattr(x.dtype, "name", None) or str(x.dtype).rpartition(".")[2]
+
+    def wrap(self, f: Map) -> Map:
+        """Return ``f`` as this mode runs it."""
+        return f
+
+    def flushes(self, dtype: str) -> bool:
+        """Whether the library counts subnormal numbers of this dtype as zeros."""
+        return False
+
+    def shares_memory(self, a: Any, b: Any) -> bool:
+        return bool(np.shares_memory(self.numpy(a), self.numpy(b)))
+
+    def read_only(self, a: np.ndarray) -> Any:
+        """Return an array that cannot be written, with the values of ``a``, whose rows are equal."""
+        raise NotImplementedError
+
+    def layouts(self, a: np.ndarray) -> dict[str, Any]:
+        """Return arrays with the values of ``a`` in other memory orders, by name."""
+        return {}
+
+    def unwritable(self, a: np.ndarray) -> dict[str, Any]:
+        """Return arrays with the values of ``a`` that copy=False must refuse, by name."""
+        return {} if "writable" in self.traits else {"an array": self.array(a)}
+
+    def jacobian(self, f: Map, w: np.ndarray) -> np.ndarray:
+        """Return the derivative of each entry of ``f(w)`` by each of ``w``: shape + shape."""
+        raise NotImplementedError
+
+    def traced(self, f: Map, x: Any) -> Any:
+        """Return ``f(x)``, traced as a whole and compiled."""
+        raise NotImplementedError
+
+    def mapped(self, f: Map, x: Any) -> Any:
+        """Return ``f`` mapped over the leading dimension of ``x``."""
+        raise NotImplementedError

@@ -1,0 +1,48 @@
+"""Dask arrays of NumPy chunks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from array_constraints_conformance.formats import FORMATS
+from array_constraints_conformance.libraries.base import Library
+
+
+class ComputedEarly(Exception):
+    """The graph was computed while it was built."""
+
+
+class Dask(Library):
+    module = "dask.array"
+    traits = frozenset({"lazy", "chunked", "sixteen-bit"})
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(FORMATS)
+
+    def array(self, a: np.ndarray) -> Any:
+        """Return an array in which every slice crosses a chunk border."""
+        return self.chunked(a, tuple(max(1, -(-n // 2)) for n in a.shape))
+
+    def chunked(self, a: np.ndarray, chunks: Any) -> Any:
+        return self.xp.from_array(a.copy(), chunks=chunks)
+
+    def numpy(self, x: Any) -> np.ndarray:
+        return np.asarray(x.compute(scheduler="synchronous"))
+
+    def shares_memory(self, a: Any, b: Any) -> bool:
+        return a is b
+
+    @contextlib.contextmanager
+    def nothing_computed(self) -> Iterator[None]:
+        import dask
+
+        def refuse(*_args: Any, **_options: Any) -> Any:
+            raise ComputedEarly("computed while the graph was built")
+
+        with dask.config.set(scheduler=refuse):
+            yield

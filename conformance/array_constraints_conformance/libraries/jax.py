@@ -1,0 +1,78 @@
+"""JAX arrays, eager or under jit, with and without 64-bit numbers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+
+from array_constraints_conformance.formats import FORMATS
+from array_constraints_conformance.libraries.base import Library, Map
+
+
+class Jax(Library):
+    module = "jax.numpy"
+    modes = frozenset({"x64", "jit"})
+    traits = frozenset({"differentiating", "tracing", "sixteen-bit"})
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        import jax
+
+        with jax.enable_x64("x64" in self.chosen):
+            yield
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(name for name in FORMATS if name != "float64" or "x64" in self.chosen)
+
+    def array(self, a: np.ndarray) -> Any:
+        import jax
+
+        if self.device_name is None:
+            return self.xp.asarray(a)
+        platform, _, number = self.device_name.partition(":")
+        return jax.device_put(a, jax.devices(platform)[int(number or 0)])
+
+    def is_own(self, x: Any) -> bool:
+        import jax
+
+        return isinstance(x, jax.Array)
+
+    def wrap(self, f: Map) -> Map:
+        import jax
+
+        return jax.jit(f) if "jit" in self.chosen else f
+
+    def flushes(self, dtype: str) -> bool:
+        return _flushes(self, dtype, "x64" in self.chosen)
+
+    def jacobian(self, f: Map, w: np.ndarray) -> np.ndarray:
+        import jax
+
+        if id(f) not in self._jacobians:
+            self._jacobians[id(f)] = (f, jax.jit(jax.jacrev(f)))
+        return np.asarray(self._jacobians[id(f)][1](self.array(w)))
+
+    @cached_property
+    def _jacobians(self) -> dict[int, tuple[Map, Map]]:
+        return {}
+
+    def traced(self, f: Map, x: Any) -> Any:
+        import jax
+
+        return jax.jit(lambda w: f(w))(x)
+
+    def mapped(self, f: Map, x: Any) -> Any:
+        import jax
+
+        return jax.vmap(f)(x)
+
+
+@cache
+def _flushes(library: Jax, dtype: str, x64: bool) -> bool:
+    subnormal = np.asarray([FORMATS[dtype].smallest / 2]).astype(FORMATS[dtype].dtype)
+    return not np.asarray(library.array(subnormal) * 1 > 0).all()

@@ -1,0 +1,155 @@
+"""The record of a run: one JSON-ready dictionary that every report is made from."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from array_constraints_conformance import report
+from array_constraints_conformance.outcomes import FAILURES, ORDER
+from array_constraints_conformance.runner import Plan, Result
+from array_constraints_conformance.specification import SCOPES
+
+NAME = "array_constraints_conformance"
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of a run, and what was run."""
+
+    plan: Plan
+    results: Sequence[Result]
+    command: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether nothing is "not met" or "gap closed"."""
+        return not self.failures
+
+    @property
+    def failures(self) -> list[Result]:
+        return [result for result in self.results if result.outcome in FAILURES]
+
+    def outcome(self, requirement: str, constraint: str | None = None) -> str:
+        """Return the worst outcome of a requirement, over constraints and libraries."""
+        outcomes = [
+            result.outcome
+            for result in self.results
+            if result.requirement.id == requirement
+            and constraint in (None, result.constraint)
+        ]
+        return worst(outcomes)
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The record, as its schema in the package describes it."""
+        return {
+            "schema_version": report.SCHEMA_VERSION,
+            "suite": {"name": NAME, "version": VERSION},
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": self.command,
+            "profile": self.plan.profile.name,
+            "seed": self.plan.seed,
+            "subject": {"name": self.plan.subject.name, "version": self.plan.subject.version},
+            "libraries": [
+                {
+                    "name": library.name,
+                    "version": library.version,
+                    "device": library.device_name or "cpu",
+                    "dtypes": list(library.dtypes),
+                }
+                for library in self.plan.libraries
+            ],
+            "constraints": list(self.plan.subject.entries),
+            "requirements": self._requirements(),
+            "results": [self._result(result) for result in self.results],
+            "verdicts": self._verdicts(),
+        }
+
+    def _requirements(self) -> list[dict[str, str]]:
+        judged = {result.requirement.id: result.requirement for result in self.results}
+        return [asdict(requirement) for requirement in judged.values()]
+
+    def _result(self, result: Result) -> dict[str, Any]:
+        found = result.counterexample
+        shown = None if found is None else {**asdict(found), "reproduce": self.reproduce(result)}
+        return {
+            "requirement": result.requirement.id,
+            "constraint": result.constraint,
+            "library": result.library,
+            "outcome": result.outcome,
+            "applied": result.applied,
+            "seconds": result.seconds,
+            "reason": result.reason,
+            "counterexample": shown,
+        }
+
+    def reproduce(self, result: Result) -> str:
+        """Return one line that judges this requirement again."""
+        plan = self.plan
+        if plan.subject.made is not None:
+            seed = f", seed={plan.seed}" if plan.seed else ""
+            only = f"only={[result.requirement.id]!r}, xp={result.library!r}"
+            return f"check_constraint(..., {only}, profile={plan.profile.name!r}{seed})"
+        words = ["python", "-m", NAME, "--constraints", plan.subject.name, "--xp", result.library]
+        words += ["--only", result.requirement.id, "--constraint", result.constraint]
+        words += [f"--{plan.profile.name}"] if plan.profile.name != "default" else []
+        words += ["--seed", str(plan.seed)] if plan.seed else []
+        device = plan.libraries[0].device_name if plan.libraries else None
+        return shlex.join([*words, *(["--device", device] if device else [])])
+
+    def _verdicts(self) -> list[dict[str, Any]]:
+        verdicts = []
+        for scope in SCOPES:
+            counts = Counter(r.outcome for r in self.results if r.requirement.scope == scope)
+            if counts:
+                failed = any(counts[outcome] for outcome in FAILURES)
+                tested = counts["met"] + counts["known gap"]
+                outcome = "not met" if failed else "met" if tested else "untested"
+                verdicts.append({"scope": scope, "outcome": outcome, "counts": dict(counts)})
+        return verdicts
+
+    def write(self, folder: str | Path) -> list[Path]:
+        """Write report.json, report.md, report.xml and report.html into a folder."""
+        return list(report.write(self.record, Path(folder)))
+
+    def __str__(self) -> str:
+        lines = [f"{self.plan.subject.name}: {'met' if self.met else 'not met'}"]
+        for verdict in self.record["verdicts"]:
+            counts = ", ".join(f"{n} {outcome}" for outcome, n in verdict["counts"].items())
+            lines.append(f"  {verdict['scope']}: {verdict['outcome']} ({counts})")
+        for result in self.failures:
+            lines += ["", *self.explained(result)]
+        return "\n".join(lines)
+
+    def explained(self, result: Result) -> list[str]:
+        """Return a failure in lines: requirement, input, expected, got, and how to repeat it."""
+        where = f"{result.constraint} on {result.library}"
+        lines = [f"{result.requirement.id} {result.requirement.title}: {result.outcome}, {where}"]
+        found = result.counterexample
+        if found is not None:
+            lines.append(f"  {found.message}")
+            dtype = f" ({found.dtype})" if found.dtype else ""
+            for label, shown in (
+                ("constraint", found.constraint),
+                ("input", found.input + dtype if found.input else ""),
+                ("expected", found.expected),
+                ("got", found.got),
+            ):
+                lines += [f"  {label}: {shown}"] if shown else []
+        elif result.reason:
+            lines.append(f"  {result.reason}")
+        lines += [f"  law: {result.requirement.law}", f"  reproduce: {self.reproduce(result)}"]
+        return lines
+
+
+def worst(outcomes: Sequence[str]) -> str:
+    """Return the worst of some outcomes."""
+    return min(outcomes, key=ORDER.index, default="untested")

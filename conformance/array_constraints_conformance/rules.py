@@ -1,0 +1,219 @@
+"""The constraints that the suite knows by name: their parameters, and what they allow."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from array_constraints_conformance.oracles import Slices, root
+
+Axis = int | tuple[int, ...] | list[int] | None
+Membership = Callable[[np.ndarray, float], bool]
+
+
+@dataclass(frozen=True)
+class Rule(ABC):
+    """One constraint with its arguments, and what it demands of each slice."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    axis: Axis = None
+
+    @property
+    @abstractmethod
+    def traits(self) -> frozenset[str]:
+        """The terms of the specification that apply to it."""
+
+    @abstractmethod
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        """The dimensions that a slice runs along."""
+
+    @abstractmethod
+    def holds(self, slices: Slices, slack: Fraction) -> np.ndarray:
+        """Whether each finite slice is allowed, with bounds widened by ``slack`` of each."""
+
+    def along(self, axis: Axis) -> Rule:
+        """Return the same rule for slices along ``axis``."""
+        return self
+
+    @property
+    def key(self) -> str:
+        return repr(self)
+
+    def __str__(self) -> str:
+        given = {**self.arguments, **({"axis": self.axis} if "axis" in self.arguments else {})}
+        return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
+
+
+def normalized(axis: Axis, ndim: int) -> tuple[int, ...]:
+    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    return tuple(sorted({i % ndim for i in axes})) if ndim else ()
+
+
+@dataclass(frozen=True)
+class NormRule(Rule):
+    """The Euclidean norm of each slice lies in ``[lower, upper]``."""
+
+    lower: float = 0.0
+    upper: float = math.inf
+    rate: float = 1.0
+
+    @property
+    def traits(self) -> frozenset[str]:
+        found = {self.name, "every constraint", "built-in constraints", "norm constraints"}
+        found |= {"idempotent maps"} if self.rate in (0, 1) else set()
+        found |= {"convex sets"} if self.lower == 0 and self.rate == 1 else set()
+        found |= {"sets with an interior"} if self.lower < self.upper else set()
+        return frozenset(found)
+
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """The finite bounds, the lower one only where it demands something."""
+        return tuple(b for b in dict.fromkeys((self.lower, self.upper)) if 0 < b < math.inf)
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        return normalized(self.axis, ndim)
+
+    def along(self, axis: Axis) -> NormRule:
+        return replace(self, axis=axis, arguments={**self.arguments, "axis": axis})
+
+    def holds(self, slices: Slices, slack: Fraction) -> np.ndarray:
+        low, high = self.squared_bounds(slack)
+        return np.asarray(
+            [q is not None and low <= q and (high is None or q <= high) for q in slices.squares]
+        )
+
+    def squared_bounds(self, slack: Fraction) -> tuple[Fraction, Fraction | None]:
+        low = (Fraction(self.lower) * (1 - slack)) ** 2
+        finite = self.upper < math.inf
+        return low, (Fraction(self.upper) * (1 + slack)) ** 2 if finite else None
+
+    def target(self, norm: Fraction) -> Fraction:
+        """Return the norm that the definition gives to a slice of this norm."""
+        clipped = max(norm, Fraction(self.lower))
+        clipped = min(clipped, Fraction(self.upper)) if self.upper < math.inf else clipped
+        rate = Fraction(self.rate)
+        return (1 - rate) * norm + rate * clipped
+
+    def scale(self, slices: Slices, i: int) -> Fraction:
+        """Return what the nearest allowed point is of slice ``i``, which has a direction."""
+        norm = root(slices.square(i))
+        return self.target(norm) / norm
+
+    def distance(self, slices: Slices, i: int) -> Fraction:
+        """Return how far the norm of slice ``i`` is from the interval."""
+        norm = root(slices.square(i))
+        over = norm - Fraction(self.upper) if self.upper < math.inf else Fraction(0)
+        return max(Fraction(0), over, Fraction(self.lower) - norm)
+
+
+@dataclass(frozen=True)
+class EntryRule(Rule):
+    """Each entry is at least zero: a slice is one entry."""
+
+    @property
+    def traits(self) -> frozenset[str]:
+        return frozenset(
+            {
+                self.name,
+                "every constraint",
+                "built-in constraints",
+                "convex sets",
+                "idempotent maps",
+                "sets with an interior",
+            }
+        )
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        return ()
+
+    def holds(self, slices: Slices, slack: Fraction) -> np.ndarray:
+        return (slices.values >= 0).all(axis=1)
+
+
+@dataclass(frozen=True)
+class MembershipRule(Rule):
+    """A set that is known by a membership test alone."""
+
+    contains: Membership = lambda w, slack: True
+    convex: bool = False
+    idempotent: bool = True
+
+    @property
+    def traits(self) -> frozenset[str]:
+        found = {"every constraint", "sets with an interior"}
+        found |= {"convex sets"} if self.convex else set()
+        return frozenset(found | ({"idempotent maps"} if self.idempotent else set()))
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        return normalized(self.axis, ndim)
+
+    def holds(self, slices: Slices, slack: Fraction) -> np.ndarray:
+        return np.asarray(
+            [
+                bool(finite) and bool(self.contains(row, float(slack)))
+                for row, finite in zip(slices.values, slices.finite, strict=True)
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A constraint of the catalogue: its signature, and the parameters it is judged with."""
+
+    name: str
+    defaults: Mapping[str, Any]
+    parameters: tuple[Mapping[str, Any], ...]
+    rule: Callable[[str, Mapping[str, Any]], Rule]
+
+    def rules(self) -> list[Rule]:
+        return [self.with_arguments(given) for given in self.parameters]
+
+    def with_arguments(self, given: Mapping[str, Any]) -> Rule:
+        return self.rule(self.name, {**self.defaults, **given})
+
+
+def _max_norm(name: str, given: Mapping[str, Any]) -> Rule:
+    return NormRule(name, given, given["axis"], 0.0, given["max_value"])
+
+
+def _min_max_norm(name: str, given: Mapping[str, Any]) -> Rule:
+    bounds = given["min_value"], given["max_value"], given["rate"]
+    return NormRule(name, given, given["axis"], *bounds)
+
+
+def _unit_norm(name: str, given: Mapping[str, Any]) -> Rule:
+    return NormRule(name, given, given["axis"], 1.0, 1.0)
+
+
+CATALOGUE: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (
+        Entry(
+            "MaxNorm",
+            {"max_value": 2, "axis": 0},
+            # 2 by default, one that no binary format holds, and one of many digits.
+            ({"max_value": 2}, {"max_value": 0.7}, {"max_value": 1.5 + 2.0**-20}),
+            _max_norm,
+        ),
+        Entry(
+            "MinMaxNorm",
+            {"min_value": 0.0, "max_value": 1.0, "rate": 1.0, "axis": 0},
+            (
+                {"min_value": 0.5, "max_value": 1.5},
+                {"min_value": 0.0, "max_value": 1.0},
+                {"min_value": 0.5, "max_value": 1.0, "rate": 0.25},
+                {"min_value": 0.7, "max_value": 0.7},
+            ),
+            _min_max_norm,
+        ),
+        Entry("NonNeg", {}, ({},), lambda name, given: EntryRule(name, given)),
+        Entry("UnitNorm", {"axis": 0}, ({},), _unit_norm),
+    )
+}

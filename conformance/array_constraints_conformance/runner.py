@@ -1,0 +1,191 @@
+"""Run the checks of a subject on libraries, and judge: every outcome, never a crash."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, given, settings
+
+from array_constraints_conformance import strategies
+from array_constraints_conformance.checks import CHECKS, LAWS
+from array_constraints_conformance.known_gaps import Gap
+from array_constraints_conformance.libraries import Library
+from array_constraints_conformance.specification import SCOPES, Requirement, requirements
+from array_constraints_conformance.subject import Subject
+from array_constraints_conformance.trial import PROFILES, Profile, Trial
+from array_constraints_conformance.verdict import (
+    Counterexample,
+    NotApplicable,
+    NotProvided,
+    Refused,
+    RequirementNotMet,
+)
+
+MODULE = "module"
+_LIBRARY_TERMS = {
+    "every library": lambda lib: True,
+    "libraries other than NumPy": lambda lib: lib.name != "numpy",
+    "libraries with 16-bit dtypes": lambda lib: "sixteen-bit" in lib.traits,
+    "lazy libraries": lambda lib: "lazy" in lib.traits,
+    "chunked libraries": lambda lib: "chunked" in lib.traits,
+    "strict libraries": lambda lib: "strict" in lib.traits,
+    "strided libraries": lambda lib: "strided" in lib.traits,
+    "writable libraries": lambda lib: "writable" in lib.traits,
+    "tracing libraries": lambda lib: "tracing" in lib.traits,
+    "differentiating libraries": lambda lib: "differentiating" in lib.traits,
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one requirement for one constraint on one library."""
+
+    requirement: Requirement
+    constraint: str
+    library: str
+    outcome: str
+    applied: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+    counterexample: Counterexample | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to judge, and how thoroughly."""
+
+    subject: Subject
+    libraries: Sequence[Library]
+    profile: Profile = PROFILES["default"]
+    seed: int = 0
+    scopes: Sequence[str] = SCOPES
+    only: Sequence[str] = ()
+    constraints: Sequence[str] = ()
+    gaps: Sequence[Gap] = field(default_factory=tuple)
+
+    def tasks(self) -> Iterator[tuple[Requirement, str, Library]]:
+        """Yield every requirement for every constraint on every library that was asked for."""
+        scopes = [s for s in self.scopes if self.subject.scopes is None or s in self.subject.scopes]
+        for library in self.libraries:
+            for name in [*self.subject.entries, MODULE]:
+                if self.constraints and name not in self.constraints:
+                    continue
+                for requirement in requirements().values():
+                    wanted = not self.only or requirement.id in self.only
+                    module_wide = requirement.constraints == MODULE
+                    if requirement.scope in scopes and wanted and module_wide == (name == MODULE):
+                        yield requirement, name, library
+
+
+def run(plan: Plan, progress: Callable[[Result], None] = lambda result: None) -> list[Result]:
+    """Run a plan and return a result for each of its tasks, in their order."""
+    trials: dict[tuple[str, str], Trial] = {}
+    results = []
+    for requirement, name, library in plan.tasks():
+        key = (name, library.name)
+        if key not in trials:
+            trials.clear()  # the observations of the last one are not needed again
+            first = next(iter(plan.subject.entries))
+            known = first if name == MODULE else name
+            trials[key] = Trial(plan.subject, known, library, plan.profile, plan.seed)
+        result = judge(requirement, name, trials[key])
+        result = with_gap(result, plan.gaps)
+        progress(result)
+        results.append(result)
+    return results
+
+
+def judge(requirement: Requirement, name: str, trial: Trial) -> Result:
+    """Return the outcome of one requirement."""
+    start = time.perf_counter()
+    found = _outcome(requirement, name, trial)
+    return replace(found, seconds=round(time.perf_counter() - start, 4))
+
+
+def _outcome(requirement: Requirement, name: str, trial: Trial) -> Result:
+    blank = Result(requirement, name, trial.library.name, "untested")
+    reason = _not_applicable(requirement, name, trial)
+    if reason is not None:
+        return replace(blank, outcome="not applicable", reason=reason)
+    if name != MODULE and not trial.subject.provides(name):
+        return replace(blank, outcome="not provided", reason=f"{trial.subject.name} has no {name}")
+    try:
+        with trial.library.active(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            applied = put_to_the_test(requirement.id, trial)
+    except (RequirementNotMet, Refused) as failure:
+        return replace(blank, outcome="not met", counterexample=failure.counterexample)
+    except NotProvided as missing:
+        return replace(blank, outcome="not provided", reason=str(missing))
+    except NotApplicable as exempt:
+        return replace(blank, outcome="not applicable", reason=str(exempt))
+    except (Exception, SystemExit) as crash:  # whatever an implementation may do
+        message = f"raised {type(crash).__name__}: {crash}"[:500]
+        return replace(
+            blank, outcome="not met", counterexample=Counterexample(message, name, got=message)
+        )
+    if not applied:
+        return replace(blank, reason="nothing that was drawn put the law to the test")
+    return replace(blank, outcome="met", applied=applied)
+
+
+def _not_applicable(requirement: Requirement, name: str, trial: Trial) -> str | None:
+    library = trial.library
+    if not _LIBRARY_TERMS[requirement.libraries](library):
+        return f"applies to {requirement.libraries}"
+    if requirement.libraries == "libraries with 16-bit dtypes" and not any(
+        form.half for form in trial.formats
+    ):
+        return "no 16-bit dtype is judged"
+    terms = {term.strip() for term in requirement.constraints.split(",")}
+    if name != MODULE and not any(terms & rule.traits for rule in trial.rules):
+        return f"applies to {requirement.constraints}"
+    return None
+
+
+def put_to_the_test(requirement: str, trial: Trial) -> int:
+    """Return how often the law of a requirement applied, or raise what is wrong."""
+    if requirement in CHECKS:
+        return CHECKS[requirement](trial)
+    law = LAWS[requirement]
+    applied = 0
+    terms = {term.strip() for term in requirements()[requirement].constraints.split(",")}
+    rules = [rule for rule in trial.rules if terms & rule.traits]
+
+    @settings(
+        max_examples=trial.profile.examples,
+        database=None,
+        deadline=None,  # JAX compiles
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        verbosity=hypothesis.Verbosity.quiet,
+        print_blob=False,
+    )
+    @hypothesis.seed(trial.seed)
+    @given(strategies.weights(rules, trial.formats))
+    def holds(case: strategies.Case) -> None:
+        nonlocal applied
+        applied += law(trial.observe(case))
+
+    if any(layout.axis == 0 for layout in strategies.layouts_for(trial.rule, True)):
+        holds()
+    for case in trial.cases:
+        if terms & case.rule.traits:
+            applied += law(trial.observe(case))
+    return applied
+
+
+def with_gap(result: Result, gaps: Iterable[Gap]) -> Result:
+    """Return the result, as a known gap where one is listed for it."""
+    for gap in gaps:
+        if gap.covers(result.requirement.id, result.constraint, result.library):
+            if result.outcome == "not met":
+                return replace(result, outcome="known gap", reason=gap.reason)
+            if result.outcome == "met":
+                return replace(result, outcome="gap closed", reason=gap.reason)
+    return result

@@ -1,0 +1,117 @@
+"""What is judged: a module with constraints of Keras's names, or one constraint."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from array_constraints_conformance.rules import CATALOGUE, Entry, MembershipRule, Rule
+from array_constraints_conformance.verdict import NotProvided
+
+
+class UnknownSubject(ValueError):
+    """There is no such module, or nothing in it to judge."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The implementation under test.
+
+    Attributes
+    ----------
+    name
+        How it is called in a report.
+    module
+        Where ``MaxNorm``, ``get`` and the like are looked up; ``None`` for a single constraint.
+    entries
+        What is judged, with the rules that it is judged by.
+    made
+        A constraint that exists already, and is judged as it is.
+    """
+
+    name: str
+    module: Any = None
+    entries: Mapping[str, Entry] = field(default_factory=lambda: CATALOGUE)
+    made: Any = None
+    scopes: Sequence[str] | None = None
+
+    @property
+    def version(self) -> str | None:
+        package = self.name.partition(".")[0]
+        try:
+            return metadata.version(package.replace("_", "-"))
+        except metadata.PackageNotFoundError:
+            return getattr(sys.modules.get(package), "__version__", None)
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """Return a function or class of the module, or raise :class:`NotProvided`."""
+        found = getattr(self.module, name, None)
+        if found is None:
+            raise NotProvided(f"{self.name} has no {name}")
+        return found  # type: ignore[no-any-return]
+
+    def provides(self, name: str) -> bool:
+        return self.made is not None or getattr(self.module, name, None) is not None
+
+    def make(self, rule: Rule) -> Any:
+        """Return the constraint of a rule."""
+        if self.made is not None:
+            return self.made
+        given = dict(rule.arguments)
+        if "axis" in given:
+            given["axis"] = rule.axis
+        return self.function(rule.name)(**given)
+
+
+def module_named(name: str) -> Subject:
+    """Return the subject that is a module.
+
+    Raises
+    ------
+    UnknownSubject
+        If it cannot be imported, or has none of the constraints.
+    """
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise UnknownSubject(f"--constraints {name!r} cannot be imported: {error}") from error
+    return module_subject(module, name)
+
+
+def module_subject(module: Any, name: str | None = None) -> Subject:
+    """Return the subject that is this module, or any object with the constraints' names."""
+    name = name or getattr(module, "__name__", type(module).__name__)
+    if not any(getattr(module, known, None) is not None for known in CATALOGUE):
+        raise UnknownSubject(f"{name} has none of {', '.join(CATALOGUE)}")
+    return Subject(name, module, scopes=getattr(module, "CONFORMANCE_SCOPES", None))
+
+
+def single(
+    constraint: Any,
+    *,
+    contains: Callable[[Any, float], bool] | None = None,
+    axis: Any = None,
+    convex: bool = False,
+    idempotent: bool = True,
+) -> Subject:
+    """Return the subject that is one constraint: with a membership test, or of a known name."""
+    kind = constraint.__name__ if inspect.isfunction(constraint) else type(constraint).__name__
+    rule: Rule
+    if contains is not None:
+        options = {"contains": contains, "convex": convex, "idempotent": idempotent}
+        rule = MembershipRule(kind, axis=axis, **options)  # type: ignore[arg-type]
+    elif kind in CATALOGUE and hasattr(constraint, "get_config"):
+        config = {k: float(v) if v == "inf" else v for k, v in constraint.get_config().items()}
+        rule = CATALOGUE[kind].with_arguments(config)
+    else:
+        raise UnknownSubject(
+            f"{kind} is none of {', '.join(CATALOGUE)}: pass contains=, its membership test"
+        )
+    entry = Entry(kind, rule.arguments, (rule.arguments,), lambda name, given: rule)
+    module = sys.modules.get(type(constraint).__module__)
+    return Subject(kind, module, {kind: entry}, constraint)

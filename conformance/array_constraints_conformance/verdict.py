@@ -1,0 +1,65 @@
+"""What a check says: `require`, and the counterexample that it raises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """What was put in, what the requirement expects, and what came out."""
+
+    message: str
+    constraint: str = ""
+    dtype: str | None = None
+    input: str = ""
+    expected: str = ""
+    got: str = ""
+
+
+class RequirementNotMet(Exception):
+    """A law does not hold; never an AssertionError: it survives ``python -O``."""
+
+    def __init__(self, counterexample: Counterexample) -> None:
+        super().__init__(counterexample.message)
+        self.counterexample = counterexample
+
+
+class Refused(Exception):
+    """The implementation raised: kept apart from what the suite itself may raise."""
+
+    def __init__(self, error: BaseException, counterexample: Counterexample) -> None:
+        super().__init__(counterexample.message)
+        self.error, self.counterexample = error, counterexample
+
+
+class NotProvided(Exception):
+    """The implementation has no such function, method or argument."""
+
+
+class NotApplicable(Exception):
+    """The requirement does not apply here; the message says why."""
+
+
+def require(condition: object, message: str, **details: Any) -> None:
+    """Raise :class:`RequirementNotMet` unless ``condition`` holds."""
+    if not condition:
+        shown = {key: text(value) for key, value in details.items()}
+        raise RequirementNotMet(Counterexample(message, **shown))
+
+
+def text(value: Any) -> str:
+    """Return a value as Python that gives it back, long arrays shortened."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, np.ndarray):
+        return repr(value.item() if isinstance(value, np.generic) else value)
+    entries = value.tolist() if value.dtype.kind in "fiub" else value.astype(np.float64).tolist()
+    if value.size > 24:
+        flat = value.ravel().astype(np.float64)
+        head = ", ".join(map(repr, flat[:6].tolist()))
+        return f"{value.size} entries of shape {value.shape}: [{head}, ...]"
+    return repr(entries)

@@ -1,0 +1,122 @@
+"""How an implementation with one fault is made from the right one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import array_constraints as ac
+
+CONSTRAINTS = (ac.MaxNorm, ac.MinMaxNorm, ac.NonNeg, ac.UnitNorm)
+NORMS = ("MaxNorm", "MinMaxNorm", "UnitNorm")
+SNAKE = {"MaxNorm": "max_norm", "MinMaxNorm": "min_max_norm", "NonNeg": "non_neg"}
+SNAKE |= {"UnitNorm": "unit_norm"}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An implementation with one fault, and the requirement that it does not meet.
+
+    ``also`` are the requirements that cannot be met either, as a consequence. The suite must
+    find exactly these, on ``library``, for ``constraints``.
+    """
+
+    breaks: str
+    summary: str
+    module: Callable[[], Any]
+    constraints: tuple[str, ...] = ("MaxNorm",)
+    library: str = "numpy"
+    also: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return f"{self.breaks} {self.summary}"
+
+
+def implementation(**replaced: Any) -> SimpleNamespace:
+    """Return all of array_constraints as a module of its own, with functions replaced.
+
+    A name of a constraint replaces attributes of its class (``MaxNorm={"__call__": f}``), ``norms``
+    those of the three norm constraints, ``every`` those of all four; any other name replaces
+    that function of the module, as ``get`` or ``serialize``.
+    """
+    every, norms = replaced.pop("every", {}), replaced.pop("norms", {})
+    classes = {}
+    for cls in CONSTRAINTS:
+        attributes = {**every, **(norms if cls.__name__ in NORMS else {})}
+        attributes |= replaced.pop(cls.__name__, {})
+        classes[cls.__name__] = _subclass(cls, attributes)
+
+    def adopted(constraint: Any) -> Any:
+        own = classes.get(type(constraint).__name__)
+        if own is None or not isinstance(constraint, CONSTRAINTS):
+            return constraint
+        given = {f.name: getattr(constraint, f.name) for f in dataclasses.fields(constraint)}
+        return own(**given)
+
+    def original(constraint: Any) -> Any:
+        for cls in CONSTRAINTS:
+            if type(constraint) is classes[cls.__name__]:
+                return cls.from_config(constraint.get_config())
+        return constraint
+
+    def get(identifier: Any) -> Any:
+        if isinstance(identifier, type):
+            return identifier()
+        known = isinstance(identifier, tuple(classes.values()))
+        return identifier if known else adopted(ac.get(identifier))
+
+    module = SimpleNamespace(
+        __name__="faulty",
+        Constraint=ac.Constraint,
+        **classes,
+        **{SNAKE[name]: cls for name, cls in classes.items()},
+        get=get,
+        register=ac.register,
+        serialize=lambda c, **options: ac.serialize(original(c), **options),
+        deserialize=lambda config, *more: adopted(ac.deserialize(config, *more)),
+    )
+    vars(module).update(replaced)
+    return module
+
+
+def _subclass(cls: type, attributes: dict[str, Any]) -> type:
+    """Return a class of the same name and fields that other modules can find, to pickle it."""
+    made = type(cls.__name__, (cls,), {**attributes, "__module__": __name__})
+    made = dataclasses.dataclass(frozen=True, eq=False, repr=False)(made)
+    key = len(_MADE)
+    _MADE[key] = made
+    made.__reduce__ = lambda self: (_again, (key, self.get_config()))  # type: ignore[attr-defined]
+    return made
+
+
+_MADE: dict[int, type] = {}
+
+
+def _again(key: int, config: dict[str, Any]) -> Any:
+    return _MADE[key].from_config(config)
+
+
+def after(change: Callable[..., Any]) -> dict[str, Any]:
+    """Return attributes: the right call, and then ``change(constraint, w, result)``.
+
+    ``change`` returns the faulty result; ``copy`` keeps its meaning on NumPy.
+    """
+
+    def call(self: Any, w: Any, *, copy: bool | None = None) -> Any:
+        parent = super(type(self), self)
+        parent.__call__(w.copy() if copy is False and _writable(w) else w, copy=copy)
+        result = change(self, w, parent.__call__(w))
+        if copy is False:
+            w[...] = result
+            return w
+        return result.copy() if copy and result is w else result
+
+    return {"__call__": call}
+
+
+def _writable(w: Any) -> bool:
+    flags = getattr(w, "flags", None)
+    return bool(getattr(flags, "writeable", False)) and 0 not in w.strides
