@@ -23,7 +23,9 @@ def table(plan: Plan, other: Subject) -> Table:
     for library in plan.libraries:
         for name in plan.constraints or plan.subject.entries:
             for form in Trial(plan.subject, name, library).formats:
-                made.add_row(name, library.name, form.name, *_worst(plan, other, name, library, form))
+                made.add_row(
+                    name, library.name, form.name, *_worst(plan, other, name, library, form)
+                )
     return made
 
 
@@ -53,7 +55,9 @@ def _worst(
 def _difference(a: Slices, b: Slices, i: int, form: Format) -> float:
     """Return the distance of two slices in roundoffs of the longer one; infinite if one is not finite."""
     if not (a.finite[i] and b.finite[i]):
-        same = a.finite[i] == b.finite[i] and np.array_equal(a.values[i], b.values[i], equal_nan=True)
+        same = a.finite[i] == b.finite[i] and np.array_equal(
+            a.values[i], b.values[i], equal_nan=True
+        )
         return 0.0 if same else float("inf")
     longest = max(root(a.square(i)), root(b.square(i)))
     return float(a.distance(i, b) / longest / form.u) if longest else 0.0

@@ -42,20 +42,74 @@ def parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("--constraints", metavar="MODULE", help="the module with MaxNorm, NonNeg, ...")
-    add("--xp", metavar="LIBRARY", action="append", help="an array library, as torch or jax.numpy+x64+jit (modes: x64, jit); repeatable; numpy by default")
-    add("--matrix", action="store_true", help="every array library that is installed, in every mode")
-    add("--scope", choices=_SCOPES, action="append", help="judge this scope; repeatable; all by default")
-    add("--only", metavar="ID", action="append", default=[], help="judge this requirement; repeatable")
-    add("--constraint", metavar="NAME", action="append", default=[], help="judge this constraint; repeatable")
+    add(
+        "--xp",
+        metavar="LIBRARY",
+        action="append",
+        help="an array library, as torch or jax.numpy+x64+jit (modes: x64, jit); repeatable; numpy by default",
+    )
+    add(
+        "--matrix",
+        action="store_true",
+        help="every array library that is installed, in every mode",
+    )
+    add(
+        "--scope",
+        choices=_SCOPES,
+        action="append",
+        help="judge this scope; repeatable; all by default",
+    )
+    add(
+        "--only",
+        metavar="ID",
+        action="append",
+        default=[],
+        help="judge this requirement; repeatable",
+    )
+    add(
+        "--constraint",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="judge this constraint; repeatable",
+    )
     size = made.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_const", const="quick", dest="profile", help="fewer draws")
-    size.add_argument("--thorough", action="store_const", const="thorough", dest="profile", help="many draws, longer slices")
-    add("--device", help="where arrays are made, as cuda:0; the library's own choice by default")
+    size.add_argument(
+        "--quick", action="store_const", const="quick", dest="profile", help="fewer draws"
+    )
+    size.add_argument(
+        "--thorough",
+        action="store_const",
+        const="thorough",
+        dest="profile",
+        help="many draws, longer slices",
+    )
+    add(
+        "--device", help="where arrays are made, as cuda:0; the library's own choice by default"
+    )
     add("--seed", type=int, default=0, help="what is drawn; 0 by default")
-    add("--known-gaps", metavar="FILE", help="a TOML file of known gaps, or the name of one in the package")
-    add("--report", metavar="DIR", type=Path, help="write report.json, .md, .xml and .html there")
-    add("--against", metavar="MODULE", help="compare with a second implementation instead of judging")
-    add("--golden", metavar="FILE", type=Path, help="write golden vectors as JSON, for other languages")
+    add(
+        "--known-gaps",
+        metavar="FILE",
+        help="a TOML file of known gaps, or the name of one in the package",
+    )
+    add(
+        "--report",
+        metavar="DIR",
+        type=Path,
+        help="write report.json, .md, .xml and .html there",
+    )
+    add(
+        "--against",
+        metavar="MODULE",
+        help="compare with a second implementation instead of judging",
+    )
+    add(
+        "--golden",
+        metavar="FILE",
+        type=Path,
+        help="write golden vectors as JSON, for other languages",
+    )
     add("--list", action="store_true", help="list the requirements")
     add("--version", action="version", version=f"{NAME} {VERSION}")
     made.set_defaults(profile="default")
@@ -68,7 +122,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = made.parse_args(argv)
     console = Console(soft_wrap=True, highlight=False)
     try:
-        return _main(options, console, shlex.join(["python", "-m", NAME, *(argv or sys.argv[1:])]))
+        return _main(
+            options, console, shlex.join(["python", "-m", NAME, *(argv or sys.argv[1:])])
+        )
     except (UnknownSubject, UnknownLibrary, known_gaps.BadGaps, WrongCall) as error:
         made.print_usage(sys.stderr)
         print(f"{NAME}: {error}", file=sys.stderr)  # noqa: T201
@@ -93,8 +149,8 @@ def _main(options: argparse.Namespace, console: Console, command: str) -> int:
     if options.against:
         console.print(against.table(plan, module_named(options.against)))
         return 0
+    _refuse_idle_gaps(plan)
     report = Report(plan, _judged(plan), command)
-    _refuse_idle_gaps(report)
     console.print(_summary(report))
     console.print(str(report), markup=False)
     if options.report:
@@ -144,19 +200,15 @@ def _judged(plan: Plan) -> list[Result]:
         return run(plan, show)
 
 
-def _refuse_idle_gaps(report: Report) -> None:
-    """Refuse known gaps that cover something judged, where nothing could be met or not."""
-    judged: dict[int, list[str]] = {}
-    for i, gap in enumerate(report.plan.gaps):
-        for result in report.results:
-            if gap.covers(result.requirement.id, result.constraint, result.library):
-                judged.setdefault(i, []).append(result.outcome)
-    for i, outcomes in judged.items():
-        if set(outcomes) <= {"not applicable", "not provided"}:
-            gap = report.plan.gaps[i]
+def _refuse_idle_gaps(plan: Plan) -> None:
+    """Refuse known gaps of judged requirements for constraints that there are not."""
+    judged = {(requirement.id, name) for requirement, name, _ in plan.tasks()}
+    ids = {requirement for requirement, _ in judged}
+    for gap in plan.gaps:
+        named = any(gap.covers(*task, gap.library) for task in judged)
+        if gap.requirement in ids and not named and not plan.constraints:
             raise known_gaps.BadGaps(
-                f"the known gap {gap.requirement} ({gap.constraint}, {gap.library}) covers nothing "
-                "that applies here: remove it"
+                f"the known gap {gap.requirement} is for {gap.constraint!r}: nothing is called so"
             )
 
 
@@ -169,7 +221,9 @@ def _summary(report: Report) -> Table:
     cells: dict[tuple[str, str], list[str]] = {}
     for result in report.results:
         cells.setdefault((result.requirement.id, result.library), []).append(result.outcome)
-    for requirement in {result.requirement.id: result.requirement for result in report.results}.values():
+    for requirement in {
+        result.requirement.id: result.requirement for result in report.results
+    }.values():
         outcomes = [worst(cells[requirement.id, name]) for name in names]
         table.add_row(requirement.id, requirement.title, *map(_styled, outcomes))
     return table

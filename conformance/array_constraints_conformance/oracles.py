@@ -124,7 +124,8 @@ class Slices:
 
     def square(self, i: int) -> Fraction:
         """Return the square of the norm of a finite slice."""
-        return product(self.vector(i), self.vector(i)) if self.squares[i] is None else self.squares[i]  # type: ignore[return-value]
+        found = self.squares[i]
+        return product(self.vector(i), self.vector(i)) if found is None else found
 
     def distance(self, i: int, other: Slices, scale: Fraction = Fraction(1)) -> Fraction:
         """Return the norm of slice ``i`` minus ``scale`` times that of ``other``."""

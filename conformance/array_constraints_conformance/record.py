@@ -42,8 +42,7 @@ class Report:
         outcomes = [
             result.outcome
             for result in self.results
-            if result.requirement.id == requirement
-            and constraint in (None, result.constraint)
+            if result.requirement.id == requirement and constraint in (None, result.constraint)
         ]
         return worst(outcomes)
 
@@ -79,7 +78,9 @@ class Report:
 
     def _result(self, result: Result) -> dict[str, Any]:
         found = result.counterexample
-        shown = None if found is None else {**asdict(found), "reproduce": self.reproduce(result)}
+        shown = (
+            None if found is None else {**asdict(found), "reproduce": self.reproduce(result)}
+        )
         return {
             "requirement": result.requirement.id,
             "constraint": result.constraint,
@@ -98,7 +99,15 @@ class Report:
             seed = f", seed={plan.seed}" if plan.seed else ""
             only = f"only={[result.requirement.id]!r}, xp={result.library!r}"
             return f"check_constraint(..., {only}, profile={plan.profile.name!r}{seed})"
-        words = ["python", "-m", NAME, "--constraints", plan.subject.name, "--xp", result.library]
+        words = [
+            "python",
+            "-m",
+            NAME,
+            "--constraints",
+            plan.subject.name,
+            "--xp",
+            result.library,
+        ]
         words += ["--only", result.requirement.id, "--constraint", result.constraint]
         words += [f"--{plan.profile.name}"] if plan.profile.name != "default" else []
         words += ["--seed", str(plan.seed)] if plan.seed else []
@@ -132,7 +141,9 @@ class Report:
     def explained(self, result: Result) -> list[str]:
         """Return a failure in lines: requirement, input, expected, got, and how to repeat it."""
         where = f"{result.constraint} on {result.library}"
-        lines = [f"{result.requirement.id} {result.requirement.title}: {result.outcome}, {where}"]
+        lines = [
+            f"{result.requirement.id} {result.requirement.title}: {result.outcome}, {where}"
+        ]
         found = result.counterexample
         if found is not None:
             lines.append(f"  {found.message}")

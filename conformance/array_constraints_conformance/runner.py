@@ -7,8 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-import hypothesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from array_constraints_conformance import strategies
 from array_constraints_conformance.checks import CHECKS, LAWS
@@ -69,7 +68,9 @@ class Plan:
 
     def tasks(self) -> Iterator[tuple[Requirement, str, Library]]:
         """Yield every requirement for every constraint on every library that was asked for."""
-        scopes = [s for s in self.scopes if self.subject.scopes is None or s in self.subject.scopes]
+        scopes = [
+            s for s in self.scopes if self.subject.scopes is None or s in self.subject.scopes
+        ]
         for library in self.libraries:
             for name in [*self.subject.entries, MODULE]:
                 if self.constraints and name not in self.constraints:
@@ -77,11 +78,15 @@ class Plan:
                 for requirement in requirements().values():
                     wanted = not self.only or requirement.id in self.only
                     module_wide = requirement.constraints == MODULE
-                    if requirement.scope in scopes and wanted and module_wide == (name == MODULE):
+                    if (
+                        requirement.scope in scopes
+                        and wanted
+                        and module_wide == (name == MODULE)
+                    ):
                         yield requirement, name, library
 
 
-def run(plan: Plan, progress: Callable[[Result], None] = lambda result: None) -> list[Result]:
+def run(plan: Plan, progress: Callable[[Result], object] = id) -> list[Result]:
     """Run a plan and return a result for each of its tasks, in their order."""
     trials: dict[tuple[str, str], Trial] = {}
     results = []
@@ -112,7 +117,9 @@ def _outcome(requirement: Requirement, name: str, trial: Trial) -> Result:
     if reason is not None:
         return replace(blank, outcome="not applicable", reason=reason)
     if name != MODULE and not trial.subject.provides(name):
-        return replace(blank, outcome="not provided", reason=f"{trial.subject.name} has no {name}")
+        return replace(
+            blank, outcome="not provided", reason=f"{trial.subject.name} has no {name}"
+        )
     try:
         with trial.library.active(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -152,32 +159,35 @@ def put_to_the_test(requirement: str, trial: Trial) -> int:
     if requirement in CHECKS:
         return CHECKS[requirement](trial)
     law = LAWS[requirement]
-    applied = 0
     terms = {term.strip() for term in requirements()[requirement].constraints.split(",")}
     rules = [rule for rule in trial.rules if terms & rule.traits]
+    applied = 0
 
-    @settings(
-        max_examples=trial.profile.examples,
-        database=None,
-        deadline=None,  # JAX compiles
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-        verbosity=hypothesis.Verbosity.quiet,
-        print_blob=False,
-    )
-    @hypothesis.seed(trial.seed)
-    @given(strategies.weights(rules, trial.formats))
     def holds(case: strategies.Case) -> None:
         nonlocal applied
         applied += law(trial.observe(case))
 
     if any(layout.axis == 0 for layout in strategies.layouts_for(trial.rule, True)):
-        holds()
+        drawn = given(strategies.weights(rules, trial.formats))(holds)
+        seed(trial.seed)(_settings(trial)(drawn))()
     for case in trial.cases:
         if terms & case.rule.traits:
-            applied += law(trial.observe(case))
+            holds(case)
     return applied
+
+
+def _settings(trial: Trial) -> settings:
+    fewer = 3 if trial.profile.quick and trial.library.slow else 1
+    return settings(
+        max_examples=trial.profile.examples // fewer,
+        database=None,
+        deadline=None,  # JAX compiles
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,
+        print_blob=False,
+    )
 
 
 def with_gap(result: Result, gaps: Iterable[Gap]) -> Result:

@@ -1,7 +1,8 @@
 """Weights that place the hard cases: every slice of a kind of its own, in every layout.
 
-A *deck* is one array per layout and dtype that holds a slice of each kind, so that a verdict does not
-depend on what is drawn; `weights` draws small arrays freely, so that counterexamples are small.
+A *deck* is one array for a layout and a dtype that holds a slice of each kind, so that a verdict
+does not depend on what is drawn; `weights` draws small arrays freely, so that counterexamples are
+small.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from array_constraints_conformance.formats import Format
+from array_constraints_conformance.kinds import kinds
 from array_constraints_conformance.rules import Axis, NormRule, Rule, normalized
 
 
@@ -81,107 +83,28 @@ def layouts_for(rule: Rule, quick: bool) -> list[Layout]:
     return [layout for layout in LAYOUTS if layout.axis == axes] or [LAYOUTS[1]]
 
 
-Kind = Callable[[np.random.Generator, int], np.ndarray]
-
-
-def _directions(rng: np.random.Generator, n: int) -> np.ndarray:
-    v = rng.standard_normal(n)
-    v = np.where(np.abs(v) < 0.05, 0.05, v)
-    return v / math.sqrt(math.fsum(v * v))
-
-
-def _unit(rng: np.random.Generator, n: int) -> np.ndarray:
-    return np.eye(1, n, int(rng.integers(n)))[0] * rng.choice([-1.0, 1.0])
-
-
-def _ordinary(bounds: Sequence[float]) -> Iterator[Kind]:
-    lower, upper = min(bounds, default=1.0), max(bounds, default=1.0)
-    inside = lower if lower == upper else (lower + upper) / 2
-    for low, high in ((0.2, 0.8), (1.1, 3.0), (3.0, 6.0)):
-        yield lambda g, n, a=low, b=high: _directions(g, n) * upper * g.uniform(a, b)
-    yield lambda g, n: _directions(g, n) * lower * g.uniform(0.1, 0.9)
-    yield lambda g, n: _directions(g, n) * inside * g.uniform(0.95, 1.05)
-    yield lambda g, n: np.abs(_directions(g, n)) * inside
-    yield lambda g, n: np.full(n, upper * g.uniform(1.1, 3)) * g.choice([-1.0, 1.0])
-    yield lambda g, n: np.full(n, inside / math.sqrt(n) * g.uniform(0.9, 1.0))
-    yield lambda g, n: np.where(np.arange(n) % 2 == 0, 1.0, -0.0) * upper * g.uniform(1.5, 2)
-    yield lambda g, n: _unit(g, n) * upper * 2.5
-    yield lambda g, n: np.where(_unit(g, n) != 0, 0.5 * lower, -0.0)
-
-
-def _boundary(bounds: Sequence[float], form: Format) -> Iterator[Kind]:
-    u = float(form.u)
-    for b in bounds:
-        for eps in (-3, -2, -1, 0, 1, 2, 3):
-            yield lambda g, n, b=b, e=eps: _directions(g, n) * b * (1 + 2 * e * u)
-        for eps in (-1, 0, 1):
-            yield lambda g, n, b=b, e=eps: _unit(g, n) * b * (1 + 2 * e * u)
-        for side in (-1, 1):  # just beyond the band, and well beyond every margin
-            yield lambda g, n, b=b, s=side: (
-                _directions(g, n) * b * (1 + s * (float(form.band(n)) + 3 * u))
-            )
-            yield lambda g, n, b=b, s=side: _directions(g, n) * b * (1 + s * 200 * u)
-        yield lambda g, n, b=b: np.full(n, b / math.sqrt(n))
-
-
-def _extreme(form: Format) -> Iterator[Kind]:
-    largest, smallest, u = form.largest, form.smallest, float(form.u)
-    yield lambda g, n: g.choice([-1.0, 1.0], n) * largest
-    yield lambda g, n: _directions(g, n) * largest
-    yield lambda g, n: g.choice([-1.0, 1.0], n) * math.sqrt(largest) * 2
-    yield lambda g, n: g.choice([-1.0, 1.0], n) * smallest
-    yield lambda g, n: g.uniform(1, 2, n) * math.sqrt(smallest) / 8
-    yield lambda g, n: _unit(g, n) * largest + smallest
-    yield lambda g, n: g.choice([-1.0, 1.0], n) * smallest * 0.75  # subnormal
-    yield lambda g, n: _unit(g, n) * smallest * 2 * u  # the smallest subnormal number
-    low, high = math.log2(smallest), math.log2(largest) - 2
-    for _ in range(3):  # any magnitude
-        yield lambda g, n: _directions(g, n) * 2.0 ** g.uniform(low, high)
-    yield lambda g, n: np.clip(_directions(g, n), -0.9, 0.9) * 2.0 ** g.uniform(low, high, n)
-
-
-def _special(form: Format, bounds: Sequence[float]) -> Iterator[Kind]:
-    upper = max(bounds, default=1.0)
-
-    def with_entry(value: float, scale: float) -> Kind:
-        def kind(g: np.random.Generator, n: int) -> np.ndarray:
-            v = _directions(g, n) * scale
-            v[int(g.integers(n))] = value
-            return v
-
-        return kind
-
-    yield lambda g, n: np.zeros(n)
-    yield lambda g, n: np.where(np.arange(n) % 2 == 0, -0.0, 0.0)
-    for value in (math.nan, math.inf, -math.inf):
-        yield with_entry(value, 3 * upper)
-    yield with_entry(math.nan, form.largest)
-    yield with_entry(math.inf, 0.1 * upper)
-    yield lambda g, n: np.where(np.arange(n) % 2 == 0, math.nan, -math.inf)
-    yield lambda g, n: np.full(n, math.nan)
-
-
 def bounds_of(rule: Rule) -> tuple[float, ...]:
     return rule.bounds if isinstance(rule, NormRule) else (1.0,)
 
 
-def deck(layout: Layout, rule: Rule, form: Format, seed: int) -> Iterator[Case]:
-    """Yield the arrays that together hold a slice of every kind."""
+def deck(
+    layout: Layout, rule: Rule, form: Format, seed: int, sparse: bool = False
+) -> Iterator[Case]:
+    """Yield the arrays that together hold a slice of every kind.
+
+    Where the array is one slice, a third of the kinds have to do, or ``sparse`` a twelfth.
+    """
     rng = np.random.default_rng([seed, len(layout.name), form.digits])
-    bounds = bounds_of(rule)
-    kinds = [
-        *_ordinary(bounds),
-        *_boundary(bounds, form),
-        *_extreme(form),
-        *_special(form, bounds),
-    ]
-    n = layout.length(len(kinds))
+    made = kinds(bounds_of(rule), form)
+    n = layout.length(len(made))
     with np.errstate(over="ignore", under="ignore"):
-        rows = [kind(rng, n).astype(form.dtype) for kind in kinds]
+        rows = [kind(rng, n).astype(form.dtype) for kind in made]
     rule = rule.along(layout.axis)
     shape = layout.shape(len(rows))
     if math.prod(shape) // n == 1:
-        yield from (Case(layout.array([row]), rule) for row in rows[seed % 3 :: 3])
+        yield from (
+            Case(layout.array([row]), rule) for row in rows[seed % 3 :: 12 if sparse else 3]
+        )
     else:
         yield Case(layout.array(rows), rule)
 

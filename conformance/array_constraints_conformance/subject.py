@@ -42,6 +42,9 @@ class Subject:
 
     @property
     def version(self) -> str | None:
+        own = getattr(self.module, "__version__", None)
+        if own is not None:
+            return str(own)
         package = self.name.partition(".")[0]
         try:
             return metadata.version(package.replace("_", "-"))
@@ -85,7 +88,7 @@ def module_named(name: str) -> Subject:
 
 def module_subject(module: Any, name: str | None = None) -> Subject:
     """Return the subject that is this module, or any object with the constraints' names."""
-    name = name or getattr(module, "__name__", type(module).__name__)
+    name = name or str(getattr(module, "__name__", type(module).__name__))
     if not any(getattr(module, known, None) is not None for known in CATALOGUE):
         raise UnknownSubject(f"{name} has none of {', '.join(CATALOGUE)}")
     return Subject(name, module, scopes=getattr(module, "CONFORMANCE_SCOPES", None))

@@ -57,7 +57,9 @@ def text(value: Any) -> str:
         return value
     if not isinstance(value, np.ndarray):
         return repr(value.item() if isinstance(value, np.generic) else value)
-    entries = value.tolist() if value.dtype.kind in "fiub" else value.astype(np.float64).tolist()
+    entries = (
+        value.tolist() if value.dtype.kind in "fiub" else value.astype(np.float64).tolist()
+    )
     if value.size > 24:
         flat = value.ravel().astype(np.float64)
         head = ", ".join(map(repr, flat[:6].tolist()))

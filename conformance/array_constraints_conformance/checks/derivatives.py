@@ -19,7 +19,7 @@ W = np.asarray([0.3, -1.2, 0.5, 2.0])
 def jacobian(trial: Trial, rule: Rule, w: np.ndarray) -> np.ndarray:
     """Return the Jacobian of a weight with one dimension, which is one slice."""
     run = trial.map_of(rule.along(0))
-    return attempt(str(rule), lambda: trial.library.jacobian(run, w), lambda: w).astype(float)  # type: ignore[no-any-return]
+    return attempt(str(rule), trial.library.jacobian, run, w, w=w).astype(float)
 
 
 def points(trial: Trial, *values: np.ndarray) -> Iterator[tuple[Rule, Format, np.ndarray]]:
@@ -29,7 +29,12 @@ def points(trial: Trial, *values: np.ndarray) -> Iterator[tuple[Rule, Format, np
 
 
 def demand(
-    found: np.ndarray, expected: np.ndarray, error: float, rule: Rule, w: np.ndarray, message: str
+    found: np.ndarray,
+    expected: np.ndarray,
+    error: float,
+    rule: Rule,
+    w: np.ndarray,
+    message: str,
 ) -> None:
     """Require that a Jacobian is the expected one within ``error`` of its largest entry."""
     close = np.abs(found - expected) <= error * np.max(np.abs(expected))  # NaN is not
@@ -52,13 +57,17 @@ def the_derivative_at_zero_is_finite(trial: Trial) -> int:
         found = jacobian(trial, rule, w)
         details = {"constraint": str(rule), "dtype": w.dtype.name, "input": w}
         message = "the derivative at zero is not finite"
-        require(np.isfinite(found).all(), message, expected="finite numbers", got=found, **details)
+        require(
+            np.isfinite(found).all(), message, expected="finite numbers", got=found, **details
+        )
         applied += 1
     for rule, _form, w in points(trial, np.asarray([[0.0, 2.5], [0.0, -1.0]])):
         found = jacobian(trial, rule, w)
         details = {"constraint": str(rule), "dtype": w.dtype.name, "input": w}
         message = "a zero slice makes a derivative not finite"
-        require(np.isfinite(found).all(), message, expected="finite numbers", got=found, **details)
+        require(
+            np.isfinite(found).all(), message, expected="finite numbers", got=found, **details
+        )
         applied += 1
     return applied
 
@@ -100,7 +109,9 @@ def it_is_the_rescalings_where_a_slice_moves(trial: Trial) -> int:
         bound = rule.upper if norm > rule.upper else rule.lower
         expected = (1 - rule.rate) * np.eye(len(w)) + rule.rate * rescaling(w, bound)
         found = jacobian(trial, rule, w)
-        demand(found, expected, 64 * float(form.u), rule, w, "not the derivative of the rescaling")
+        demand(
+            found, expected, 64 * float(form.u), rule, w, "not the derivative of the rescaling"
+        )
         applied += 1
     return applied
 
@@ -128,7 +139,13 @@ def it_is_finite_over_the_exponent_range(trial: Trial) -> int:
                     found = jacobian(trial, rule, w)
                     details = {"constraint": str(rule), "dtype": form.name, "input": w}
                     message = "the derivative is not finite"
-                    require(np.isfinite(found).all(), message, expected="finite numbers", got=found, **details)
+                    require(
+                        np.isfinite(found).all(),
+                        message,
+                        expected="finite numbers",
+                        got=found,
+                        **details,
+                    )
                     applied += 1
     return applied
 
@@ -136,6 +153,8 @@ def it_is_finite_over_the_exponent_range(trial: Trial) -> int:
 def _representable(rule: Rule, w: np.ndarray, form: Format) -> bool:
     if not isinstance(rule, NormRule):
         return False
-    norm = float(np.linalg.norm(w.astype(np.float64) / w.astype(np.float64).max())) * float(w.max())
+    norm = float(np.linalg.norm(w.astype(np.float64) / w.astype(np.float64).max())) * float(
+        w.max()
+    )
     bound = rule.upper if norm > rule.upper else max(rule.lower, 0.0)
     return bound / norm < form.largest / 16

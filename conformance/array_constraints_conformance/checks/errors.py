@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,9 @@ def refuses(mistakes: Iterator[Mistake]) -> int:
         got = "no error" if error is None else f"{type(error).__name__}: {error}"[:300]
         right = isinstance(error, expected)
         message = f"{shown} is accepted" if error is None else f"{shown} raises another error"
-        require(right, message, constraint=shown, input=shown, expected=expected.__name__, got=got)
+        require(
+            right, message, constraint=shown, input=shown, expected=expected.__name__, got=got
+        )
         applied += 1
     return applied
 
@@ -50,7 +53,7 @@ def constructions(
         if set(given) <= set(known):
             shown = f"{trial.constraint}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
             name, value = next(iter(given.items()))
-            yield shown, lambda given=given: make(**given), error, name, repr(value)
+            yield shown, partial(make, **given), error, name, repr(value)
 
 
 NONSENSE: list[dict[str, Any]] = [
@@ -67,7 +70,11 @@ NONSENSE: list[dict[str, Any]] = [
     {"rate": math.nan},
 ]
 WRONG_TYPES: list[dict[str, Any]] = [
-    *({name: value} for name in ("max_value", "min_value", "rate") for value in ("2", True, 2j)),
+    *(
+        {name: value}
+        for name in ("max_value", "min_value", "rate")
+        for value in ("2", True, 2j)
+    ),
     {"min_value": None},
     {"max_value": None},
     {"rate": None},
@@ -105,7 +112,7 @@ def bad_axes(trial: Trial) -> Iterator[Mistake]:
             calls = [constraint, getattr(constraint, "violation", constraint)]
             for call in calls:
                 shown = f"{rule} on shape {shape}"
-                yield shown, lambda call=call, x=x: call(x), ValueError, "axis", repr(axis)
+                yield shown, partial(call, x), ValueError, "axis", repr(axis)
 
 
 @check("ERR-3")
@@ -121,7 +128,7 @@ def bad_dtypes(trial: Trial) -> Iterator[Mistake]:
         x = trial.library.array(np.ones((2, 2), dtype=name))
         rule = trial.rule.along(0)
         shown = f"{rule} on {name}"
-        yield shown, lambda x=x: trial.constraint_of(rule)(x), TypeError, name, name
+        yield shown, partial(trial.constraint_of(rule), x), TypeError, name, name
 
 
 @check("ERR-4")
@@ -141,7 +148,7 @@ def what_is_not_an_array_is_refused(trial: Trial) -> int:
         "a numpy.matrix": np.ones((2, 2)).view(np.matrix),
     }
     return refuses(
-        (f"{trial.rule} on {name}", lambda thing=thing: constraint(thing), TypeError, "", "")
+        (f"{trial.rule} on {name}", partial(constraint, thing), TypeError, "", "")
         for name, thing in things.items()
     )
 
@@ -155,14 +162,23 @@ def messages_name_the_parameter_and_show_the_value(trial: Trial) -> int:
             visible = name in said and ("array" in value or _mentions(said, value))
             short = "array([" not in said and len(said) < 1000
             message = "the message does not name the parameter and show the value"
-            require(visible and short, message, constraint=shown, input=shown, expected=f"{name}, {value}", got=said[:300])
+            require(
+                visible and short,
+                message,
+                constraint=shown,
+                input=shown,
+                expected=f"{name}, {value}",
+                got=said[:300],
+            )
             applied += 1
     return applied
 
 
 def _mentions(said: str, value: str) -> bool:
     loose = said.replace("(", "[").replace(")", "]").replace(",]", "]")
-    return value in said or value.replace("(", "[").replace(")", "]").replace(",]", "]") in loose
+    return (
+        value in said or value.replace("(", "[").replace(")", "]").replace(",]", "]") in loose
+    )
 
 
 @check("ERR-7")
@@ -178,13 +194,20 @@ def numpy_scalars_are_accepted(trial: Trial) -> int:
     ):
         usable = {k: v for k, v in given.items() if k in known}
         shown = f"{trial.constraint}({', '.join(f'{k}={v!r}' for k, v in usable.items())})"
-        made = attempt(shown, lambda usable=usable: make(**usable))
+        made = attempt(shown, partial(make, **usable))
         if not hasattr(made, "get_config"):
             raise NotProvided(f"{trial.constraint} has no get_config")
         config = attempt(shown, made.get_config)
         plain = all(_is_plain(value) for value in config.values())
         message = "the config holds no plain Python numbers"
-        require(plain, message, constraint=shown, input=shown, expected="int and float", got=repr(config))
+        require(
+            plain,
+            message,
+            constraint=shown,
+            input=shown,
+            expected="int and float",
+            got=repr(config),
+        )
         applied += 1
     return applied
 

@@ -15,15 +15,17 @@ from array_constraints_conformance.trial import Observation, relative, same_valu
 def where(mask: np.ndarray) -> list[int]:
     return [int(i) for i in np.flatnonzero(mask)]
 
+
 def is_allowed(seen: Observation, chosen: np.ndarray) -> int:
     """Require that the chosen slices of the result are allowed, within the tolerance."""
     rule, slack = seen.rule, seen.form.tolerance(seen.n)
     allowed = rule.holds(seen.after, slack)
     for i in where(chosen & ~allowed):
         size = seen.after.squares[i]
-        norm = "not finite" if size is None else f"of norm {relative(root(size))}"
+        norm = "not finite" if size is None else f"of norm {float(root(size))!r}"
         seen.fail(i, f"the result is {norm}: not allowed", expectation(seen, i))
     return int(chosen.sum())
+
 
 def expectation(seen: Observation, i: int) -> str:
     """Return in words what slice ``i`` should become."""
@@ -31,6 +33,7 @@ def expectation(seen: Observation, i: int) -> str:
     if isinstance(rule, NormRule):
         return f"a norm in [{rule.lower:g}, {rule.upper:g}], within {relative(seen.form.tolerance(seen.n))} of it"
     return "an entry that is at least 0" if isinstance(rule, EntryRule) else "an allowed value"
+
 
 def judged(seen: Observation) -> np.ndarray:
     """Slices whose result can be allowed at all."""
@@ -40,6 +43,7 @@ def judged(seen: Observation) -> np.ndarray:
         return np.zeros(len(seen.before), dtype=bool)
     return seen.directed
 
+
 def is_near(seen: Observation, i: int, scale: Fraction) -> None:
     """Require that slice ``i`` of the result is within roundoff of ``scale`` times the input."""
     distance = seen.after.distance(i, seen.before, scale)
@@ -48,8 +52,11 @@ def is_near(seen: Observation, i: int, scale: Fraction) -> None:
     if distance > allowed:
         nearest = seen.before.values[i] * float(scale)
         seen.fail(
-            i, f"{relative(distance)} away from the nearest point, allowed: {relative(allowed)}", nearest
+            i,
+            f"{relative(distance)} away from the nearest point, allowed: {relative(allowed)}",
+            nearest,
         )
+
 
 def stays(seen: Observation, later: np.ndarray, times: str) -> int:
     """Require that ``later`` is the result, within the tolerance."""
@@ -58,7 +65,9 @@ def stays(seen: Observation, later: np.ndarray, times: str) -> int:
     if isinstance(seen.rule, EntryRule):
         same = same_values(seen.after.rows, moved.rows, seen.flushes)
         for i in where(seen.before.finite & ~same):
-            seen.fail(i, f"applied {times}, an entry changed again", seen.after.rows[i], moved.rows[i])
+            seen.fail(
+                i, f"applied {times}, an entry changed again", seen.after.rows[i], moved.rows[i]
+            )
         return len(chosen)
     for i in chosen:
         expected = seen.after.rows[i]
@@ -72,11 +81,13 @@ def stays(seen: Observation, later: np.ndarray, times: str) -> int:
             seen.fail(i, message, expected, moved.rows[i])
     return len(chosen)
 
+
 def rebuilt(rows: np.ndarray, seen: Observation) -> np.ndarray:
     """Return the array of the observation's shape with these slices."""
     kept = tuple(i for i in range(seen.w.ndim) if i not in seen.axes)
     lengths = [seen.w.shape[i] for i in kept + seen.axes]
     return np.ascontiguousarray(rows.reshape(lengths).transpose(np.argsort(kept + seen.axes)))
+
 
 def agrees(
     seen: Observation, rows: np.ndarray, message: str, chosen: Iterable[int] | None = None
@@ -84,7 +95,12 @@ def agrees(
     """Require that rows are those of the result, within twice what a right result may be off."""
     if rows.shape != seen.after.rows.shape or rows.dtype != seen.after.rows.dtype:
         shown = f"shape {rows.shape}, dtype {rows.dtype}"
-        seen.fail(None, message, f"shape {seen.after.rows.shape}, dtype {seen.after.rows.dtype}", shown)
+        seen.fail(
+            None,
+            message,
+            f"shape {seen.after.rows.shape}, dtype {seen.after.rows.dtype}",
+            shown,
+        )
     same = same_values(seen.after.rows, rows, seen.flushes)
     other = Slices(rows, (1,))
     candidates = range(len(rows)) if chosen is None else chosen
@@ -101,6 +117,7 @@ def agrees(
         if distance > allowed and not either(seen, i):
             seen.fail(i, f"{message}: {relative(distance)} apart", seen.after.rows[i], rows[i])
     return len(rows)
+
 
 def either(seen: Observation, i: int) -> bool:
     """Whether slice ``i`` is in the band of a bound, where it may be kept or projected."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 
@@ -36,9 +37,7 @@ def the_result_is_allowed(seen: Observation) -> int:
 @law("SET-2")
 def interior_points_do_not_move(seen: Observation) -> int:
     same = same_values(seen.before.rows, seen.after.rows, seen.flushes)
-    chosen = seen.interior & (
-        seen.ordinary | isinstance(seen.rule, EntryRule | MembershipRule)
-    )
+    chosen = seen.interior & (seen.ordinary | isinstance(seen.rule, EntryRule | MembershipRule))
     for i in where(chosen & ~same):
         seen.fail(i, "a slice that is allowed was changed", seen.before.rows[i])
     return int(chosen.sum())
@@ -91,8 +90,9 @@ def _ball_inequality(seen: Observation, radius: Fraction) -> int:
 
 def _orthant_inequality(seen: Observation) -> int:
     """Over all z >= 0: w - P(w) is at most 0, and 0 where P(w) is not."""
-    w, image = seen.before.values[:, 0], seen.after.values[:, 0]
-    finite = np.isfinite(w) & np.isfinite(image)
+    narrow = seen.before.rows.astype(seen.after.rows.dtype)[:, 0]
+    w, image = narrow.astype(np.float64), seen.after.values[:, 0]
+    finite = np.isfinite(w) & np.isfinite(image) & ~seen.zero
     holds = (w <= image) & ((w == image) | (image == 0))
     for i in where(finite & ~holds):
         seen.fail(i, "the variational inequality fails at some allowed z", max(0.0, w[i]))
@@ -117,7 +117,7 @@ def projections_are_non_expansive(seen: Observation) -> int:
     finite = where(seen.before.finite & seen.after.finite)
     if isinstance(seen.rule, EntryRule):
         finite = finite[:60]
-    for i, j in zip(finite, finite[1:], strict=False):
+    for i, j in pairwise(finite):
         apart = difference(seen.before.vector(i), seen.before.vector(j))
         images = difference(seen.after.vector(i), seen.after.vector(j))
         norms = root(seen.after.square(i)) + root(seen.after.square(j))
@@ -204,9 +204,11 @@ def signs_are_symmetric(seen: Observation) -> int:
 @law("SET-11")
 def no_entry_changes_sign(seen: Observation) -> int:
     w, image = seen.before.values, seen.after.values
-    kept = (image == 0) | (np.sign(w) == np.sign(image))
+    kept = (image == 0) | (np.sign(w) == np.sign(image)) | np.isnan(image)  # see NUM-1
     for i in where(seen.before.finite & ~kept.all(axis=1)):
-        seen.fail(i, "an entry changed its sign, or a zero became another number", "the same signs")
+        seen.fail(
+            i, "an entry changed its sign, or a zero became another number", "the same signs"
+        )
     return int(seen.before.finite.sum())
 
 
@@ -229,7 +231,10 @@ def a_rate_moves_by_its_share(seen: Observation) -> int:
         norm = root(seen.after.square(i))
         allowed = seen.form.near(seen.n) * max(expected, norm)
         seen.require(
-            abs(norm - expected) <= allowed, i, f"the norm became {relative(norm)}", relative(expected)
+            abs(norm - expected) <= allowed,
+            i,
+            f"the norm became {relative(norm)}",
+            relative(expected),
         )
     return len(chosen)
 
@@ -238,7 +243,7 @@ def a_rate_moves_by_its_share(seen: Observation) -> int:
 def bounds_at_the_ends_of_their_range(trial: Trial) -> int:
     applied = 0
     entry = trial.subject.entries[trial.constraint]
-    given = (
+    given: list[dict[str, float]] = (
         [{"max_value": float("inf")}, {"max_value": 0}]
         if trial.constraint == "MaxNorm"
         else [{"min_value": 0.5, "max_value": float("inf")}, {"rate": 0.0, "min_value": 0.5}]

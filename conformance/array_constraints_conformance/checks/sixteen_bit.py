@@ -34,16 +34,23 @@ def _all(seen: Observation) -> int:
     same = same_bits(seen.w.reshape(-1, 1), seen.result.reshape(-1, 1), seen.flushes)
     again = same_bits(seen.result.reshape(-1, 1), seen.again.reshape(-1, 1), seen.flushes)
     laws = {
-        "applied again, it changed (NUM-9)": again | ("idempotent maps" not in seen.rule.traits),
+        "applied again, it changed (NUM-9)": again
+        | ("idempotent maps" not in seen.rule.traits),
         "an entry changed its sign (SET-11)": np.isnan(w)
         | (image == 0)
         | (np.sign(w) == np.sign(image)),
-        **(_norm_laws(seen, w, image, same) if isinstance(seen.rule, NormRule) else _entry_laws(w, image, same)),
+        **(
+            _norm_laws(seen, w, image, same)
+            if isinstance(seen.rule, NormRule)
+            else _entry_laws(w, image, same)
+        ),
     }
     for message, holds in laws.items():
         for i in np.flatnonzero(~holds)[:1]:
             bits = f"{int(seen.w.view(np.uint16)[0, i]):#06x}"
-            seen.fail(int(i), f"{message}, at the bits {bits}", message.partition("(")[0], image[i])
+            seen.fail(
+                int(i), f"{message}, at the bits {bits}", message.partition("(")[0], image[i]
+            )
     return len(w)
 
 
@@ -67,7 +74,10 @@ def _norm_laws(
     lower, upper, rate = rule.lower, rule.upper, rule.rate  # type: ignore[attr-defined]
     tolerance, band = float(seen.form.tolerance(1)), float(seen.form.band(1))
     size, found = np.abs(w), np.abs(image)
-    finite, zero = np.isfinite(w), size < (seen.form.smallest if seen.flushes else math.ulp(0.0))
+    finite, zero = (
+        np.isfinite(w),
+        size < (seen.form.smallest if seen.flushes else math.ulp(0.0)),
+    )
     directed = finite & ~zero
     moves = directed & (rate == 1)
     thin = 2 * tolerance * lower >= upper - lower

@@ -34,7 +34,13 @@ def nothing_is_computed(trial: Trial) -> int:
         with lazy.nothing_computed():  # type: ignore[attr-defined]
             result = trial.call(case.rule, x)
         got = lazy.type_of(result)
-        require(lazy.is_own(result), "the result is not lazy", expected=lazy.type_of(x), got=got, **shown(case))
+        require(
+            lazy.is_own(result),
+            "the result is not lazy",
+            expected=lazy.type_of(x),
+            got=got,
+            **shown(case),
+        )
     return len(samples(trial))
 
 
@@ -45,9 +51,13 @@ def chunks_and_meta_are_kept(trial: Trial) -> int:
         result = trial.call(case.rule, x)
         for name in ("chunks", "dtype"):
             before, after = getattr(x, name), getattr(result, name)
-            require(before == after, f"{name} changed", expected=before, got=after, **shown(case))
+            require(
+                before == after, f"{name} changed", expected=before, got=after, **shown(case)
+            )
         before, after = (f"{type(y._meta).__name__} of {y._meta.dtype}" for y in (x, result))
-        require(before == after, "the meta array changed", expected=before, got=after, **shown(case))
+        require(
+            before == after, "the meta array changed", expected=before, got=after, **shown(case)
+        )
     return len(samples(trial))
 
 
@@ -57,13 +67,16 @@ def the_violation_is_lazy_too(trial: Trial) -> int:
     for case in samples(trial):
         run, x = trial.method(case.rule, "violation"), lazy.array(case.w)
 
-        def violation(run=run, x=x):  # type: ignore[no-untyped-def]
-            with lazy.nothing_computed():  # type: ignore[attr-defined]
-                return run(x)
-
-        result = attempt(str(case.rule), violation, lambda case=case: case.w)
+        with lazy.nothing_computed():  # type: ignore[attr-defined]
+            result = attempt(str(case.rule), run, x, w=case.w)
         got = lazy.type_of(result)
-        require(lazy.is_own(result), "the violation is not lazy", expected=lazy.type_of(x), got=got, **shown(case))
+        require(
+            lazy.is_own(result),
+            "the violation is not lazy",
+            expected=lazy.type_of(x),
+            got=got,
+            **shown(case),
+        )
     return len(samples(trial))
 
 
@@ -73,9 +86,7 @@ def a_traced_call_gives_the_eager_result(trial: Trial) -> int:
     for case in samples(trial):
         seen = trial.observe(case)
         constraint, x = trial.constraint_of(case.rule), trial.library.array(case.w)
-        result = attempt(
-            str(case.rule), lambda: trial.library.traced(constraint, x), lambda: case.w
-        )
+        result = attempt(str(case.rule), trial.library.traced, constraint, x, w=case.w)
         rows = Slices(trial.library.numpy(result), seen.axes).rows
         applied += agrees(seen, rows, "the traced call gives another result")
     return applied
@@ -86,10 +97,11 @@ def a_mapped_call_gives_the_stacked_result(trial: Trial) -> int:
     applied = 0
     for case in samples(trial):
         others = [case.w, case.w[::-1].copy(), case.w * 2]
-        stack, constraint = trial.library.array(np.stack(others)), trial.constraint_of(case.rule)
-        mapped = attempt(
-            str(case.rule), lambda: trial.library.mapped(constraint, stack), lambda: case.w
+        stack, constraint = (
+            trial.library.array(np.stack(others)),
+            trial.constraint_of(case.rule),
         )
+        mapped = attempt(str(case.rule), trial.library.mapped, constraint, stack, w=case.w)
         found = trial.library.numpy(mapped)
         for w, image in zip(others, found, strict=True):
             seen = trial.observe(Case(w, case.rule))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import ml_dtypes
 import numpy as np
 
 from array_constraints_conformance.checks.judgements import where
@@ -16,10 +17,10 @@ from array_constraints_conformance.trial import Observation, relative
 
 
 def flat(seen: Observation, violation: np.ndarray) -> np.ndarray:
-    """Return one violation for each slice, or fail where the shape is another."""
-    shape = tuple(1 if i in seen.axes else n for i, n in enumerate(seen.w.shape))
-    if violation.shape != shape:
-        seen.fail(None, "the violation has another shape", shape, violation.shape)
+    """Return one violation for each slice, or fail where there are more or fewer."""
+    if violation.size != len(seen.before):
+        message = "there is not one violation for each slice"
+        seen.fail(None, message, len(seen.before), violation.size)
     return violation.reshape(-1).astype(np.float64)
 
 
@@ -53,7 +54,11 @@ def _distance(seen: Observation, i: int, found: float, largest: float) -> None:
     norm, exact = root(seen.before.square(i)), rule.distance(seen.before, i)
     scale = max([norm, *map(Fraction, rule.bounds)])
     allowed_error = (seen.form.band(seen.n) + Fraction(5, 2) * seen.form.u) * scale
-    if isinstance(rule, NormRule) and rule.lower > 0 and rule.upper - rule.lower < rule.upper / 100:
+    if (
+        isinstance(rule, NormRule)
+        and rule.lower > 0
+        and rule.upper - rule.lower < rule.upper / 100
+    ):
         allowed_error += seen.form.tolerance(seen.n) * scale  # what is kept there counts as 0
     allowed_error += seen.underflow
     if math.isnan(found):
@@ -101,11 +106,15 @@ def it_is_nan_for_nan_and_infinite_for_infinity(seen: Observation) -> int:
 
 @law("VIO-5")
 def it_keeps_the_sliced_dimensions(seen: Observation) -> int:
-    flat(seen, seen.violation)
-    dtype = str(seen.violation.dtype)
-    wide = dtype in FORMATS and FORMATS[dtype].digits >= seen.form.digits
-    if not wide:
-        seen.fail(None, "the dtype of the violation is too narrow", seen.form.name, dtype)
+    shape = tuple(1 if i in seen.axes else n for i, n in enumerate(seen.w.shape))
+    if seen.violation.shape != shape:
+        seen.fail(None, "the violation has another shape", shape, seen.violation.shape)
+    dtype = seen.violation.dtype
+    real = dtype.kind == "f" or dtype.name == "bfloat16"
+    if not real or ml_dtypes.finfo(dtype).nmant < ml_dtypes.finfo(seen.w.dtype).nmant:
+        seen.fail(
+            None, "the dtype of the violation is too narrow", seen.w.dtype.name, dtype.name
+        )
     return 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import resources
@@ -63,9 +62,3 @@ def _gap(name: str, entry: dict[str, Any]) -> Gap:
     if not gap.reason.strip():
         raise BadGaps(f"known gaps {name!r}: {gap.requirement} has no reason")
     return gap
-
-
-def unmatched(gaps: Iterable[Gap], judged: Iterable[tuple[str, str, str]]) -> list[Gap]:
-    """Return the gaps that cover nothing of what was judged."""
-    seen = list(judged)
-    return [gap for gap in gaps if not any(gap.covers(*task) for task in seen)]

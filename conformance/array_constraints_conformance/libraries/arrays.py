@@ -13,11 +13,10 @@ from array_constraints_conformance.libraries.base import Library
 
 
 class Numpy(Library):
-    module = "numpy"
     traits = frozenset({"strided", "writable", "sixteen-bit"})
 
     @property
-    def dtypes(self) -> tuple[str, ...]:  # type: ignore[override]
+    def dtypes(self) -> tuple[str, ...]:
         return tuple(FORMATS)  # bfloat16 is that of ml_dtypes
 
     def array(self, a: np.ndarray) -> np.ndarray:
@@ -51,7 +50,6 @@ class Numpy(Library):
 
 
 class Strict(Library):
-    module = "array_api_strict"
     traits = frozenset({"writable", "strict"})
 
     def numpy(self, x: Any) -> np.ndarray:
@@ -75,11 +73,10 @@ class Strict(Library):
 
 
 class Cupy(Library):
-    module = "cupy"
     traits = frozenset({"writable", "strided", "sixteen-bit"})
 
     @property
-    def dtypes(self) -> tuple[str, ...]:  # type: ignore[override]
+    def dtypes(self) -> tuple[str, ...]:
         return ("float16", "float32", "float64")
 
     def array(self, a: np.ndarray) -> Any:

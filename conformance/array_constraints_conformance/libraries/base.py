@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from importlib import metadata
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,16 +26,17 @@ class Library:
     the specification says what a requirement applies to.
     """
 
-    module: ClassVar[str]
     modes: ClassVar[frozenset[str]] = frozenset()
-    traits: frozenset[str] = frozenset()
+    traits: ClassVar[frozenset[str]] = frozenset()
+    compiles: ClassVar[bool] = (
+        False  # for each shape and dtype: draws cost seconds, not microseconds
+    )
 
-    def __init__(self, name: str, chosen: frozenset[str], device: str | None) -> None:
-        self.name, self.chosen, self.device_name = name, chosen, device
-        self.xp = self.namespace()
-
-    def namespace(self) -> ModuleType:
-        return importlib.import_module(self.module)
+    def __init__(
+        self, name: str, module: str, chosen: frozenset[str], device: str | None
+    ) -> None:
+        self.name, self.module, self.chosen, self.device_name = name, module, chosen, device
+        self.xp: Any = importlib.import_module(module)
 
     @property
     def version(self) -> str | None:
@@ -48,10 +47,10 @@ class Library:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """The state that the library is judged in: nothing else runs in it."""
+        """Enter the state that the library is judged in."""
         yield
 
-    @cached_property
+    @property
     def dtypes(self) -> tuple[str, ...]:
         """The real floating dtypes, by name."""
         return tuple(name for name in FORMATS if hasattr(self.xp, name))
@@ -90,7 +89,7 @@ class Library:
         return bool(np.shares_memory(self.numpy(a), self.numpy(b)))
 
     def read_only(self, a: np.ndarray) -> Any:
-        """Return an array that cannot be written, with the values of ``a``, whose rows are equal."""
+        """Return an array that cannot be written, of the equal rows of ``a``."""
         raise NotImplementedError
 
     def layouts(self, a: np.ndarray) -> dict[str, Any]:

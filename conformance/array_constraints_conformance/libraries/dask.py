@@ -17,11 +17,11 @@ class ComputedEarly(Exception):
 
 
 class Dask(Library):
-    module = "dask.array"
     traits = frozenset({"lazy", "chunked", "sixteen-bit"})
+    slow = True
 
     @property
-    def dtypes(self) -> tuple[str, ...]:  # type: ignore[override]
+    def dtypes(self) -> tuple[str, ...]:
         return tuple(FORMATS)
 
     def array(self, a: np.ndarray) -> Any:

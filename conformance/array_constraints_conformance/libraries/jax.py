@@ -14,8 +14,8 @@ from array_constraints_conformance.libraries.base import Library, Map
 
 
 class Jax(Library):
-    module = "jax.numpy"
     modes = frozenset({"x64", "jit"})
+    slow = True
     traits = frozenset({"differentiating", "tracing", "sixteen-bit"})
 
     @contextlib.contextmanager
@@ -26,7 +26,7 @@ class Jax(Library):
             yield
 
     @property
-    def dtypes(self) -> tuple[str, ...]:  # type: ignore[override]
+    def dtypes(self) -> tuple[str, ...]:
         return tuple(name for name in FORMATS if name != "float64" or "x64" in self.chosen)
 
     def array(self, a: np.ndarray) -> Any:

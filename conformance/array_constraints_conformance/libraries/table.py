@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 
+import numpy as np
+
 from array_constraints_conformance.libraries.arrays import Cupy, Numpy, Strict
 from array_constraints_conformance.libraries.base import Library, UnknownLibrary
 from array_constraints_conformance.libraries.dask import Dask
@@ -11,7 +13,12 @@ from array_constraints_conformance.libraries.jax import Jax
 from array_constraints_conformance.libraries.torch import Torch
 
 KNOWN: dict[str, type[Library]] = {
-    cls.module: cls for cls in (Numpy, Torch, Jax, Dask, Strict, Cupy)
+    "numpy": Numpy,
+    "torch": Torch,
+    "jax.numpy": Jax,
+    "dask.array": Dask,
+    "array_api_strict": Strict,
+    "cupy": Cupy,
 }
 _SHORT = {"jax": "jax.numpy", "dask": "dask.array", "array-api-strict": "array_api_strict"}
 _MATRIX = (
@@ -37,26 +44,18 @@ def library(name: str, device: str | None = None) -> Library:
     """
     module, *modes = name.split("+")
     module = _SHORT.get(module, module)
-    cls = KNOWN.get(module) or type("Standard", (Library,), {"module": module})
+    cls: type[Library] = KNOWN.get(module, Library)
     if not set(modes) <= cls.modes:
         known = ", ".join(sorted(cls.modes)) or "none"
         raise UnknownLibrary(f"{name!r}: the modes of {module} are: {known}")
     try:
-        made = cls("+".join([module, *modes]), frozenset(modes), device)
+        made = cls("+".join([module, *modes]), module, frozenset(modes), device)
         with made.active():
-            made.array(made_of_one())
-    except UnknownLibrary:
-        raise
-    except Exception as error:
+            made.array(np.ones(1, dtype=np.float32))
+    except Exception as error:  # whatever importing a library may raise
         where = "" if device is None else f" on device {device!r}"
         raise UnknownLibrary(f"{name!r} cannot be used{where}: {error}") from error
     return made
-
-
-def made_of_one():  # type: ignore[no-untyped-def]
-    import numpy as np
-
-    return np.ones(1, dtype=np.float32)
 
 
 def installed() -> list[str]:

@@ -13,11 +13,10 @@ from array_constraints_conformance.libraries.base import Library, Map
 
 
 class Torch(Library):
-    module = "torch"
     traits = frozenset({"strided", "writable", "differentiating", "tracing", "sixteen-bit"})
 
     @property
-    def dtypes(self) -> tuple[str, ...]:  # type: ignore[override]
+    def dtypes(self) -> tuple[str, ...]:
         metal = str(self.device_name).startswith("mps")  # has no float64
         return tuple(name for name in FORMATS if not (metal and name == "float64"))
 

@@ -85,7 +85,7 @@ def implementation(**replaced: Any) -> SimpleNamespace:
 def _subclass(cls: type, attributes: dict[str, Any]) -> type:
     """Return a class of the same name and fields that other modules can find, to pickle it."""
     made = type(cls.__name__, (cls,), {**attributes, "__module__": __name__})
-    made = dataclasses.dataclass(frozen=True, eq=False, repr=False)(made)
+    made = dataclasses.dataclass(frozen=True, repr=False)(made)  # equal by value: JAX jits it
     key = len(_MADE)
     _MADE[key] = made
     made.__reduce__ = lambda self: (_again, (key, self.get_config()))  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""Other libraries' projections under the names of constraints, as the suite calls them."""

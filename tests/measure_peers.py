@@ -1,0 +1,273 @@
+"""Judge this library and its peers with the conformance suite, and write the page of results.
+
+``nox -s results`` runs this. Each peer is judged in a process of its own, by the command line of
+the suite, with the known gaps that the suite has for it; the page is made from the records alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from array_constraints_conformance.outcomes import OUTCOMES, SYMBOLS
+from array_constraints_conformance.report.summary import cell
+from rich.progress import track
+
+Record = dict[str, Any]
+
+ROOT = Path(__file__).parents[1]
+SUITE = "array_constraints_conformance"
+SCOPES = ("map", "Keras API")
+OUTSIDE = "–"
+KERAS = """\
+Keras documents names, parameters and configs, which are judged as the scope *Keras API*, and what each
+constraint is for, without a word on accuracy. It divides by the norm plus `keras.config.epsilon()`, 1e-7,
+documented as "the fuzz factor used in numeric expressions": a contract of its own, by which a result may be
+short by that much. In float32 that is about two roundoffs for a slice of norm 1, more for shorter ones; the
+gaps below that say so are no more than that. Keras promises nothing for entries near the ends of the
+exponent range, for NaN, or for derivatives at zero."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An implementation, how the suite is called for it, and what it documents."""
+
+    title: str
+    module: str
+    libraries: tuple[str, ...]
+    package: str
+    contract: str = ""
+    scopes: tuple[str, ...] = ("map",)
+    gaps: str = ""
+    backend: str = "numpy"
+
+    @property
+    def arguments(self) -> list[str]:
+        words = ["--constraints", self.module]
+        for option, values in (("--xp", self.libraries), ("--scope", self.scopes)):
+            words += [word for value in values for word in (option, value)]
+        return words + (["--known-gaps", self.gaps] if self.gaps else [])
+
+    @property
+    def command(self) -> str:
+        """The line that judges the peer again."""
+        before = f"KERAS_BACKEND={self.backend} " if self.module.startswith("keras") else ""
+        return f"{before}python -m {SUITE} {' '.join(self.arguments)}"
+
+    def run(self, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+        """Judge the peer in a process of its own, its record written to the folder."""
+        path = os.pathsep.join([str(ROOT / "conformance"), os.environ.get("PYTHONPATH", "")])
+        chosen = {"KERAS_BACKEND": self.backend, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+        words = [sys.executable, "-m", SUITE, *self.arguments, "--report", str(folder), *more]
+        return subprocess.run(
+            words, env=os.environ | chosen, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+
+
+def keras(title: str, backend: str, *libraries: str) -> Peer:
+    module, scopes = "keras.constraints", ("map", "keras")
+    return Peer(title, module, libraries, "keras", KERAS, scopes, "keras", backend)
+
+
+def adapted(title: str, name: str, libraries: tuple[str, ...], contract: str) -> Peer:
+    return Peer(title, f"{SUITE}.peers.{name}", libraries, name, contract, gaps=name)
+
+
+JAX = ("jax.numpy", "jax.numpy+x64")
+OURS = Peer(
+    "array_constraints",
+    "array_constraints",
+    ("numpy", "torch", *JAX, "dask.array", "array_api_strict"),
+    "array-constraints",
+    scopes=("map", "keras", "this"),
+)
+PEERS = {
+    "keras-numpy": keras("Keras on NumPy", "numpy", "numpy"),
+    "keras-torch": keras("Keras on PyTorch", "torch", "torch"),
+    "keras-jax": keras("Keras on JAX", "jax", *JAX),
+    "torch": adapted(
+        "PyTorch",
+        "torch",
+        ("torch",),
+        """\
+`MaxNorm` is `torch.renorm`, which takes one dimension, so the adapter makes the slices rows. It documents that
+shorter rows come back unchanged, and that the norm of the others becomes "lower than the value maxnorm".
+`UnitNorm` is `torch.nn.functional.normalize`, which documents $v / \\max(\\lVert v\\rVert, \\epsilon)$ with
+$\\epsilon = 10^{-12}$: by that contract slices shorter than $\\epsilon$ stay short, which is counted below as a gap of the
+unit norm, not as a fault of the function. `NonNeg` is `torch.clamp`. There is no `MinMaxNorm`.""",
+    ),
+    "optax": adapted(
+        "Optax",
+        "optax",
+        JAX,
+        """\
+`MaxNorm` is `projection_l2_ball`, `UnitNorm` is `projection_l2_sphere` and `NonNeg` is `projection_non_negative`. They
+project a whole tree; the adapter maps them over the slices with `jax.vmap`. Each documents the problem that it
+solves, $\\min \\lVert x - y\\rVert^2$ over the set, which has no single solution on the sphere for $x = 0$; nothing is said of
+accuracy or of the exponent range. There is no `MinMaxNorm`.""",
+    ),
+    "jaxopt": adapted(
+        "JAXopt",
+        "jaxopt",
+        JAX,
+        """\
+The names and documented problems are those of Optax, whose projections come from here; the code differs.
+JAXopt says on import that it is no longer maintained: its gaps are listed to compare, not to be mended.""",
+    ),
+}
+
+
+def judged(peer: Peer, profile: str) -> Record:
+    """Return the record of a peer, of which nothing may be left unexplained."""
+    with tempfile.TemporaryDirectory() as folder:
+        size = [f"--{profile}"] if profile != "default" else []
+        done = peer.run(Path(folder), *size)
+        if done.returncode:
+            raise SystemExit(f"{peer.title}:\n{done.stdout}{done.stderr}")
+        return json.loads(Path(folder, "report.json").read_text("utf-8"))  # type: ignore[no-any-return]
+
+
+def shortened(value: str, length: int = 70) -> str:
+    """Return text on one line, safe in a table cell."""
+    line = " ".join(value.split()).replace("`", "'").replace("|", "\\|")
+    return line if len(line) <= length else line[: length - 2].rstrip(" ,") + " …"
+
+
+def code(value: str) -> str:
+    return f"`{shortened(value)}`" if value else ""
+
+
+def row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def results_of(record: Record, requirement: str) -> list[Record]:
+    return [r for r in record["results"] if r["requirement"] == requirement]
+
+
+def symbol(record: Record, requirement: str) -> str:
+    """Return the worst outcome of a requirement, and how many of those judged share it."""
+    results = results_of(record, requirement)
+    if not results:
+        return OUTSIDE
+    worst = cell(results)
+    shared = f" {worst.times}/{worst.judged}" if worst.outcome == "known gap" else ""
+    return SYMBOLS[worst.outcome] + shared
+
+
+def matrix(records: dict[str, Record]) -> Iterator[str]:
+    """Yield the table of requirements by implementation."""
+    yield row("", "requirement", *records)
+    yield "|---|---|" + "---|" * len(records)
+    for requirement in records[OURS.title]["requirements"]:
+        if requirement["scope"] in SCOPES:
+            cells = [symbol(record, requirement["id"]) for record in records.values()]
+            yield row(requirement["id"], requirement["title"], *cells)
+
+
+def verdicts(records: dict[str, Record]) -> Iterator[str]:
+    """Yield the table of what was judged, and how much of it is met, by scope."""
+    yield row("implementation", "on", *SCOPES)
+    yield "|---|---|" + "---|" * len(SCOPES)
+    for peer in (OURS, *PEERS.values()):
+        record = records[peer.title]
+        counts = {v["scope"]: v["counts"] for v in record["verdicts"]}
+        cells = [counted(counts[scope]) if scope in counts else OUTSIDE for scope in SCOPES]
+        name = f"{peer.title} {version(peer.package)}"
+        yield row(name, ", ".join(f"`{lib['name']}`" for lib in record["libraries"]), *cells)
+
+
+def counted(counts: dict[str, int]) -> str:
+    met, gaps = counts.get("met", 0), counts.get("known gap", 0)
+    return f"{met} of {met + gaps} met"
+
+
+def section(peer: Peer, record: Record) -> Iterator[str]:
+    """Yield what a peer documents, and its gaps by cause, each with a counterexample."""
+    yield from (f"## {peer.title}", "", peer.contract, "", "```", peer.command, "```", "")
+    gaps: dict[str, dict[str, list[Record]]] = {}
+    for result in record["results"]:
+        if result["outcome"] == "known gap":
+            by_requirement = gaps.setdefault(result["reason"], {})
+            by_requirement.setdefault(result["requirement"], []).append(result)
+    for reason, found in gaps.items():
+        yield from (f"**{reason}**", "", row("", "for", "input", "expected", "got"))
+        yield "|---|---|---|---|---|"
+        for requirement, results in found.items():
+            yield example(requirement, results)
+        yield ""
+
+
+def example(requirement: str, results: list[Record]) -> str:
+    """Return the row of a requirement that is not met: where, and the first counterexample."""
+    names = ", ".join(dict.fromkeys(result["constraint"] for result in results))
+    shown = results[0]["counterexample"]
+    given = shown["constraint"] or shown["message"]
+    dtype = f" {shown['dtype']}" if shown["dtype"] else ""
+    entries = f" {code(shown['input'])}" if shown["input"] != given else ""
+    put_in = f"{code(given)}{dtype}{entries}"
+    return row(requirement, names, put_in, code(shown["expected"]), code(shown["got"]))
+
+
+def page(records: dict[str, Record], profile: str) -> str:
+    """Return the page of results as Markdown."""
+    ours = records[OURS.title]
+    own = next(v["counts"] for v in ours["verdicts"] if v["scope"] == "this API")
+    packages = ("numpy", "torch", "jax", "ml-dtypes", "hypothesis")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    legend = "; ".join(f"{SYMBOLS[o.name]} {o.meaning}" for o in OUTCOMES if o.name in LEGEND)
+    lines = [
+        "# Results",
+        "",
+        "What the conformance suite says of this library and of its peers. Each ran unmodified, in a",
+        "process of its own, judged within the scope that it claims: functions as *map*, Keras also as",
+        "*Keras API*. A result counts once for each constraint and library. This page is generated,",
+        f"by `nox -s results`, with the profile *{profile}* and the seed {ours['seed']}.",
+        "",
+        *verdicts(records),
+        "",
+        f"Of *this API*, which only this library offers, {counted(own)}. With Python",
+        f"{platform.python_version()} on {platform.machine()}, {versions}.",
+        "",
+        "## Requirements",
+        "",
+        f"{legend}; {OUTSIDE} outside the scope that is claimed. △ 2/3: so for 2 of the 3 results that",
+        "were judged.",
+        "",
+        *matrix(records),
+        "",
+        "What follows is each peer's documented contract, the line that judges it, and its known gaps by",
+        "cause. One counterexample is shown for each requirement, shrunk where it was drawn.",
+        "",
+    ]
+    for peer in PEERS.values():
+        lines += section(peer, records[peer.title])
+    return "\n".join(lines).rstrip() + "\n"
+
+
+LEGEND = ("met", "known gap", "not provided", "not applicable")
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    profiles = ("quick", "default", "thorough")
+    parser.add_argument("--profile", choices=profiles, default="default")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results.md")
+    options = parser.parse_args(argv)
+    everyone = (OURS, *PEERS.values())
+    records = {p.title: judged(p, options.profile) for p in track(everyone, "judging")}
+    options.output.write_text(page(records, options.profile), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

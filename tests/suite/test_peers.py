@@ -1,0 +1,162 @@
+"""The adapters compute what their peer computes, and the known gaps are neither more nor fewer."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from array_constraints_conformance.known_gaps import read
+from measure_peers import PEERS, Peer
+
+SLOW = ("SET-1", "SET-12", "SET-14", "ARR-1", "ARR-2", "NUM-1", "GRAD-1", "GRAD-2")
+W = np.asarray([[3.0, 0.3], [4.0, 0.4]], dtype="float32")  # of norm 5, and of norm 0.5
+KERNEL = np.asarray([[[3.0, 0.3]], [[4.0, 0.4]], [[0.0, 1.2]]], dtype="float32")  # 5, and 1.3
+
+
+def peer(name: str) -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # JAXopt is no longer maintained
+        return importlib.import_module(f"array_constraints_conformance.peers.{name}")
+
+
+class TestTheAdaptersByHand:
+    @pytest.mark.parametrize(
+        ("name", "asarray"),
+        [("torch", "torch.asarray"), ("optax", "jax.numpy.asarray"), ("jaxopt", "jax.numpy.asarray")],
+    )
+    def test_bring_slices_along_any_axis_where_they_belong(self, name, asarray):
+        adapter = peer(name)
+        namespace, _, function = asarray.rpartition(".")
+        array = getattr(importlib.import_module(namespace), function)
+
+        def of(constraint, w):
+            return np.asarray(constraint(array(w)))
+
+        close = {"rtol": 1e-6, "atol": 0}
+        capped = [[0.6, 0.3], [0.8, 0.4]]
+        np.testing.assert_allclose(of(adapter.MaxNorm(1, axis=0), W), capped, **close)
+        np.testing.assert_allclose(
+            of(adapter.MaxNorm(max_value=1, axis=-1), W.T), np.transpose(capped), **close
+        )
+        np.testing.assert_allclose(
+            of(adapter.MaxNorm(1, axis=[0, 1]), KERNEL),
+            [[[0.6, 3 / 13]], [[0.8, 4 / 13]], [[0.0, 12 / 13]]],
+            **close,
+        )
+        whole = of(adapter.MaxNorm(1, axis=None), KERNEL)
+        np.testing.assert_allclose(whole, KERNEL / np.linalg.norm(KERNEL), **close)
+        unit = of(adapter.UnitNorm(), W)
+        np.testing.assert_allclose(unit, [[0.6, 0.6], [0.8, 0.8]], **close)
+        assert of(adapter.NonNeg(), -W + 1).tolist() == np.maximum(1 - W, 0).tolist()
+
+    @pytest.mark.parametrize("name", ["torch", "optax", "jaxopt"])
+    def test_refuse_an_axis_that_is_not_there(self, name):
+        with pytest.raises(IndexError):
+            peer(name).MaxNorm(axis=2)(W)
+
+    @pytest.mark.parametrize("name", ["torch", "optax", "jaxopt"])
+    def test_claim_to_be_maps_and_nothing_more(self, name):
+        assert peer(name).CONFORMANCE_SCOPES == ("map",)
+        assert not hasattr(peer(name), "MinMaxNorm")
+
+
+class TestTheAdaptersBesideTheirPeer:
+    """The bits are those of a direct call, its faults included."""
+
+    def test_torch(self):
+        import torch
+
+        adapter = peer("torch")
+        for w in (torch.asarray(W), torch.full((3, 2), 1e20), torch.full((4096, 2), 2.6)):
+            assert adapter.MaxNorm(1)(w).equal(torch.renorm(w, 2, 1, 1))
+            assert adapter.UnitNorm()(w).equal(torch.nn.functional.normalize(w, dim=0))
+            assert adapter.NonNeg()(-w).equal(torch.clamp(-w, min=0))
+
+    @pytest.mark.parametrize("name", ["optax", "jaxopt"])
+    def test_jax(self, name):
+        import jax.numpy as jnp
+
+        adapter = peer(name)
+        package = importlib.import_module(name)
+        theirs = package.projections if name == "optax" else package.projection
+        for w in (jnp.asarray(W), jnp.full((3, 2), 1e20), jnp.zeros((3, 2))):
+            for ours, direct in (
+                (adapter.MaxNorm(1.0), lambda v: theirs.projection_l2_ball(v, 1.0)),
+                (adapter.UnitNorm(), theirs.projection_l2_sphere),
+            ):
+                expected = jnp.stack([direct(w[:, 0]), direct(w[:, 1])], axis=1)
+                np.testing.assert_array_equal(ours(w), expected)
+            np.testing.assert_array_equal(adapter.NonNeg()(-w), theirs.projection_non_negative(-w))
+
+
+def judged(chosen: Peer, folder: Path, *more: str) -> tuple[int, str, list[dict]]:
+    done = chosen.run(folder, "--quick", *more)
+    said = done.stdout + done.stderr
+    assert done.returncode in (0, 1), said
+    return done.returncode, said, json.loads((folder / "report.json").read_text())["results"]
+
+
+class TestKnownGaps:
+    @pytest.mark.parametrize("name", ["keras", "torch", "optax", "jaxopt"])
+    def test_say_why_once_for_each_cause(self, name):
+        gaps = read(name)
+        reasons = {gap.reason for gap in gaps}
+        assert len({reason.casefold().rstrip(".") for reason in reasons}) == len(reasons)
+        covered = [(gap.requirement, gap.constraint, gap.library) for gap in gaps]
+        assert len(set(covered)) == len(covered)
+
+    @pytest.mark.parametrize("name", PEERS)
+    def test_leave_nothing_unexplained_and_nothing_that_holds(self, name, tmp_path):
+        chosen = PEERS[name]
+        only = []
+        if chosen.libraries[0].startswith("jax"):  # compiles: some requirements, in one mode
+            chosen = replace(chosen, libraries=chosen.libraries[:1])
+            only = [word for requirement in SLOW for word in ("--only", requirement)]
+        code, said, results = judged(chosen, tmp_path, *only)
+        assert code == 0, said
+        outcomes = {result["outcome"] for result in results}
+        assert {"met", "known gap"} <= outcomes
+        assert not outcomes & {"not met", "gap closed"}
+
+
+class TestKerasWithoutKnownGaps:
+    """What one command finds, on its NumPy backend."""
+
+    @pytest.fixture(scope="class")
+    def found(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("keras")
+        code, said, results = judged(replace(PEERS["keras-numpy"], gaps=""), folder)
+        assert code == 1, said
+        return {
+            (result["requirement"], result["constraint"]): result["counterexample"]
+            for result in results
+            if result["outcome"] == "not met"
+        }
+
+    def test_satisfied_weights_move(self, found):
+        shown = found["SET-2", "MaxNorm"]
+        assert "changed" in shown["message"]
+        assert shown["expected"] == shown["input"] != shown["got"]
+
+    def test_large_entries_overflow(self, found):
+        for constraint in ("MaxNorm", "MinMaxNorm", "UnitNorm"):
+            assert ("NUM-1", constraint) in found
+
+    def test_float64_comes_back_as_float32(self, found):
+        for constraint in ("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"):
+            assert found["ARR-2", constraint]["got"] == "float32"
+        assert found["ARR-2", "NonNeg"]["expected"] == "float64"
+
+    def test_nonsense_is_accepted(self, found):
+        assert found["ERR-1", "MaxNorm"]["input"] == "MaxNorm(max_value=-1)"
+        assert found["ERR-1", "MaxNorm"]["got"] == "no error"
+        assert ("ERR-1", "MinMaxNorm") in found
+
+    def test_what_keras_promises_is_met(self, found):
+        assert not [requirement for requirement, _ in found if requirement.startswith("CFG")]
