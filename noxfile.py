@@ -7,7 +7,7 @@ import nox
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["lint", "types", "tests", "docs", "wheel"]
+nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "wheel"]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 CONSTRAINTS = ("--constraint", "tests/constraints.txt")
@@ -24,6 +24,24 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     session.env["JAX_PLATFORMS"] = "cpu"
     session.run("pytest", "--numprocesses=auto", *session.posargs)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Judge this library by the conformance suite, on every array library."""
+    install(session, "conformance")
+    session.env["JAX_PLATFORMS"] = "cpu"
+    options = session.posargs or ["--matrix", "--quick", "--report", "conformance/report"]
+    command = ["-m", "array_constraints_conformance", "--constraints", "array_constraints"]
+    session.run("python", "-W", "error", *command, *options)
+
+
+@nox.session
+def results(session: nox.Session) -> None:
+    """Judge the peers, each in a process of its own, and rewrite docs/results.md."""
+    install(session, "test")
+    session.env["JAX_PLATFORMS"] = "cpu"
+    session.run("python", "tests/measure_peers.py", *session.posargs)
 
 
 @nox.session

@@ -22,7 +22,7 @@ def table(plan: Plan, other: Subject) -> Table:
         made.add_column(column)
     for library in plan.libraries:
         for name in plan.constraints or plan.subject.entries:
-            for form in Trial(plan.subject, name, library).formats:
+            for form in plan.trial(name, library).formats:
                 made.add_row(
                     name, library.name, form.name, *_worst(plan, other, name, library, form)
                 )
@@ -53,7 +53,7 @@ def _worst(
 
 
 def _difference(a: Slices, b: Slices, i: int, form: Format) -> float:
-    """Return the distance of two slices in roundoffs of the longer one; infinite if one is not finite."""
+    """Return the distance of two slices, in roundoffs of the longer one."""
     if not (a.finite[i] and b.finite[i]):
         same = a.finite[i] == b.finite[i] and np.array_equal(
             a.values[i], b.values[i], equal_nan=True

@@ -15,6 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from array_constraints_conformance import against, golden, known_gaps
+from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.libraries import UnknownLibrary, installed, library
 from array_constraints_conformance.record import NAME, VERSION, Report, worst
 from array_constraints_conformance.runner import MODULE, Plan, Result, run
@@ -29,14 +30,15 @@ _EPILOG = """examples:
   %(prog)s --constraints array_constraints --matrix --quick
   %(prog)s --constraints array_constraints --against keras.constraints --xp numpy
 
-exit status: 0 when nothing is "not met" or "gap closed", 1 when something is, 2 for a wrong call
+exit status: 0 when nothing is "not met" or "gap closed", 1 when something is,
+2 for a wrong call
 """
 
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog=f"python -m {NAME}",
-        description="Judge an implementation of weight constraints, requirement by requirement.",
+        description="Judge an implementation of weight constraints by a specification.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
         "--xp",
         metavar="LIBRARY",
         action="append",
-        help="an array library, as torch or jax.numpy+x64+jit (modes: x64, jit); repeatable; numpy by default",
+        help="an array library, as torch or jax.numpy+x64+jit; repeatable; default: numpy",
     )
     add(
         "--matrix",
@@ -72,6 +74,13 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help="judge this constraint; repeatable",
+    )
+    add(
+        "--dtype",
+        choices=FORMATS,
+        action="append",
+        default=[],
+        help="judge with this dtype; repeatable; default: all that the library has",
     )
     size = made.add_mutually_exclusive_group()
     size.add_argument(
@@ -175,6 +184,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         options.only,
         options.constraint,
         known_gaps.read(options.known_gaps) if options.known_gaps else (),
+        options.dtype,
     )
     if not list(plan.tasks()):
         raise WrongCall("nothing is left to judge: see --only, --constraint and --scope")
@@ -208,7 +218,7 @@ def _refuse_idle_gaps(plan: Plan) -> None:
         named = any(gap.covers(*task, gap.library) for task in judged)
         if gap.requirement in ids and not named and not plan.constraints:
             raise known_gaps.BadGaps(
-                f"the known gap {gap.requirement} is for {gap.constraint!r}: nothing is called so"
+                f"the known gap {gap.requirement} is for {gap.constraint!r}, which there is not"
             )
 
 

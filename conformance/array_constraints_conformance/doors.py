@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from array_constraints_conformance import known_gaps
+from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.libraries import library
 from array_constraints_conformance.outcomes import FAILURES
 from array_constraints_conformance.record import Report
@@ -30,6 +31,7 @@ def check_constraint(
     profile: str = "default",
     seed: int = 0,
     gaps: str | None = None,
+    dtypes: Sequence[str] = (),
 ) -> Report:
     """Judge one constraint, or a module of constraints, against the specification.
 
@@ -41,7 +43,7 @@ def check_constraint(
         The membership test of a constraint that the suite does not know by name:
         ``contains(w, slack)`` says whether ``w``, a float64 NumPy array, is allowed when every
         bound is widened by ``slack``, relative to its size; a negative ``slack`` narrows them.
-        ``w`` is one slice, flattened, where ``axis`` is given; else the whole weight, flattened.
+        ``w`` is one slice, flattened, where ``axis`` is given; else the weight, flattened.
     axis
         What one slice of a constraint with ``contains`` runs along.
     convex, idempotent
@@ -54,6 +56,8 @@ def check_constraint(
         ``"quick"``, ``"default"`` or ``"thorough"``; what is drawn.
     gaps
         A TOML file of known gaps.
+    dtypes
+        The dtypes that it is judged with, by name: all of the library, unless they are named.
 
     Returns
     -------
@@ -67,7 +71,7 @@ def check_constraint(
         unknown name without ``contains``. What the constraint raises is never raised here.
     """
     subject = _subject(constraint, contains, axis, convex, idempotent)
-    plan = plan_of(subject, xp, device, scope, only, profile, seed, gaps)
+    plan = plan_of(subject, xp, device, scope, only, profile, seed, gaps, dtypes)
     return Report(plan, run(plan), command="check_constraint(...)")
 
 
@@ -92,6 +96,7 @@ def plan_of(
     profile: str,
     seed: int,
     gaps: str | None,
+    dtypes: Sequence[str],
 ) -> Plan:
     """Return the plan that these words name, or raise ValueError."""
     from array_constraints_conformance.specification import requirements
@@ -102,6 +107,7 @@ def plan_of(
         ([s for s in scopes if s not in SCOPES], SCOPES),
         ([i for i in only if i not in requirements()], ("the specification's IDs",)),
         ([p for p in (profile,) if p not in PROFILES], PROFILES),
+        ([d for d in dtypes if d not in FORMATS], FORMATS),
     ):
         if wrong:
             raise ValueError(f"{wrong[0]!r} is none of: {', '.join(known)}")
@@ -113,6 +119,7 @@ def plan_of(
         scopes,
         only,
         gaps=known_gaps.read(gaps) if gaps else (),
+        dtypes=dtypes,
     )
 
 
@@ -130,7 +137,7 @@ class Case:
         import pytest
 
         found = judge(self.result.requirement, self.result.constraint, self.trial)
-        found = with_gap(found, self.report.plan.gaps)
+        found = with_gap(found, self.report.plan)
         if found.outcome in (*FAILURES, "untested"):
             pytest.fail("\n".join(self.report.explained(found)), pytrace=False)
         if found.outcome == "known gap":
@@ -159,17 +166,16 @@ def parametrize_with_checks(*constraints: Any, **options: Any) -> Any:
     }
     given = {
         "xp": "numpy", "device": None, "scope": SCOPES, "only": (), "profile": "default",
-        "seed": 0, "gaps": None, **options,
+        "seed": 0, "gaps": None, "dtypes": (), **options,
     }  # fmt: skip
     cases = []
     for constraint in constraints:
         plan = plan_of(_subject(constraint, **membership), **given)
         report, trials = Report(plan, ()), {}
         for requirement, name, lib in plan.tasks():
-            known = name if name in plan.subject.entries else next(iter(plan.subject.entries))
             key = (name, lib.name)
             if key not in trials:
-                trials[key] = Trial(plan.subject, known, lib, plan.profile, plan.seed)
+                trials[key] = plan.trial(name, lib)
             cases.append(
                 Case(report, trials[key], Result(requirement, name, lib.name, "untested"))
             )

@@ -53,7 +53,7 @@ class Format:
         return self.depth(n) + 3 * self.u
 
     def underflow(self, n: int) -> Fraction:
-        """What entries that become subnormal add to a distance."""
+        """Return what entries that become subnormal add to a distance."""
         return Fraction(int(np.ceil(np.sqrt(n)))) * self.u * Fraction(self.smallest)
 
     def _times(self, constant: int, n: int) -> Fraction:

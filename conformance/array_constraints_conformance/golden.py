@@ -18,9 +18,9 @@ SCHEMA = 1
 def vectors(seed: int = 0) -> dict[str, Any]:
     """Return every kind of slice under every rule of the catalogue, in every format.
 
-    Bits are hexadecimal, most significant first, one word for each entry. The result is the exact
-    one, rounded to the format; ``tolerance`` is how far a right result may be from it, relative to
-    its norm; 0 means bit for bit.
+    Bits are hexadecimal, most significant first, one word for each entry. The result is the
+    exact one, rounded to the format; ``tolerance`` is how far a right result may be from it,
+    relative to its norm; 0 means bit for bit.
     """
     return {
         "schema": SCHEMA,

@@ -1,4 +1,4 @@
-"""Kinds of slices: ordinary ones, on and beside a bound, at the ends of the range, not finite."""
+"""Kinds of slices: ordinary, on and beside a bound, at the ends of the range, not finite."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def kinds(bounds: Sequence[float], form: Format) -> list[Kind]:
 
 
 def _direction(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A vector of norm 1 none of whose entries is tiny."""
+    """Return a vector of norm 1 none of whose entries is tiny."""
     v = rng.standard_normal(n)
     v = np.where(np.abs(v) < 0.05, 0.05, v)
     return v / math.sqrt(math.fsum(v * v))
 
 
 def _unit(rng: np.random.Generator, n: int) -> np.ndarray:
-    """A vector with one entry that is not zero, 1 or -1."""
+    """Return a vector with one entry that is not zero, 1 or -1."""
     return np.eye(1, n, int(rng.integers(n)))[0] * rng.choice([-1.0, 1.0])
 
 
@@ -64,6 +64,9 @@ def _ordinary(lower: float, upper: float) -> Iterator[Kind]:
     yield lambda g, n: np.full(n, inside / math.sqrt(n) * g.uniform(0.9, 1.0))
     yield lambda g, n: np.where(np.arange(n) % 2 == 0, 1.0, -0.0) * upper * g.uniform(1.5, 2)
     yield lambda g, n: _unit(g, n) * upper * 2.5
+    yield lambda g, n: np.full(n, 1 / 64)  # the least that is ordinary: shows an epsilon
+    yield lambda g, n: np.full(n, 1.888671875)  # added one by one, 64 of these leave 16 bits
+    yield lambda g, n: np.full(n, 1.310546875)  # too short, and 64 of these too long
     yield lambda g, n: np.where(_unit(g, n) != 0, 0.5 * lower, -0.0)
 
 
@@ -100,6 +103,8 @@ def _extreme(form: Format) -> Iterator[Kind]:
     yield _of_size(math.sqrt(largest) * 2)  # its square overflows
     yield _of_size(smallest)
     yield lambda g, n: g.uniform(1, 2, n) * math.sqrt(smallest) / 8  # its square underflows
+    yield lambda g, n: np.full(n, smallest)
+    yield lambda g, n: np.full(n, math.sqrt(smallest) / 8)
     yield lambda g, n: _unit(g, n) * largest + smallest
     yield _of_size(smallest * 0.75)  # subnormal
     yield _single(smallest * 2 * u)  # the smallest subnormal number

@@ -95,8 +95,9 @@ class Report:
     def reproduce(self, result: Result) -> str:
         """Return one line that judges this requirement again."""
         plan = self.plan
-        if plan.subject.made is not None:
+        if plan.subject.single:
             seed = f", seed={plan.seed}" if plan.seed else ""
+            seed += f", dtypes={list(plan.dtypes)!r}" if plan.dtypes else ""
             only = f"only={[result.requirement.id]!r}, xp={result.library!r}"
             return f"check_constraint(..., {only}, profile={plan.profile.name!r}{seed})"
         words = [
@@ -110,6 +111,7 @@ class Report:
         ]
         words += ["--only", result.requirement.id, "--constraint", result.constraint]
         words += [f"--{plan.profile.name}"] if plan.profile.name != "default" else []
+        words += [word for dtype in plan.dtypes for word in ("--dtype", dtype)]
         words += ["--seed", str(plan.seed)] if plan.seed else []
         device = plan.libraries[0].device_name if plan.libraries else None
         return shlex.join([*words, *(["--device", device] if device else [])])
@@ -139,7 +141,7 @@ class Report:
         return "\n".join(lines)
 
     def explained(self, result: Result) -> list[str]:
-        """Return a failure in lines: requirement, input, expected, got, and how to repeat it."""
+        """Return a failure in lines, down to how to reproduce it."""
         where = f"{result.constraint} on {result.library}"
         lines = [
             f"{result.requirement.id} {result.requirement.title}: {result.outcome}, {where}"

@@ -32,7 +32,7 @@ class Rule(ABC):
 
     @abstractmethod
     def axes(self, ndim: int) -> tuple[int, ...]:
-        """The dimensions that a slice runs along."""
+        """Return the dimensions that a slice runs along."""
 
     @abstractmethod
     def holds(self, slices: Slices, slack: Fraction) -> np.ndarray:

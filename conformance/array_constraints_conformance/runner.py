@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from array_constraints_conformance import strategies
 from array_constraints_conformance.checks import CHECKS, LAWS
+from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import Library
 from array_constraints_conformance.specification import SCOPES, Requirement, requirements
@@ -65,6 +66,14 @@ class Plan:
     only: Sequence[str] = ()
     constraints: Sequence[str] = ()
     gaps: Sequence[Gap] = field(default_factory=tuple)
+    dtypes: Sequence[str] = ()
+
+    def trial(self, name: str, library: Library) -> Trial:
+        """Return the trial of a constraint; what concerns the module is judged with its first."""
+        known = next(iter(self.subject.entries)) if name == MODULE else name
+        chosen = [d for d in library.dtypes if not self.dtypes or d in self.dtypes]
+        formats = [FORMATS[dtype] for dtype in chosen]
+        return Trial(self.subject, known, library, self.profile, self.seed, formats)
 
     def tasks(self) -> Iterator[tuple[Requirement, str, Library]]:
         """Yield every requirement for every constraint on every library that was asked for."""
@@ -94,11 +103,9 @@ def run(plan: Plan, progress: Callable[[Result], object] = id) -> list[Result]:
         key = (name, library.name)
         if key not in trials:
             trials.clear()  # the observations of the last one are not needed again
-            first = next(iter(plan.subject.entries))
-            known = first if name == MODULE else name
-            trials[key] = Trial(plan.subject, known, library, plan.profile, plan.seed)
+            trials[key] = plan.trial(name, library)
         result = judge(requirement, name, trials[key])
-        result = with_gap(result, plan.gaps)
+        result = with_gap(result, plan)
         progress(result)
         results.append(result)
     return results
@@ -173,7 +180,7 @@ def put_to_the_test(requirement: str, trial: Trial) -> int:
     for case in trial.cases:
         if terms & case.rule.traits:
             holds(case)
-    return applied
+    return applied + sum(law(pool) for pool in trial.pools)
 
 
 def _settings(trial: Trial) -> settings:
@@ -190,12 +197,17 @@ def _settings(trial: Trial) -> settings:
     )
 
 
-def with_gap(result: Result, gaps: Iterable[Gap]) -> Result:
-    """Return the result, as a known gap where one is listed for it."""
-    for gap in gaps:
+def with_gap(result: Result, plan: Plan) -> Result:
+    """Return the result, as a known gap where one is listed for it.
+
+    The quick profile does not close a gap: it may not have drawn what shows it.
+    """
+    for gap in plan.gaps:
         if gap.covers(result.requirement.id, result.constraint, result.library):
             if result.outcome == "not met":
                 return replace(result, outcome="known gap", reason=gap.reason)
+            if result.outcome == "met" and plan.profile.quick:
+                return replace(result, reason="a known gap, which this profile did not show")
             if result.outcome == "met":
                 return replace(result, outcome="gap closed", reason=gap.reason)
     return result

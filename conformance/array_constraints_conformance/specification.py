@@ -11,7 +11,8 @@ LEVELS = ("MUST", "SHOULD")
 SCOPES = ("map", "Keras API", "this API")
 _HEADING = re.compile(r"### (?P<id>[A-Z]+-\d+) — (?P<title>.+)")
 _TERMS = re.compile(
-    r"\*(?P<level>\w+) · (?P<scope>[\w ]+) · (?P<constraints>[\w ,-]+) · (?P<libraries>[\w -]+)\*"
+    r"\*(?P<level>\w+) · (?P<scope>[\w ]+)"
+    r" · (?P<constraints>[\w ,-]+) · (?P<libraries>[\w -]+)\*"
 )
 
 

@@ -1,8 +1,8 @@
 """Weights that place the hard cases: every slice of a kind of its own, in every layout.
 
-A *deck* is one array for a layout and a dtype that holds a slice of each kind, so that a verdict
-does not depend on what is drawn; `weights` draws small arrays freely, so that counterexamples are
-small.
+A *deck* is one array for a layout and a dtype that holds a slice of each kind, so that a
+verdict does not depend on what is drawn; `weights` draws small arrays freely, so that
+counterexamples are small.
 """
 
 from __future__ import annotations

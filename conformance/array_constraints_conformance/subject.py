@@ -6,8 +6,9 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
+from types import SimpleNamespace
 from typing import Any
 
 from array_constraints_conformance.rules import CATALOGUE, Entry, MembershipRule, Rule
@@ -32,6 +33,8 @@ class Subject:
         What is judged, with the rules that it is judged by.
     made
         A constraint that exists already, and is judged as it is.
+    single
+        Whether it is one constraint, and no module that a command line could name.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Subject:
     entries: Mapping[str, Entry] = field(default_factory=lambda: CATALOGUE)
     made: Any = None
     scopes: Sequence[str] | None = None
+    single: bool = False
 
     @property
     def version(self) -> str | None:
@@ -102,19 +106,20 @@ def single(
     convex: bool = False,
     idempotent: bool = True,
 ) -> Subject:
-    """Return the subject that is one constraint: with a membership test, or of a known name."""
-    kind = constraint.__name__ if inspect.isfunction(constraint) else type(constraint).__name__
-    rule: Rule
+    """Return the subject that is one constraint.
+
+    With a membership test it is judged as it is; of a known name, its class is, with its
+    parameters, along every axis.
+    """
+    name = constraint.__name__ if inspect.isfunction(constraint) else type(constraint).__name__
     if contains is not None:
-        options = {"contains": contains, "convex": convex, "idempotent": idempotent}
-        rule = MembershipRule(kind, axis=axis, **options)  # type: ignore[arg-type]
-    elif kind in CATALOGUE and hasattr(constraint, "get_config"):
-        config = {k: float(v) if v == "inf" else v for k, v in constraint.get_config().items()}
-        rule = CATALOGUE[kind].with_arguments(config)
-    else:
-        raise UnknownSubject(
-            f"{kind} is none of {', '.join(CATALOGUE)}: pass contains=, its membership test"
-        )
-    entry = Entry(kind, rule.arguments, (rule.arguments,), lambda name, given: rule)
-    module = sys.modules.get(type(constraint).__module__)
-    return Subject(kind, module, {kind: entry}, constraint)
+        rule = MembershipRule(name, {}, axis, contains, convex, idempotent)
+        entry = Entry(name, {}, ({},), lambda name, given: rule)
+        return Subject(name, None, {name: entry}, made=constraint, single=True)
+    if name not in CATALOGUE or not hasattr(constraint, "get_config"):
+        known = ", ".join(CATALOGUE)
+        raise UnknownSubject(f"{name} is none of {known}: pass contains=, its membership test")
+    config = {k: float(v) if v == "inf" else v for k, v in constraint.get_config().items()}
+    entry = replace(CATALOGUE[name], parameters=(config,))
+    module = SimpleNamespace(**{name: type(constraint)})
+    return Subject(name, module, {name: entry}, single=True)

@@ -135,7 +135,7 @@ class Trial:
         return self.library.numpy(x) if self.library.is_own(x) else repr(x)[:200]
 
     def observe(self, case: Case) -> Observation:
-        """Return what is seen of a case: the calls that were made for it before are not repeated."""
+        """Return what is seen of a case; calls that were made for it are not repeated."""
         if len(self._seen) > _KEPT:
             self._seen.clear()
         if case.key not in self._seen:
@@ -163,6 +163,16 @@ class Trial:
             return [(rule, form) for rule in rules for form in self.formats]
         turns = range(max(len(rules), len(self.formats)) if rules else 0)
         return [(rules[i % len(rules)], self.formats[i % len(self.formats)]) for i in turns]
+
+    @cached_property
+    def pools(self) -> list[Observation]:
+        """Whole weights of one shape and dtype, seen as the slices of one, to be compared."""
+        groups: dict[Any, list[Observation]] = {}
+        for case in self.cases:
+            if isinstance(case.rule, MembershipRule) and case.rule.axis is None:
+                key = (case.w.shape, case.w.dtype.name)
+                groups.setdefault(key, []).append(self.observe(case))
+        return [Pool(group) for group in groups.values()]
 
     @cached_property
     def cases(self) -> list[Case]:
@@ -221,7 +231,7 @@ class Observation:
 
     @cached_property
     def form(self) -> Format:
-        """The format of the weight; where the result is narrower, ARR-2 says so, and this is its."""
+        """The format of the weight, or that of the result where it is narrower: see ARR-2."""
         formats = (format_of(self.w.dtype), format_of(self.result.dtype))
         return min(formats, key=lambda form: form.digits)
 
@@ -310,6 +320,16 @@ class Observation:
         """Raise with slice ``i`` as the counterexample unless ``condition`` holds."""
         if not condition:
             self.fail(i, message, expected)
+
+
+class Pool(Observation):
+    """Several observations of whole weights, seen as the slices of one."""
+
+    def __init__(self, group: Sequence[Observation]) -> None:
+        stacked = Case(np.stack([seen.w for seen in group]), group[0].rule)
+        super().__init__(group[0].trial, stacked)
+        self.axes = tuple(range(1, self.w.ndim))
+        self.result = np.stack([seen.result for seen in group])
 
 
 def same_bits(a: np.ndarray, b: np.ndarray, flushes: bool = False) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""GRAD: derivatives that are finite, the identity where nothing moves, the rescaling's elsewhere."""
+"""GRAD: derivatives: finite, the identity where nothing moves, else the rescaling's."""
 
 from __future__ import annotations
 

@@ -21,9 +21,10 @@ def is_allowed(seen: Observation, chosen: np.ndarray) -> int:
     rule, slack = seen.rule, seen.form.tolerance(seen.n)
     allowed = rule.holds(seen.after, slack)
     for i in where(chosen & ~allowed):
-        size = seen.after.squares[i]
-        norm = "not finite" if size is None else f"of norm {float(root(size))!r}"
-        seen.fail(i, f"the result is {norm}: not allowed", expectation(seen, i))
+        size, norm = seen.after.squares[i], ""
+        if isinstance(rule, NormRule):
+            norm = " (not finite)" if size is None else f" (norm {float(root(size))!r})"
+        seen.fail(i, f"the result is not allowed{norm}", expectation(seen, i))
     return int(chosen.sum())
 
 
@@ -31,7 +32,8 @@ def expectation(seen: Observation, i: int) -> str:
     """Return in words what slice ``i`` should become."""
     rule = seen.rule
     if isinstance(rule, NormRule):
-        return f"a norm in [{rule.lower:g}, {rule.upper:g}], within {relative(seen.form.tolerance(seen.n))} of it"
+        slack = relative(seen.form.tolerance(seen.n))
+        return f"a norm in [{rule.lower:g}, {rule.upper:g}], within {slack} of it"
     return "an entry that is at least 0" if isinstance(rule, EntryRule) else "an allowed value"
 
 
@@ -45,7 +47,7 @@ def judged(seen: Observation) -> np.ndarray:
 
 
 def is_near(seen: Observation, i: int, scale: Fraction) -> None:
-    """Require that slice ``i`` of the result is within roundoff of ``scale`` times the input."""
+    """Require that slice ``i`` of the result is ``scale`` times the input, within roundoff."""
     distance = seen.after.distance(i, seen.before, scale)
     norm = max(scale * root(seen.before.square(i)), root(seen.after.square(i)))
     allowed = seen.form.near(seen.n) * norm + seen.underflow
@@ -77,8 +79,8 @@ def stays(seen: Observation, later: np.ndarray, times: str) -> int:
         allowed = seen.form.tolerance(seen.n) * root(seen.after.square(i))
         allowed += seen.underflow
         if distance > allowed:
-            message = f"applied {times}, it moved by {relative(distance)}, allowed: {relative(allowed)}"
-            seen.fail(i, message, expected, moved.rows[i])
+            how = f"moved by {relative(distance)}, allowed: {relative(allowed)}"
+            seen.fail(i, f"applied {times}, it {how}", expected, moved.rows[i])
     return len(chosen)
 
 
@@ -92,7 +94,7 @@ def rebuilt(rows: np.ndarray, seen: Observation) -> np.ndarray:
 def agrees(
     seen: Observation, rows: np.ndarray, message: str, chosen: Iterable[int] | None = None
 ) -> int:
-    """Require that rows are those of the result, within twice what a right result may be off."""
+    """Require that rows are those of the result, within twice what either may be off."""
     if rows.shape != seen.after.rows.shape or rows.dtype != seen.after.rows.dtype:
         shown = f"shape {rows.shape}, dtype {rows.dtype}"
         seen.fail(

@@ -65,7 +65,7 @@ def _entry_laws(w: np.ndarray, image: np.ndarray, same: np.ndarray) -> dict[str,
 def _norm_laws(
     seen: Observation, w: np.ndarray, image: np.ndarray, same: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The laws for slices of one entry, whose norm is its magnitude: exact in float64.
+    """Return the laws for slices of one entry, whose norm is its magnitude, exact in float64.
 
     Bounds with margins are rounded to float64, which moves them by 2**-53 of themselves: no
     number with 11 bits lies in between, unless it is the bound itself, which has no margin.

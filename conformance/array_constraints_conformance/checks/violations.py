@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from fractions import Fraction
 
 import ml_dtypes
@@ -41,7 +42,7 @@ def the_violation_is_the_distance(seen: Observation) -> int:
             seen.fail(i, "not the distance to zero", max(0.0, -entries[i]), found[i])
         return int(chosen.sum())
     dtype = str(seen.violation.dtype)
-    largest = FORMATS[dtype].largest if dtype in FORMATS else math.inf
+    largest = FORMATS[dtype].largest if dtype in FORMATS else sys.float_info.max
     for i in where(seen.directed):
         _distance(seen, i, float(found[i]), largest)
     return int(seen.directed.sum())

@@ -28,9 +28,7 @@ class Library:
 
     modes: ClassVar[frozenset[str]] = frozenset()
     traits: ClassVar[frozenset[str]] = frozenset()
-    compiles: ClassVar[bool] = (
-        False  # for each shape and dtype: draws cost seconds, not microseconds
-    )
+    slow: ClassVar[bool] = False  # a call takes milliseconds, or is compiled first
 
     def __init__(
         self, name: str, module: str, chosen: frozenset[str], device: str | None

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import pickle
 from collections.abc import Callable
 from dataclasses import fields
-from functools import partial
 from typing import Any
 
-import array_constraints as ac
+from faults.dialects import IN_FUNCTIONS, first_axis, without_none, without_rate
 from faults.making import Fault, implementation
+from faults.modules import IN_MODULES
 
-MIN_MAX = ("MinMaxNorm",)
-
-
-def with_functions(**changes: Callable[..., Any]) -> Callable[[], Any]:
-    """Return a module in which ``change(right, ...)`` replaces each function named."""
-
-    def made() -> Any:
-        module = implementation()
-        for name, change in changes.items():
-            setattr(module, name, partial(change, getattr(module, name)))
-        return module
-
-    return made
+MIN_MAX, UNIT = ("MinMaxNorm",), ("UnitNorm",)
 
 
 def with_methods(name: str = "MaxNorm", **methods: Any) -> Callable[[], Any]:
@@ -84,14 +70,15 @@ def _upper_bound_first(
     self.__post_init__()
 
 
-def _last_axis(self: Any, axis: Any = -1) -> None:
+def _one_by_default(self: Any, max_value: Any = 1, axis: Any = 0) -> None:
+    object.__setattr__(self, "max_value", max_value)
     object.__setattr__(self, "axis", axis)
     self.__post_init__()
 
 
 def _sorted_axes(self: Any) -> None:
     super(type(self), self).__post_init__()
-    if isinstance(self.axis, tuple):
+    if isinstance(self.axis, tuple) and all(i >= 0 for i in self.axis):
         object.__setattr__(self, "axis", tuple(sorted(self.axis)))
 
 
@@ -99,58 +86,6 @@ def _negative_in_tuple(self: Any) -> None:
     super(type(self), self).__post_init__()
     if isinstance(self.axis, int) and self.axis < 0:
         object.__setattr__(self, "axis", (self.axis,))
-
-
-def _without_rate(config):
-    return {key: value for key, value in config.items() if key != "rate"}
-
-
-def _first_axis(config):
-    axis = config["axis"] if isinstance(config["axis"], list) else [config["axis"]]
-    return {**config, "axis": axis[0]}
-
-
-def _without_none(config):
-    """Leave out what is None: the default takes its place."""
-    return {key: value for key, value in config.items() if value is not None}
-
-
-def _in_config(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[..., Any]:
-    """Return a ``serialize`` that changes its own configs, not those of Keras."""
-
-    def serialize(right: Callable[..., Any], c: Any, **options: Any) -> Any:
-        found = right(c, **options)
-        if found is None or options:
-            return found
-        return {**found, "config": change(found["config"])}
-
-    return serialize
-
-
-def _none_is_empty(right, constraint, **options):
-    return {} if constraint is None else right(constraint, **options)
-
-
-def _none_is_refused(right, config, *more):
-    if config is None:
-        raise ValueError("a config is a dictionary, got NoneType")
-    return right(config, *more)
-
-
-def _none_is_the_identity(right, config, *more):
-    return ac.Constraint() if config is None else right(config, *more)
-
-
-def _floats_of_infinity(config):
-    return {k: math.inf if v == "inf" else v for k, v in config.items()}
-
-
-def _null_for_infinity(config):
-    return {k: None if v == "inf" else v for k, v in config.items()}
-
-
-def _largest_for_infinity(config):
-    return {k: 1.7976931348623157e308 if v == "inf" else v for k, v in config.items()}
 
 
 def _reduced_without_rate(self: Any) -> Any:
@@ -166,16 +101,18 @@ def _by_identity(self: Any) -> int:
 
 
 def _but_the_axis(self: Any, other: Any) -> bool:
-    return type(self) is type(other) and self.max_value == other.max_value
+    return type(self) is type(other)
 
 
 def _bounds_alone(self: Any) -> int:
-    return hash((self.max_value, getattr(self, "min_value", None)))
+    return hash((getattr(self, "max_value", None), getattr(self, "min_value", None)))
 
 
 def _but_the_rate(self: Any, other: Any) -> bool:
+    if type(self) is not type(other):
+        return False
     one, two = ({**arguments(c), "rate": 1} for c in (self, other))
-    return type(self) is type(other) and one == two
+    return one == two
 
 
 def _rounded(self: Any) -> str:
@@ -210,84 +147,6 @@ def _assigned(self: Any, name: str, value: Any) -> None:
     object.__setattr__(self, name, value)
 
 
-def _bare_class_name(right, constraint, **options):
-    found = right(constraint, **options)
-    own = found is not None and not options
-    return {**found, "class_name": type(constraint).__name__} if own else found
-
-
-def _not_registered(right, constraint, **options):
-    found = right(constraint, **options)
-    return {**found, "registered_name": None} if found is not None and not options else found
-
-
-def _under_keras(right, constraint, **options):
-    """Write the module of Keras beside a name of its own."""
-    found = right(constraint, **options)
-    return {**found, "module": "keras.constraints"} if found is not None and not options else found
-
-
-def _read_under_keras(right, config, *more):
-    own = config is not None and ">" in str(config.get("class_name"))
-    return right({**config, "module": None} if own else config, *more)
-
-
-def _own_dialect_only(right, constraint, **options):
-    return right(constraint)
-
-
-def _keras_without_axis(right, constraint, dialect="array_constraints"):
-    found = right(constraint, dialect=dialect)
-    if found is not None and dialect == "keras":
-        found["config"].pop("axis", None)
-    return found
-
-
-def _without_keras_2(right, config, *more):
-    """Ask for the module, which Keras 2 did not write."""
-    if config is not None and "class_name" in config and "module" not in config:
-        raise ValueError("a config has a module")
-    return right(config, *more)
-
-
-def _keras_2_first_axis(right, config, *more):
-    """Read the first of several axes, as Keras 2 took one."""
-    if config is not None and "class_name" in config and "module" not in config:
-        config = {**config, "config": _first_axis(config["config"])}
-    return right(config, *more)
-
-
-def _without_m(right, identifier):
-    """Drop the parameter that Keras 1 called m."""
-    if isinstance(identifier, dict) and "m" in identifier:
-        identifier = {key: value for key, value in identifier.items() if key != "m"}
-    return right(identifier)
-
-
-def _low_is_high(right, identifier):
-    if isinstance(identifier, dict) and "low" in identifier:
-        swapped = {"low": 0.0, "high": identifier["low"]}
-        identifier = {**identifier, **swapped}
-    return right(identifier)
-
-
-def _one_spelling(right, identifier):
-    if identifier == "unitNorm":
-        raise ValueError(f"unknown constraint {identifier!r}")
-    return right(identifier)
-
-
-def _finite_infinity(right, identifier):
-    if isinstance(identifier, dict) and identifier.get("config", {}).get("max_value") == math.inf:
-        identifier = {**identifier, "config": _largest(identifier["config"])}
-    return right(identifier)
-
-
-def _largest(config):
-    return {**config, "max_value": 1.7976931348623157e308}
-
-
-LOST = frozenset({"CFG-9"})  # what comes back is unequal, too
 FAULTS = [
     Fault(
         "CFG-1",
@@ -302,9 +161,8 @@ FAULTS = [
     ),
     Fault(
         "CFG-1",
-        "the axis is the last by default",
-        lambda: implementation(UnitNorm={"__init__": _last_axis}),
-        ("UnitNorm",),
+        "max_value is 1 by default",
+        lambda: implementation(MaxNorm={"__init__": _one_by_default}),
     ),
     Fault(
         "CFG-2",
@@ -316,27 +174,11 @@ FAULTS = [
         "CFG-2",
         "a negative axis comes back in a tuple",
         lambda: implementation(UnitNorm={"__post_init__": _negative_in_tuple}),
-        ("UnitNorm",),
+        UNIT,
     ),
-    Fault("CFG-3", "the rate is lost", own_from_config(_without_rate, "MinMaxNorm"), MIN_MAX),
-    Fault("CFG-3", "an axis of None is lost", own_from_config(_without_none, "MaxNorm")),
-    Fault("CFG-3", "the first of several axes is read", own_from_config(_first_axis, "MaxNorm")),
-    Fault("CFG-4", "None is written as {}", with_functions(serialize=_none_is_empty)),
-    Fault("CFG-4", "None is not read", with_functions(deserialize=_none_is_refused)),
-    Fault("CFG-4", "None is the identity", with_functions(deserialize=_none_is_the_identity)),
-    Fault(
-        "CFG-4",
-        "an axis of None is not written",
-        with_functions(serialize=_in_config(_without_none)),
-        also=LOST,
-    ),
-    Fault(
-        "CFG-4",
-        "the rate is not written",
-        with_functions(serialize=_in_config(_without_rate)),
-        MIN_MAX,
-        also=LOST,
-    ),
+    Fault("CFG-3", "the rate is lost", own_from_config(without_rate, "MinMaxNorm"), MIN_MAX),
+    Fault("CFG-3", "an axis of None is lost", own_from_config(without_none, "MaxNorm")),
+    Fault("CFG-3", "the first of several axes is read", own_from_config(first_axis, "MaxNorm")),
     Fault(
         "CFG-6",
         "the rate is not pickled",
@@ -346,22 +188,12 @@ FAULTS = [
     Fault(
         "CFG-6", "a constraint cannot be pickled", with_methods(__reduce__=object.__reduce__)
     ),
-    Fault("CFG-8", "configs of Keras 2 are refused", with_functions(deserialize=_without_keras_2), ("UnitNorm",)),
-    Fault("CFG-8", "the first of several axes is read", with_functions(deserialize=_keras_2_first_axis)),
-    Fault("CFG-9", "infinity is no strict JSON", with_functions(serialize=_in_config(_floats_of_infinity))),
-    Fault("CFG-9", "infinity is null", with_functions(serialize=_in_config(_null_for_infinity))),
-    Fault(
-        "CFG-9",
-        "infinity is the largest number",
-        with_functions(serialize=_in_config(_largest_for_infinity)),
-        MIN_MAX,
-    ),
     Fault("CFG-10", "the hash is that of the object", with_methods(__hash__=_by_identity)),
     Fault(
         "CFG-10",
         "constraints along other axes are equal",
-        with_methods(__eq__=_but_the_axis, __hash__=_bounds_alone),
-        ("MaxNorm",),
+        with_methods("UnitNorm", __eq__=_but_the_axis, __hash__=_bounds_alone),
+        UNIT,
     ),
     Fault(
         "CFG-10",
@@ -381,19 +213,8 @@ FAULTS = [
             __eq__=lambda a, b: type(a) is type(b) and _plain(a) == _plain(b),
             __hash__=lambda a: hash(_plain(a)),
         ),
-        ("UnitNorm",),
+        UNIT,
     ),
-    Fault("CFG-12", "the class name is bare", with_functions(serialize=_bare_class_name)),
-    Fault("CFG-12", "the registered name is null", with_functions(serialize=_not_registered)),
-    Fault(
-        "CFG-12",
-        "the module is that of Keras",
-        with_functions(serialize=_under_keras, deserialize=_read_under_keras),
-    ),
-    Fault("CFG-12", "the dialect is ignored", with_functions(serialize=_own_dialect_only)),
-    Fault("CFG-12", "Keras's form has no axis", with_functions(serialize=_keras_without_axis)),
-    Fault("CFG-13", "m of Keras 1 is lost", with_functions(get=_without_m)),
-    Fault("CFG-13", "low of Keras 1 is high", with_functions(get=_low_is_high), MIN_MAX),
-    Fault("CFG-13", "a spelling of TensorFlow.js is unknown", with_functions(get=_one_spelling), ("UnitNorm",)),
-    Fault("CFG-13", "Infinity is the largest number", with_functions(get=_finite_infinity)),
+    *IN_FUNCTIONS,
+    *IN_MODULES,
 ]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from array_constraints_conformance.subject import Subject, module_subject, single
+
 import array_constraints as ac
 
 CONSTRAINTS = (ac.MaxNorm, ac.MinMaxNorm, ac.NonNeg, ac.UnitNorm)
@@ -30,6 +32,13 @@ class Fault:
     constraints: tuple[str, ...] = ("MaxNorm",)
     library: str = "numpy"
     also: frozenset[str] = frozenset()
+    contains: Callable[[Any, float], bool] | None = None
+
+    def subject(self) -> Subject:
+        """Return what the suite judges: with ``contains``, the module is one convex constraint."""
+        if self.contains is None:
+            return module_subject(self.module(), "faulty")
+        return single(self.module(), contains=self.contains, axis=0, convex=True)
 
     def __str__(self) -> str:
         return f"{self.breaks} {self.summary}"

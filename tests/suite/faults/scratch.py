@@ -159,6 +159,10 @@ def margin(s: Slices, bound: float) -> float:
     return s.u * (1 + 2 * s.u) * (1 + s.n * least * least / 4)
 
 
+def nothing_else(s: Slices, norms: np.ndarray) -> np.ndarray:
+    return np.zeros(len(s.rows), dtype=bool)
+
+
 def divided(s: Slices, norms: np.ndarray, targets: np.ndarray) -> Rows:
     """Return the rows at their targets, where a rate is 1."""
     return s.scaled / norms[:, None] * targets[:, None]
@@ -170,6 +174,7 @@ class Steps:
 
     norms: Callable[[Rows], np.ndarray] = exact_norms
     keeps: Callable[[Slices], Pair] = bounds
+    keeps_too: Callable[[Slices, np.ndarray], np.ndarray] = nothing_else
     aims: Callable[[Slices], Pair] = aims
     rescaled: Callable[[Slices, np.ndarray, np.ndarray], Rows] = divided
 
@@ -197,15 +202,16 @@ class Steps:
     def decide(self, s: Slices) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the scaled norms, and which slices are too short, and which too long."""
         norms = self.norms(s.scaled)
-        low, high = (np.ldexp(float(b), -s.exponents) for b in self.keeps(s))
-        return norms, (norms < low) & s.directed, (norms > high) & s.directed
+        low, high = (np.ldexp(np.float64(b), -s.exponents) for b in self.keeps(s))
+        open_ = s.directed & ~self.keeps_too(s, np.ldexp(norms, s.exponents))
+        return norms, (norms < low) & open_, (norms > high) & open_
 
     def project(self, s: Slices) -> Rows:
         norms, short, long = self.decide(s)
         moved = short | long
         low, high = self.aims(s)
         norms = np.where(moved, norms, 1.0)
-        result = self.rescaled(s, norms, np.where(long, float(high), float(low)))
+        result = self.rescaled(s, norms, np.where(long, high, low))
         if s.rate != 1:
             result = s.values * (1 - s.rate) + result * s.rate
         return np.where(moved[:, None], result.astype(s.rows.dtype), s.rows)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from faults.making import Fault, implementation
 
 NON_NEG, MAX_NORM = ("NonNeg",), ("MaxNorm",)
@@ -70,8 +72,13 @@ def _branch(right, w, constraint):
 
 
 def _read_as_a_number(right, w, constraint):
-    """Read the largest entry as a Python number."""
-    return right(w) if not w.numel() or w.abs().max().item() >= 0 else w
+    """Read the largest entry as a Python number, and go on as if it were not known."""
+    import torch
+
+    result = right(w)
+    if isinstance(w, torch.Tensor) and w.numel() and w.abs().max().item() == 0:
+        return w.clone()
+    return result
 
 
 def _compiled_float32(right, w, constraint):
@@ -100,21 +107,25 @@ def _jitted_float32(right, w, constraint):
     return right(w).astype("float32") if jitted else right(w)
 
 
-def _own_derivative(right, w, constraint):
+def _own_derivative() -> Any:
     """Write the derivative as a function of autograd that knows nothing of ``vmap``."""
     import torch
 
     class Clipped(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, w):
+        def forward(ctx: Any, w: Any) -> Any:
             ctx.save_for_backward(w >= 0)
-            return right(w)
+            return torch.where(w < 0, torch.zeros_like(w), w)
 
         @staticmethod
-        def backward(ctx, gradient):
+        def backward(ctx: Any, gradient: Any) -> Any:
             return gradient * ctx.saved_tensors[0]
 
-    return Clipped.apply(w) if w.dtype.is_floating_point else right(w)
+    def change(right: Any, w: Any, constraint: Any) -> Any:
+        floating = isinstance(w, torch.Tensor) and w.dtype.is_floating_point
+        return Clipped.apply(w) if floating else right(w)
+
+    return calling(change)()
 
 
 def _into_a_buffer(right, w, constraint):
@@ -131,23 +142,24 @@ def _masked(right, w, constraint):
     """Choose by a mask, which makes a shape depend on values."""
     result = right(w)
     if w.ndim:
-        result[result < 0] = 0.0
+        result[result < 0] = 0
     return result
 
 
 def _extension(right, w, constraint):
     """Ask the extension for linear algebra for a norm."""
-    xp = w.__array_namespace__()
-    found = xp.linalg.vector_norm(w) if w.ndim and 0 not in w.shape else None
-    return right(w) if found is not w else w
+    result = right(w)
+    with np.errstate(all="ignore"):
+        found = w.__array_namespace__().linalg.vector_norm(w)
+    return result if found is not w else w
 
 
 def _nonzero(right, w, constraint):
     """Ask where the negative entries are: a shape that depends on values."""
-    xp = w.__array_namespace__()
-    if w.ndim and 0 not in w.shape and not xp.nonzero(w < 0)[0].shape[0]:
+    result, xp = right(w), w.__array_namespace__()
+    if w.ndim and not xp.nonzero(w < 0)[0].shape[0]:
         return xp.asarray(w, copy=True)
-    return right(w)
+    return result
 
 
 FAULTS = [
@@ -209,7 +221,7 @@ FAULTS = [
     Fault(
         "LAZY-5",
         "a function of autograd that cannot be mapped",
-        calling(_own_derivative),
+        _own_derivative,
         NON_NEG,
         "torch",
     ),

@@ -1,0 +1,308 @@
+"""Faults of derivatives: right values with another gradient, one requirement of GRAD each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from faults.making import Fault, implementation
+
+UNIT, NON_NEG, MIN_MAX = ("UnitNorm",), ("NonNeg",), ("MinMaxNorm",)
+
+
+def surrogate(change: Callable[..., Any], name: str) -> Callable[[], Any]:
+    """Return a module whose values are right and whose derivatives are those of a surrogate.
+
+    It is ``change(constraint, w, result)``; ``w`` has zeros where the weight is not finite.
+    """
+
+    def call(self: Any, w: Any, *, copy: bool | None = None) -> Any:
+        import torch
+
+        right = super(type(self), self).__call__
+        floating = isinstance(w, torch.Tensor) and w.dtype.is_floating_point
+        result = right(w, copy=copy)
+        if not (floating and copy is None and w.numel()):
+            return result
+        finite = torch.where(torch.isfinite(w), w, torch.zeros_like(w))
+        other = change(self, finite, right(finite))
+        other = torch.where(torch.isfinite(other), other, torch.zeros_like(other))
+        return result.detach() - (other.detach() - other)  # -0.0 minus 0.0 is -0.0
+
+    return lambda: implementation(**{name: {"__call__": call}})
+
+
+def peak(constraint: Any, w: Any) -> Any:
+    """Return the largest magnitude of each slice, without a derivative."""
+    axes = constraint.axes(w)
+    found = w.detach().abs()
+    return found.amax(dim=axes, keepdim=True) if axes else found
+
+
+def square(constraint: Any, w: Any) -> Any:
+    """Return the sum of squares of each slice, in the dtype of the weight."""
+    axes = constraint.axes(w)
+    return (w * w).sum(dim=axes, keepdim=True) if axes else w * w
+
+
+def moved(constraint: Any, w: Any, result: Any) -> Any:
+    """Return whether each slice moved."""
+    return peak(constraint, result.detach() - w.detach()) > 0
+
+
+def _root_of_zero(self, w, result):
+    """Add nothing times the norm, whose root has no derivative at zero."""
+    import torch
+
+    top = peak(self, w)
+    unit = w / torch.where(top > 0, top, torch.ones_like(top))
+    return result + 0 * square(self, unit).sqrt()
+
+
+def _root_of_all(self, w, result):
+    """Let the norms of all slices, zero ones too, enter into every slice."""
+    import torch
+
+    top = peak(self, w)
+    if top.numel() < 2:
+        return result
+    unit = w / torch.where(top > 0, top, torch.ones_like(top))
+    shared = 0 * square(self, unit).sqrt().sum()
+    return torch.where(top > 0, result + shared, result)
+
+
+def _half_at_zero(self, w, result):
+    import torch
+
+    return torch.maximum(w, torch.zeros_like(w))
+
+
+def _none_at_zero(self, w, result):
+    import torch
+
+    return torch.relu(w)
+
+
+def _ratio(self, w, result):
+    """Multiply what is kept by the norm over itself: 1 but for a roundoff of the derivative."""
+    import torch
+
+    top = peak(self, w)
+    unit = w / torch.where(top > 0, top, torch.ones_like(top))
+    norm = torch.where(top > 0, square(self, unit), torch.ones_like(top)).sqrt()
+    return torch.where(moved(self, w, result), result, w * (norm * (1 / norm)))
+
+
+def _underflow(self, w, result):
+    """Take a slice whose squares underflow for a constant."""
+    import torch
+
+    lost = (square(self, w) == 0) & (peak(self, w) > 0)
+    return torch.where(lost, result.detach(), result)
+
+
+def _constant_norm(self, w, result):
+    """Take the norm for a constant, as under no_grad."""
+    import torch
+
+    axes = self.axes(w)
+    norm = torch.linalg.vector_norm(w.detach().double(), dim=axes, keepdim=True)
+    norm = torch.where(moved(self, w, result), norm, torch.ones_like(norm))
+    scaled = (w.double() * (self.max_value / norm)).to(w.dtype)
+    return torch.where(moved(self, w, result), scaled, result)
+
+
+def _through_float32(self, w, result):
+    """Let the derivative of float64 pass through float32."""
+    import torch
+
+    if w.dtype != torch.float64 or not w.ndim:
+        return result
+    narrow = torch.where(peak(self, w) < 1e38, w, torch.zeros_like(w)).to(torch.float32)
+    passed = super(type(self), self).__call__(narrow.to(torch.float64))
+    return torch.where(moved(self, w, result), passed, result)
+
+
+def _share_forgotten(self, w, result):
+    """Forget the share of the slice itself, where only a share of the way is gone."""
+    import torch
+
+    own = w * (1 - self.rate)
+    return torch.where(moved(self, w, result), result - own, result)
+
+
+def _identity_where_kept(self, w, result):
+    import torch
+
+    return torch.where(moved(self, w, result), result, w)
+
+
+def _constant_where_kept(self, w, result):
+    """Keep a unit slice as a constant."""
+    import torch
+
+    kept = (peak(self, w) > 0) & ~moved(self, w, result)
+    return torch.where(kept, w.detach(), result)
+
+
+def _identity_along_axes(self, w, result):
+    """Return a slice with one entry that is not zero as it is."""
+    import torch
+
+    single = square(self, w.detach()) == peak(self, w) ** 2
+    return torch.where(moved(self, w, result) | ~single, result, w)
+
+
+def _squares_underflow(self, w, result):
+    """Add nothing times a norm whose squares underflow for small slices that are not zero."""
+    import torch
+
+    held = w.clamp(-1, 1)
+    top = peak(self, w)
+    total = torch.where(top > 0, square(self, held), torch.ones_like(top))
+    return result + 0 * total.sqrt()
+
+
+def _squares_overflow(self, w, result):
+    """Add nothing times the root of one over a sum of squares that overflows."""
+    import torch
+
+    total = square(self, w)
+    total = torch.where(total > 1, total, torch.ones_like(total))
+    return result + 0 * (1 / total).sqrt()
+
+
+def _jax_maximum() -> Any:
+    """Return a module that takes the maximum with zero on JAX: half a derivative there."""
+
+    def call(self: Any, w: Any, *, copy: bool | None = None) -> Any:
+        import jax
+
+        result = super(type(self), self).__call__(w, copy=copy)
+        if not (isinstance(w, jax.Array) and jax.numpy.issubdtype(w.dtype, jax.numpy.floating)):
+            return result
+        finite = jax.numpy.where(jax.numpy.isfinite(w), w, 0)
+        other = jax.numpy.maximum(finite, jax.numpy.zeros_like(w))
+        stop = jax.lax.stop_gradient
+        return stop(result) - (stop(other) - other)
+
+    return implementation(NonNeg={"__call__": call})
+
+
+def _jax_root() -> Any:
+    """Return a module that takes the magnitude as the root of the square, on JAX."""
+
+    def call(self: Any, w: Any, *, copy: bool | None = None) -> Any:
+        import jax
+
+        result = super(type(self), self).__call__(w, copy=copy)
+        if not (isinstance(w, jax.Array) and jax.numpy.issubdtype(w.dtype, jax.numpy.floating)):
+            return result
+        stop = jax.lax.stop_gradient
+        held = jax.numpy.clip(w, -1, 1)
+        held = jax.numpy.where(jax.numpy.isfinite(w), held, 1)
+        other = 0 * jax.numpy.sqrt(held * held)
+        return result - (stop(other) - other)
+
+    return implementation(NonNeg={"__call__": call})
+
+
+FAULTS = [
+    Fault(
+        "GRAD-1",
+        "the root of a zero sum of squares",
+        surrogate(_root_of_zero, "UnitNorm"),
+        UNIT,
+        "torch",
+    ),
+    Fault(
+        "GRAD-1",
+        "the root of a zero slice enters into the others",
+        surrogate(_root_of_all, "UnitNorm"),
+        UNIT,
+        "torch",
+    ),
+    Fault(
+        "GRAD-1",
+        "the root of a zero sum of squares, where zero is allowed",
+        surrogate(_root_of_zero, "MaxNorm"),
+        library="torch",
+        also=frozenset({"GRAD-2"}),  # a zero slice is satisfied
+    ),
+    Fault(
+        "GRAD-1",
+        "the magnitude is the root of a square",
+        _jax_root,
+        NON_NEG,
+        "jax.numpy",
+        frozenset({"GRAD-2"}),  # an entry of zero is satisfied
+    ),
+    Fault("GRAD-2", "half at zero", surrogate(_half_at_zero, "NonNeg"), NON_NEG, "torch"),
+    Fault("GRAD-2", "nothing at zero", surrogate(_none_at_zero, "NonNeg"), NON_NEG, "torch"),
+    Fault("GRAD-2", "half at zero", _jax_maximum, NON_NEG, "jax.numpy"),
+    Fault(
+        "GRAD-2",
+        "a roundoff of the norm where nothing moves",
+        surrogate(_ratio, "MaxNorm"),
+        library="torch",
+    ),
+    Fault(
+        "GRAD-2",
+        "slices whose squares underflow are constants",
+        surrogate(_underflow, "MaxNorm"),
+        library="torch",
+    ),
+    Fault(
+        "GRAD-3",
+        "the norm is a constant",
+        surrogate(_constant_norm, "MaxNorm"),
+        library="torch",
+    ),
+    Fault(
+        "GRAD-3",
+        "the derivative of float64 passes through float32",
+        surrogate(_through_float32, "MaxNorm"),
+        library="torch",
+    ),
+    Fault(
+        "GRAD-3",
+        "the share that stays is forgotten",
+        surrogate(_share_forgotten, "MinMaxNorm"),
+        MIN_MAX,
+        "torch",
+    ),
+    Fault(
+        "GRAD-4",
+        "the identity on unit slices",
+        surrogate(_identity_where_kept, "UnitNorm"),
+        UNIT,
+        "torch",
+    ),
+    Fault(
+        "GRAD-4",
+        "unit slices are constants",
+        surrogate(_constant_where_kept, "UnitNorm"),
+        UNIT,
+        "torch",
+    ),
+    Fault(
+        "GRAD-4",
+        "the identity on unit slices with one entry",
+        surrogate(_identity_along_axes, "UnitNorm"),
+        UNIT,
+        "torch",
+    ),
+    Fault(
+        "GRAD-5",
+        "squares underflow under the root",
+        surrogate(_squares_underflow, "UnitNorm"),
+        UNIT,
+        "torch",
+    ),
+    Fault(
+        "GRAD-5",
+        "squares overflow under the root",
+        surrogate(_squares_overflow, "MaxNorm"),
+        library="torch",
+    ),
+]

@@ -1,0 +1,173 @@
+"""The command line: exit statuses, reports, known gaps, and lines that reproduce."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+from array_constraints_conformance import golden
+from array_constraints_conformance.cli import main
+from array_constraints_conformance.formats import FORMATS
+
+import array_constraints as ac
+
+OURS = ["--constraints", "array_constraints", "--quick"]
+KERAS = ["--constraints", "keras.constraints", "--quick", "--scope", "map", "--scope", "keras"]
+
+
+def test_what_is_met_exits_0(capsys):
+    assert main([*OURS, "--only", "SET-2", "--only", "ERR-1"]) == 0
+    said = capsys.readouterr().out
+    assert "Interior points do not move" in said
+    assert "array_constraints: met" in said
+
+
+def test_what_is_not_met_exits_1_with_a_line_that_reproduces_it(capsys, tmp_path):
+    arguments = [
+        *KERAS,
+        "--only",
+        "SET-2",
+        "--constraint",
+        "MaxNorm",
+        "--report",
+        str(tmp_path),
+    ]
+    assert main(arguments) == 1
+    said = capsys.readouterr().out
+    assert "a slice that is allowed was changed" in said
+    record = json.loads((tmp_path / "report.json").read_text())
+    (result,) = record["results"]
+    line = result["counterexample"]["reproduce"]
+    python, *words = shlex.split(line)
+    assert (python, *words[:2]) == ("python", "-m", "array_constraints_conformance")
+    assert main(words[2:]) == 1
+    again = capsys.readouterr().out
+    assert result["counterexample"]["input"] in again
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--constraints MODULE is needed"),
+        (["--constraints", "no.such.module"], "cannot be imported"),
+        (["--constraints", "json"], "json has none of MaxNorm"),
+        ([*OURS, "--xp", "nothing"], "cannot be used"),
+        ([*OURS, "--only", "SET-99"], "'SET-99' is no requirement or constraint"),
+        ([*OURS, "--constraint", "Max"], "'Max' is no requirement or constraint"),
+        ([*OURS, "--only", "CFG-5", "--constraint", "NonNeg"], "nothing is left to judge"),
+        ([*OURS, "--known-gaps", "nothing.toml"], "cannot be read"),
+        ([*OURS, "--device", "moon", "--xp", "torch"], "on device 'moon'"),
+    ],
+)
+def test_a_wrong_call_exits_2_and_says_what_is_wrong(capsys, arguments, message):
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert "usage:" in said.err
+    assert not said.out
+
+
+def test_a_wrong_option_exits_2(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--quick", "--thorough"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+class TestKnownGaps:
+    @pytest.fixture
+    def gaps(self, tmp_path):
+        def write(text):
+            (tmp_path / "gaps.toml").write_text(text)
+            return ["--known-gaps", str(tmp_path / "gaps.toml")]
+
+        return write
+
+    def test_a_gap_that_is_listed_is_no_failure(self, gaps, capsys):
+        listed = gaps('[[gap]]\nrequirement = "SET-2"\nconstraint = "M*"\nreason = "epsilon"\n')
+        only = ["--only", "SET-2", "--constraint", "MaxNorm"]
+        assert main([*KERAS, *only, *listed]) == 0
+        assert "known gap" in capsys.readouterr().out
+
+    def test_a_gap_that_closed_exits_1(self, gaps, capsys):
+        listed = gaps('[[gap]]\nrequirement = "ERR-1"\nreason = "old"\n')
+        arguments = ["--constraints", "array_constraints", "--only", "ERR-1", *listed]
+        assert main(arguments) == 1
+        assert "gap closed" in capsys.readouterr().out
+        assert main([*arguments, "--quick"]) == 0  # which may not have drawn what shows it
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("[[gap]]\nrequirement = 'SET-99'\nreason = 'x'", "there is no requirement SET-99"),
+            ("[[gap]]\nrequirement = 'SET-1'\nreason = ' '", "SET-1 has no reason"),
+            ("[[gap]]\nrequirement = 'SET-1'", "reason"),
+            ("[[gap]]\nrequirement = 'SET-1'\nreason = 'x'\nwhy = 'y'", "why"),
+            ("[[gap]", "cannot be read"),
+            (
+                "[[gap]]\nrequirement = 'SET-2'\nreason = 'x'\nconstraint = 'Max'",
+                "is for 'Max', which there is not",
+            ),
+        ],
+    )
+    def test_a_bad_file_exits_2(self, gaps, capsys, text, message):
+        assert main([*OURS, "--only", "SET-2", *gaps(text)]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_two_implementations_side_by_side(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    arguments = [
+        *OURS,
+        "--against",
+        "keras.constraints",
+        "--constraint",
+        "NonNeg",
+        "--constraint",
+        "MaxNorm",
+    ]
+    assert main(arguments) == 0
+    rows = {
+        tuple(cell.strip() for cell in line.split("│")[1:5])
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("│")
+    }
+    found = {(row[0], row[2]): row[3] for row in rows}
+    assert found["NonNeg", "float32"] == "0 u"
+    assert found["MaxNorm", "float32"] == "inf u"  # Keras overflows
+    assert len(found) == 2 * len(FORMATS)
+
+
+def test_the_requirements_are_listed(capsys):
+    assert main(["--list"]) == 0
+    assert "SET-1" in capsys.readouterr().out
+
+
+class TestGoldenVectors:
+    @pytest.fixture
+    def vectors(self, tmp_path):
+        assert main(["--golden", str(tmp_path / "golden.json")]) == 0
+        return json.loads((tmp_path / "golden.json").read_text())["vectors"]
+
+    def test_they_hold_every_constraint_in_every_format(self, vectors):
+        found = {(v["constraint"], v["dtype"]) for v in vectors}
+        assert len(found) == 4 * len(FORMATS)
+
+    def test_this_library_agrees_with_them(self, vectors):
+        import numpy as np
+
+        for vector in vectors:
+            form = FORMATS[vector["dtype"]]
+            w, expected = (golden.entries(vector[key], form) for key in ("input", "result"))
+            assert golden.bits(w) == vector["input"]
+            config = {"class_name": vector["constraint"], "config": vector["config"]}
+            result = ac.deserialize(config)(w.reshape(-1, 1)).ravel()
+            a, b = result.astype(np.float64), expected.astype(np.float64)
+            if not np.isfinite(b).all():
+                np.testing.assert_array_equal(a, b)
+                continue
+            scale = np.max(np.abs(b), initial=0.0) or 1.0
+            distance = np.linalg.norm(a / scale - b / scale)
+            tiny = 2 * float(form.u) * form.smallest / scale
+            limit = (vector["tolerance"] + float(form.u)) * np.linalg.norm(b / scale) + 2 * tiny
+            assert distance <= limit, vector
