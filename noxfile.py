@@ -94,3 +94,18 @@ def wheel(session: nox.Session) -> None:
         smoke = Path("tests/wheel_smoke.py").resolve()
         session.chdir(folder)
         session.run("python", "-I", "-W", "error", str(smoke))
+
+
+@nox.session
+def readme(session: nox.Session) -> None:
+    """Run the commands of conformance/README.md as they stand there, in an empty directory."""
+    text = Path("conformance/README.md").read_text()
+    install, finds, passes = text.split("```")[1].strip().splitlines()
+    pins = str(Path("tests/constraints.txt").resolve())
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        session.chdir(folder)
+        for command, status in ((install, 0), (finds, 1), (passes, 0)):
+            environment = {"PIP_CONSTRAINT": pins, "PYTHONPATH": ""}
+            session.run(
+                "bash", "-c", command, env=environment, success_codes=[status], external=True
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,8 +15,12 @@ import pytest
 from libraries import DTYPES, NUMPY, ROUNDOFF, Library
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
-GENERATED = {"docs/numerics_table.md", "docs/keras_golden.md"}
+PAGES = [
+    "README.md",
+    "conformance/README.md",
+    *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))),
+]
+GENERATED = {"docs/numerics_table.md", "docs/keras_golden.md", "docs/results.md"}
 
 
 def run_blocks(page: str) -> dict:
@@ -91,13 +96,34 @@ class TestTheConstraintsOfTheTutorial:
             assert constraint(w, copy=False) is w
 
 
+def test_the_commands_of_the_conformance_readme(tmp_path):
+    """``nox -s readme`` runs all three: the first installs the checkout."""
+    readme = (ROOT / "conformance" / "README.md").read_text()
+    block = re.search(r"```\n(python3 -m venv .*?)```", readme, flags=re.DOTALL)
+    install, finds, passes = block[1].strip().splitlines()
+    assert "array-constraints[conformance] @ file://" in install
+    for command, status in ((finds, 1), (passes, 0)):
+        line = command.replace(".venv/bin/python", sys.executable)
+        run = subprocess.run(
+            ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert run.returncode == status, run.stdout[-3000:] + run.stderr[-3000:]
+    assert {path.suffix for path in (tmp_path / "report").iterdir()} == {
+        ".html",
+        ".json",
+        ".md",
+        ".xml",
+    }
+
+
 def test_the_ci_runs_the_readme_test_command():
     readme = (ROOT / "README.md").read_text()
     demo, tests = re.findall(r"^python3 -m venv .*$", readme, flags=re.MULTILINE)
     assert demo.endswith("nox -s demo")
+    assert tests.endswith("nox -s tests conformance")
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(tests)
     noxfile = (ROOT / "noxfile.py").read_text()
-    for session in ("demo", "tests"):
+    for session in ("demo", "tests", "conformance"):
         assert f"def {session}(" in noxfile
 
 

@@ -26,7 +26,7 @@ from array_constraints_conformance.verdict import (
 )
 
 MODULE = "module"
-_LIBRARY_TERMS = {
+_LIBRARY_TERMS: dict[str, Callable[[Library], bool]] = {
     "every library": lambda lib: True,
     "libraries other than NumPy": lambda lib: lib.name != "numpy",
     "libraries with 16-bit dtypes": lambda lib: "sixteen-bit" in lib.traits,
@@ -77,9 +77,8 @@ class Plan:
 
     def tasks(self) -> Iterator[tuple[Requirement, str, Library]]:
         """Yield every requirement for every constraint on every library that was asked for."""
-        scopes = [
-            s for s in self.scopes if self.subject.scopes is None or s in self.subject.scopes
-        ]
+        claimed = SCOPES if self.subject.scopes is None else self.subject.scopes
+        scopes = [scope for scope in self.scopes if scope in claimed]
         for library in self.libraries:
             for name in [*self.subject.entries, MODULE]:
                 if self.constraints and name not in self.constraints:

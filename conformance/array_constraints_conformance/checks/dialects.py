@@ -23,6 +23,14 @@ MORE: list[dict[str, Any]] = [
     {"max_value": np.float32(0.5), "axis": np.int64(1)},
 ]
 
+# Each differs from the defaults in one argument.
+ONE: list[dict[str, Any]] = [
+    {"max_value": 1.5},
+    {"axis": 1},
+    {"rate": 0.3},
+    {"min_value": 0.25},
+]
+
 
 @check("CFG-9")
 def configs_are_strict_json(trial: Trial) -> int:
@@ -37,7 +45,7 @@ def configs_are_strict_json(trial: Trial) -> int:
 
 @check("CFG-10")
 def constraints_are_values(trial: Trial) -> int:
-    once, again = (list(made(trial, *MORE[:2])) for _ in range(2))
+    once, again = (list(made(trial, *MORE[:2], *ONE)) for _ in range(2))
     for (shown, a, _), (_, b, _) in zip(once, again, strict=True):
         demand(shown, a == b, "equal arguments, unequal constraints", "equal", "unequal")
         hashes = [attempt(shown, hash, c) for c in (a, b)]

@@ -128,7 +128,9 @@ def _lazily_all_the_same(right, w, copy):
 
 def _equal_to_a_bool(right, w, copy):
     """Ask with ``in``, to which 1 is ``True`` and 0 is ``False``."""
-    return right(w, copy=None if copy is None else bool(copy)) if _in(copy) else right(w, copy="")
+    return (
+        right(w, copy=None if copy is None else bool(copy)) if _in(copy) else right(w, copy="")
+    )
 
 
 def _in(copy):

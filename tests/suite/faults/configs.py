@@ -14,7 +14,7 @@ MIN_MAX, UNIT = ("MinMaxNorm",), ("UnitNorm",)
 
 
 def with_methods(name: str = "MaxNorm", **methods: Any) -> Callable[[], Any]:
-    """Return a module in which a constraint has these methods, whatever the class was made with."""
+    """Return a module in which a constraint has these methods, set once its class is made."""
 
     def made() -> Any:
         module = implementation()
@@ -70,10 +70,18 @@ def _upper_bound_first(
     self.__post_init__()
 
 
-def _one_by_default(self: Any, max_value: Any = 1, axis: Any = 0) -> None:
-    object.__setattr__(self, "max_value", max_value)
-    object.__setattr__(self, "axis", axis)
-    self.__post_init__()
+def _two_by_default() -> Any:
+    """Return a module in which the upper bound is 2 by default, by whatever name it is made."""
+
+    def init(
+        self: Any, min_value: Any = 0.0, max_value: Any = 2.0, rate: Any = 1.0, axis: Any = 0
+    ) -> None:
+        _upper_bound_first(self, max_value, min_value, rate, axis)
+
+    module = implementation(MinMaxNorm={"__init__": init})
+    right = module.get
+    module.get = lambda name: type(right(name))() if isinstance(name, str) else right(name)
+    return module
 
 
 def _sorted_axes(self: Any) -> None:
@@ -161,8 +169,9 @@ FAULTS = [
     ),
     Fault(
         "CFG-1",
-        "max_value is 1 by default",
-        lambda: implementation(MaxNorm={"__init__": _one_by_default}),
+        "max_value is 2 by default",
+        _two_by_default,
+        MIN_MAX,
     ),
     Fault(
         "CFG-2",

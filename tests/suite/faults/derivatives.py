@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from faults.making import Fault, implementation
-
-UNIT, NON_NEG, MIN_MAX = ("UnitNorm",), ("NonNeg",), ("MinMaxNorm",)
 
 
 def surrogate(change: Callable[..., Any], name: str) -> Callable[[], Any]:
@@ -30,6 +29,22 @@ def surrogate(change: Callable[..., Any], name: str) -> Callable[[], Any]:
         return result.detach() - (other.detach() - other)  # -0.0 minus 0.0 is -0.0
 
     return lambda: implementation(**{name: {"__call__": call}})
+
+
+def _on_jax(change: Callable[[Any], Any]) -> Any:
+    """Return a module as that of ``surrogate``, for NonNeg on JAX."""
+
+    def call(self: Any, w: Any, *, copy: bool | None = None) -> Any:
+        import jax
+
+        result = super(type(self), self).__call__(w, copy=copy)
+        if not (isinstance(w, jax.Array) and jax.numpy.issubdtype(w.dtype, jax.numpy.floating)):
+            return result
+        other = change(jax.numpy.where(jax.numpy.isfinite(w), w, 0))
+        stop = jax.lax.stop_gradient
+        return stop(result) - (stop(other) - other)
+
+    return implementation(NonNeg={"__call__": call})
 
 
 def peak(constraint: Any, w: Any) -> Any:
@@ -172,137 +187,61 @@ def _squares_overflow(self, w, result):
     return result + 0 * (1 / total).sqrt()
 
 
-def _jax_maximum() -> Any:
-    """Return a module that takes the maximum with zero on JAX: half a derivative there."""
+def _root_of_square(w):
+    """Add nothing times the magnitude, taken as the root of a square."""
+    import jax.numpy as jnp
 
-    def call(self: Any, w: Any, *, copy: bool | None = None) -> Any:
-        import jax
-
-        result = super(type(self), self).__call__(w, copy=copy)
-        if not (isinstance(w, jax.Array) and jax.numpy.issubdtype(w.dtype, jax.numpy.floating)):
-            return result
-        finite = jax.numpy.where(jax.numpy.isfinite(w), w, 0)
-        other = jax.numpy.maximum(finite, jax.numpy.zeros_like(w))
-        stop = jax.lax.stop_gradient
-        return stop(result) - (stop(other) - other)
-
-    return implementation(NonNeg={"__call__": call})
+    held = jnp.clip(w, -1, 1)
+    return jnp.where(w < 0, 0, w) + 0 * jnp.sqrt(held * held)
 
 
-def _jax_root() -> Any:
-    """Return a module that takes the magnitude as the root of the square, on JAX."""
+def _jax_maximum(w):
+    import jax.numpy as jnp
 
-    def call(self: Any, w: Any, *, copy: bool | None = None) -> Any:
-        import jax
+    return jnp.maximum(w, jnp.zeros_like(w))
 
-        result = super(type(self), self).__call__(w, copy=copy)
-        if not (isinstance(w, jax.Array) and jax.numpy.issubdtype(w.dtype, jax.numpy.floating)):
-            return result
-        stop = jax.lax.stop_gradient
-        held = jax.numpy.clip(w, -1, 1)
-        held = jax.numpy.where(jax.numpy.isfinite(w), held, 1)
-        other = 0 * jax.numpy.sqrt(held * held)
-        return result - (stop(other) - other)
 
-    return implementation(NonNeg={"__call__": call})
+def torch_fault(breaks: str, summary: str, change: Any, name: str, *also: str) -> Fault:
+    return Fault(breaks, summary, surrogate(change, name), (name,), "torch", frozenset(also))
+
+
+def jax_fault(breaks: str, summary: str, change: Any, *also: str) -> Fault:
+    """Return a fault of NonNeg on JAX."""
+    made = partial(_on_jax, change)
+    return Fault(breaks, summary, made, ("NonNeg",), "jax.numpy", frozenset(also))
 
 
 FAULTS = [
-    Fault(
-        "GRAD-1",
-        "the root of a zero sum of squares",
-        surrogate(_root_of_zero, "UnitNorm"),
-        UNIT,
-        "torch",
+    torch_fault("GRAD-1", "the root of a zero sum of squares", _root_of_zero, "UnitNorm"),
+    torch_fault(
+        "GRAD-1", "the root of a zero slice enters into the others", _root_of_all, "UnitNorm"
     ),
-    Fault(
+    torch_fault(
         "GRAD-1",
-        "the root of a zero slice enters into the others",
-        surrogate(_root_of_all, "UnitNorm"),
-        UNIT,
-        "torch",
-    ),
-    Fault(
-        "GRAD-1",
-        "the root of a zero sum of squares, where zero is allowed",
-        surrogate(_root_of_zero, "MaxNorm"),
-        library="torch",
-        also=frozenset({"GRAD-2"}),  # a zero slice is satisfied
-    ),
-    Fault(
-        "GRAD-1",
-        "the magnitude is the root of a square",
-        _jax_root,
-        NON_NEG,
-        "jax.numpy",
-        frozenset({"GRAD-2"}),  # an entry of zero is satisfied
-    ),
-    Fault("GRAD-2", "half at zero", surrogate(_half_at_zero, "NonNeg"), NON_NEG, "torch"),
-    Fault("GRAD-2", "nothing at zero", surrogate(_none_at_zero, "NonNeg"), NON_NEG, "torch"),
-    Fault("GRAD-2", "half at zero", _jax_maximum, NON_NEG, "jax.numpy"),
-    Fault(
+        "the root of a zero sum of squares, where zero is satisfied",
+        _root_of_zero,
+        "MaxNorm",
         "GRAD-2",
-        "a roundoff of the norm where nothing moves",
-        surrogate(_ratio, "MaxNorm"),
-        library="torch",
     ),
-    Fault(
-        "GRAD-2",
-        "slices whose squares underflow are constants",
-        surrogate(_underflow, "MaxNorm"),
-        library="torch",
+    # An entry of zero is satisfied, so that its derivative should be 1.
+    jax_fault("GRAD-1", "the magnitude is the root of a square", _root_of_square, "GRAD-2"),
+    torch_fault("GRAD-2", "half at zero", _half_at_zero, "NonNeg"),
+    torch_fault("GRAD-2", "nothing at zero", _none_at_zero, "NonNeg"),
+    jax_fault("GRAD-2", "half at zero", _jax_maximum),
+    torch_fault("GRAD-2", "a roundoff of the norm where nothing moves", _ratio, "MaxNorm"),
+    torch_fault(
+        "GRAD-2", "slices whose squares underflow are constants", _underflow, "MaxNorm"
     ),
-    Fault(
-        "GRAD-3",
-        "the norm is a constant",
-        surrogate(_constant_norm, "MaxNorm"),
-        library="torch",
+    torch_fault("GRAD-3", "the norm is a constant", _constant_norm, "MaxNorm"),
+    torch_fault(
+        "GRAD-3", "the derivative of float64 is one of float32", _through_float32, "MaxNorm"
     ),
-    Fault(
-        "GRAD-3",
-        "the derivative of float64 passes through float32",
-        surrogate(_through_float32, "MaxNorm"),
-        library="torch",
+    torch_fault("GRAD-3", "the share that stays is forgotten", _share_forgotten, "MinMaxNorm"),
+    torch_fault("GRAD-4", "the identity on unit slices", _identity_where_kept, "UnitNorm"),
+    torch_fault("GRAD-4", "unit slices are constants", _constant_where_kept, "UnitNorm"),
+    torch_fault(
+        "GRAD-4", "the identity on unit slices with one entry", _identity_along_axes, "UnitNorm"
     ),
-    Fault(
-        "GRAD-3",
-        "the share that stays is forgotten",
-        surrogate(_share_forgotten, "MinMaxNorm"),
-        MIN_MAX,
-        "torch",
-    ),
-    Fault(
-        "GRAD-4",
-        "the identity on unit slices",
-        surrogate(_identity_where_kept, "UnitNorm"),
-        UNIT,
-        "torch",
-    ),
-    Fault(
-        "GRAD-4",
-        "unit slices are constants",
-        surrogate(_constant_where_kept, "UnitNorm"),
-        UNIT,
-        "torch",
-    ),
-    Fault(
-        "GRAD-4",
-        "the identity on unit slices with one entry",
-        surrogate(_identity_along_axes, "UnitNorm"),
-        UNIT,
-        "torch",
-    ),
-    Fault(
-        "GRAD-5",
-        "squares underflow under the root",
-        surrogate(_squares_underflow, "UnitNorm"),
-        UNIT,
-        "torch",
-    ),
-    Fault(
-        "GRAD-5",
-        "squares overflow under the root",
-        surrogate(_squares_overflow, "MaxNorm"),
-        library="torch",
-    ),
+    torch_fault("GRAD-5", "squares underflow under the root", _squares_underflow, "UnitNorm"),
+    torch_fault("GRAD-5", "squares overflow under the root", _squares_overflow, "MaxNorm"),
 ]

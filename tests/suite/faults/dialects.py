@@ -92,7 +92,9 @@ def _not_registered(right, constraint, **options):
 def _under_keras(right, constraint, **options):
     """Write the module of Keras beside a name of its own."""
     found = right(constraint, **options)
-    return {**found, "module": "keras.constraints"} if found is not None and not options else found
+    return (
+        {**found, "module": "keras.constraints"} if found is not None and not options else found
+    )
 
 
 def _read_under_keras(right, config, *more):
@@ -146,7 +148,10 @@ def _one_spelling(right, identifier):
 
 
 def _finite_infinity(right, identifier):
-    if isinstance(identifier, dict) and identifier.get("config", {}).get("max_value") == math.inf:
+    if (
+        isinstance(identifier, dict)
+        and identifier.get("config", {}).get("max_value") == math.inf
+    ):
         identifier = {**identifier, "config": _largest(identifier["config"])}
     return right(identifier)
 
@@ -172,10 +177,25 @@ IN_FUNCTIONS = [
         MIN_MAX,
         also=LOST,
     ),
-    Fault("CFG-8", "configs of Keras 2 are refused", with_functions(deserialize=_without_keras_2), UNIT),
-    Fault("CFG-8", "the first of several axes is read", with_functions(deserialize=_keras_2_first_axis)),
-    Fault("CFG-9", "infinity is no strict JSON", with_functions(serialize=_in_config(_floats_of_infinity))),
-    Fault("CFG-9", "infinity is null", with_functions(serialize=_in_config(_null_for_infinity))),
+    Fault(
+        "CFG-8",
+        "configs of Keras 2 are refused",
+        with_functions(deserialize=_without_keras_2),
+        UNIT,
+    ),
+    Fault(
+        "CFG-8",
+        "the first of several axes is read",
+        with_functions(deserialize=_keras_2_first_axis),
+    ),
+    Fault(
+        "CFG-9",
+        "infinity is no strict JSON",
+        with_functions(serialize=_in_config(_floats_of_infinity)),
+    ),
+    Fault(
+        "CFG-9", "infinity is null", with_functions(serialize=_in_config(_null_for_infinity))
+    ),
     Fault(
         "CFG-9",
         "infinity is the largest number",
@@ -193,6 +213,11 @@ IN_FUNCTIONS = [
     Fault("CFG-12", "Keras's form has no axis", with_functions(serialize=_keras_without_axis)),
     Fault("CFG-13", "m of Keras 1 is lost", with_functions(get=_without_m)),
     Fault("CFG-13", "low of Keras 1 is high", with_functions(get=_low_is_high), MIN_MAX),
-    Fault("CFG-13", "a spelling of TensorFlow.js is unknown", with_functions(get=_one_spelling), UNIT),
+    Fault(
+        "CFG-13",
+        "a spelling of TensorFlow.js is unknown",
+        with_functions(get=_one_spelling),
+        UNIT,
+    ),
     Fault("CFG-13", "Infinity is the largest number", with_functions(get=_finite_infinity)),
 ]

@@ -17,7 +17,7 @@ _KINDS["MinMaxNorm"] = {"min_value": 0.0, "max_value": 1.0, "rate": 1.0, "axis":
 
 
 def given(change: Callable[[dict[str, Any]], dict[str, Any]], name: str = "MaxNorm") -> Any:
-    """Return a module whose constructor judges ``change(arguments)`` instead of the arguments."""
+    """Return a module whose constructor judges ``change(arguments)`` instead."""
     names = list(_KINDS[name])
 
     def init(self: Any, *args: Any, **named: Any) -> None:
@@ -30,7 +30,7 @@ def given(change: Callable[[dict[str, Any]], dict[str, Any]], name: str = "MaxNo
 
 
 def kept(accepted: Callable[[str, Any], bool], name: str = "MaxNorm") -> Any:
-    """Return a module that stores what ``accepted(parameter, value)`` says without judging it."""
+    """Return a module that stores unjudged what ``accepted(parameter, value)`` says."""
 
     def judged(self: Any) -> None:
         asked = {key: getattr(self, key) for key in _KINDS[name]}
@@ -99,7 +99,11 @@ def _clipped_rate(arguments):
 def _swapped_bounds(arguments):
     low, high = arguments["min_value"], arguments["max_value"]
     plain = all(isinstance(b, float) and math.isfinite(b) for b in (low, high))
-    return {**arguments, "min_value": high, "max_value": low} if plain and low > high else arguments
+    return (
+        {**arguments, "min_value": high, "max_value": low}
+        if plain and low > high
+        else arguments
+    )
 
 
 def _a_type_error(error):
@@ -158,10 +162,18 @@ FAULTS = [
         also=MUTE,
     ),
     Fault(
-        "ERR-1", "a rate above 1 counts as 1", given(_clipped_rate, "MinMaxNorm"), MIN_MAX, also=MUTE
+        "ERR-1",
+        "a rate above 1 counts as 1",
+        given(_clipped_rate, "MinMaxNorm"),
+        MIN_MAX,
+        also=MUTE,
     ),
     Fault(
-        "ERR-1", "bounds are put in order", given(_swapped_bounds, "MinMaxNorm"), MIN_MAX, also=MUTE
+        "ERR-1",
+        "bounds are put in order",
+        given(_swapped_bounds, "MinMaxNorm"),
+        MIN_MAX,
+        also=MUTE,
     ),
     Fault("ERR-2", "a bound is read from text", given(_text_read), also=MUTE),
     Fault("ERR-2", "an axis of 1.0 is 1", given(_whole_floats), also=MUTE),

@@ -1,7 +1,8 @@
-"""Faults that concern a module as a whole: its base class, and what it takes for a constraint."""
+"""Faults of a module as a whole: its base class, and what it takes for a constraint."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 from dataclasses import fields
 from typing import Any
@@ -76,7 +77,9 @@ def _unknown_key(right, config, *more):
 
 def _any_module(right, config, *more):
     """Read a known name whatever module it is written with."""
-    return right({**config, "module": None}, *more) if "module" in config else right(config, *more)
+    return (
+        right({**config, "module": None}, *more) if "module" in config else right(config, *more)
+    )
 
 
 def _any_package(right, config, *more):
@@ -100,10 +103,8 @@ def _evaluated(right, config, *more):
 
 def _imported(right, config, *more):
     """Import the module of a config before its class is refused."""
-    try:
-        importlib.import_module(config["module"])
-    except (ImportError, KeyError, TypeError, AttributeError):
-        pass
+    with contextlib.suppress(ImportError):
+        importlib.import_module(config.get("module") or __name__)
     return right(config, *more)
 
 
@@ -156,9 +157,16 @@ IN_MODULES = [
         lambda: implementation(Constraint=Forgetful),
         MODULE,
     ),
-    Fault("CFG-11", "an unknown name is a KeyError", with_functions(deserialize=_unknown_key), MODULE),
+    Fault(
+        "CFG-11",
+        "an unknown name is a KeyError",
+        with_functions(deserialize=_unknown_key),
+        MODULE,
+    ),
     Fault("CFG-11", "the module is not read", with_functions(deserialize=_any_module), MODULE),
-    Fault("CFG-11", "the package is not read", with_functions(deserialize=_any_package), MODULE),
+    Fault(
+        "CFG-11", "the package is not read", with_functions(deserialize=_any_package), MODULE
+    ),
     Fault(
         "CFG-11",
         "the registered name is not read",

@@ -88,7 +88,7 @@ def _about_the_bound(s, norms):
 
 
 def _clipped_first(s, images):
-    chosen = moved(s, images) & s.ordinary & (s.upper > 0)
+    chosen = moved(s, images) & s.ordinary & (s.upper > 1 / 64)
     clipped = np.clip(s.values, -1.5 * s.upper, 1.5 * s.upper)
     again = clipped * (aims(s)[1] / exact_norms(np.where(chosen[:, None], clipped, 1)))[:, None]
     return np.where(chosen[:, None], again.astype(s.rows.dtype), images)

@@ -13,7 +13,7 @@ NON_NEG, MAX_NORM = ("NonNeg",), ("MaxNorm",)
 
 
 def calling(change: Callable[..., Any], name: str = "NonNeg") -> Callable[[], Any]:
-    """Return a module whose calls are ``change(right, w, constraint)``; copies are the right ones."""
+    """Return a module whose calls without ``copy`` are ``change(right, w, constraint)``."""
 
     def call(self: Any, w: Any, *, copy: bool | None = None) -> Any:
         right = super(type(self), self).__call__
@@ -209,7 +209,9 @@ FAULTS = [
         "torch",
         frozenset({"LAZY-5"}),  # a mapped value is no number either
     ),
-    Fault("LAZY-4", "compiled bfloat16 is float32", calling(_compiled_float32), NON_NEG, "torch"),
+    Fault(
+        "LAZY-4", "compiled bfloat16 is float32", calling(_compiled_float32), NON_NEG, "torch"
+    ),
     Fault(
         "LAZY-4",
         "compiled, the weight is one slice",
@@ -217,7 +219,9 @@ FAULTS = [
         MAX_NORM,
         "torch",
     ),
-    Fault("LAZY-4", "jitted float16 is float32", calling(_jitted_float32), NON_NEG, "jax.numpy"),
+    Fault(
+        "LAZY-4", "jitted float16 is float32", calling(_jitted_float32), NON_NEG, "jax.numpy"
+    ),
     Fault(
         "LAZY-5",
         "a function of autograd that cannot be mapped",
@@ -232,7 +236,9 @@ FAULTS = [
         NON_NEG,
         "torch",
     ),
-    Fault("LAZY-6", "entries are chosen by a mask", calling(_masked), NON_NEG, "array_api_strict"),
+    Fault(
+        "LAZY-6", "entries are chosen by a mask", calling(_masked), NON_NEG, "array_api_strict"
+    ),
     Fault(
         "LAZY-6",
         "a norm of the extension for linear algebra",
@@ -240,5 +246,7 @@ FAULTS = [
         MAX_NORM,
         "array_api_strict",
     ),
-    Fault("LAZY-6", "negative entries are located", calling(_nonzero), NON_NEG, "array_api_strict"),
+    Fault(
+        "LAZY-6", "negative entries are located", calling(_nonzero), NON_NEG, "array_api_strict"
+    ),
 ]
