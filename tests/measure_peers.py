@@ -1,7 +1,7 @@
 """Judge this library and its peers with the conformance suite, and write the page of results.
 
-``nox -s results`` runs this. Each peer is judged in a process of its own, by the command line of
-the suite, with the known gaps that the suite has for it; the page is made from the records alone.
+``nox -s results`` runs this. Each peer is judged in a process of its own, by the command line
+of the suite, with the known gaps that the suite has for it; the page is made of the records.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from array_constraints_conformance.known_gaps import read
 from array_constraints_conformance.outcomes import OUTCOMES, SYMBOLS
 from array_constraints_conformance.report.summary import cell
+from array_constraints_conformance.specification import requirements
 from rich.progress import track
 
 Record = dict[str, Any]
@@ -28,13 +30,15 @@ Record = dict[str, Any]
 ROOT = Path(__file__).parents[1]
 SUITE = "array_constraints_conformance"
 SCOPES = ("map", "Keras API")
-OUTSIDE = "–"
+OUTSIDE = "·"
+LEGEND = ("known gap", "met", "not provided", "not applicable")  # all that can be left
 KERAS = """\
-Keras documents names, parameters and configs, which are judged as the scope *Keras API*, and what each
-constraint is for, without a word on accuracy. It divides by the norm plus `keras.config.epsilon()`, 1e-7,
-documented as "the fuzz factor used in numeric expressions": a contract of its own, by which a result may be
-short by that much. In float32 that is about two roundoffs for a slice of norm 1, more for shorter ones; the
-gaps below that say so are no more than that. Keras promises nothing for entries near the ends of the
+Keras documents names, parameters and configs, which are judged as the scope *Keras API*,
+and what each constraint is for, without a word on accuracy. Those of norms divide by the
+norm plus `keras.config.epsilon()`, 1e-7, documented as "the fuzz factor used in numeric
+expressions": a contract of its own, by which a result may be short by that much. In float32
+that is about two roundoffs for a slice of norm 1, more for shorter ones; the gaps below
+that say so are no more than that. Keras promises nothing for entries near the ends of the
 exponent range, for NaN, or for derivatives at zero."""
 
 
@@ -69,51 +73,54 @@ class Peer:
         path = os.pathsep.join([str(ROOT / "conformance"), os.environ.get("PYTHONPATH", "")])
         chosen = {"KERAS_BACKEND": self.backend, "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
         words = [sys.executable, "-m", SUITE, *self.arguments, "--report", str(folder), *more]
-        return subprocess.run(
-            words, env=os.environ | chosen, cwd=ROOT, capture_output=True, text=True, check=False
-        )
+        env = os.environ | chosen
+        return subprocess.run(words, env=env, cwd=ROOT, capture_output=True, text=True)
 
 
-def keras(title: str, backend: str, *libraries: str) -> Peer:
+def keras(title: str, backend: str, library: str, contract: str = "") -> Peer:
+    contract = contract or "Documented as [Keras on NumPy](#keras-on-numpy) is."
     module, scopes = "keras.constraints", ("map", "keras")
-    return Peer(title, module, libraries, "keras", KERAS, scopes, "keras", backend)
+    return Peer(title, module, (library,), "keras", contract, scopes, "keras", backend)
 
 
-def adapted(title: str, name: str, libraries: tuple[str, ...], contract: str) -> Peer:
-    return Peer(title, f"{SUITE}.peers.{name}", libraries, name, contract, gaps=name)
+def adapted(title: str, name: str, library: str, contract: str) -> Peer:
+    return Peer(title, f"{SUITE}.peers.{name}", (library,), name, contract, gaps=name)
 
 
-JAX = ("jax.numpy", "jax.numpy+x64")
+JAX = "jax.numpy+x64"  # with float64: all four dtypes
 OURS = Peer(
     "array_constraints",
     "array_constraints",
-    ("numpy", "torch", *JAX, "dask.array", "array_api_strict"),
+    ("numpy", "torch", "jax.numpy", JAX, "dask.array", "array_api_strict"),
     "array-constraints",
     scopes=("map", "keras", "this"),
 )
 PEERS = {
-    "keras-numpy": keras("Keras on NumPy", "numpy", "numpy"),
+    "keras-numpy": keras("Keras on NumPy", "numpy", "numpy", KERAS),
     "keras-torch": keras("Keras on PyTorch", "torch", "torch"),
-    "keras-jax": keras("Keras on JAX", "jax", *JAX),
+    "keras-jax": keras("Keras on JAX", "jax", JAX),
     "torch": adapted(
         "PyTorch",
         "torch",
-        ("torch",),
+        "torch",
         """\
-`MaxNorm` is `torch.renorm`, which takes one dimension, so the adapter makes the slices rows. It documents that
-shorter rows come back unchanged, and that the norm of the others becomes "lower than the value maxnorm".
-`UnitNorm` is `torch.nn.functional.normalize`, which documents $v / \\max(\\lVert v\\rVert, \\epsilon)$ with
-$\\epsilon = 10^{-12}$: by that contract slices shorter than $\\epsilon$ stay short, which is counted below as a gap of the
-unit norm, not as a fault of the function. `NonNeg` is `torch.clamp`. There is no `MinMaxNorm`.""",
+`MaxNorm` is `torch.renorm`, which takes one dimension, so the adapter makes the slices
+rows. It documents that shorter rows come back unchanged, and that the norm of the others
+becomes "lower than the value maxnorm". `UnitNorm` is `torch.nn.functional.normalize`, which
+documents $v / \\max(\\lVert v\\rVert, \\epsilon)$ with $\\epsilon = 10^{-12}$: by that
+contract slices shorter than $\\epsilon$ stay short, which is counted below as a gap of the
+unit norm, not as a fault of the function. `NonNeg` is `torch.clamp`. There is no
+`MinMaxNorm`.""",
     ),
     "optax": adapted(
         "Optax",
         "optax",
         JAX,
         """\
-`MaxNorm` is `projection_l2_ball`, `UnitNorm` is `projection_l2_sphere` and `NonNeg` is `projection_non_negative`. They
-project a whole tree; the adapter maps them over the slices with `jax.vmap`. Each documents the problem that it
-solves, $\\min \\lVert x - y\\rVert^2$ over the set, which has no single solution on the sphere for $x = 0$; nothing is said of
+`MaxNorm` is `projection_l2_ball`, `UnitNorm` is `projection_l2_sphere` and `NonNeg` is
+`projection_non_negative`. They project a whole tree; the adapter maps them over the slices
+with `jax.vmap`. Each documents the problem that it solves, $\\min \\lVert x - y\\rVert^2$
+over the set, which has no single solution on the sphere for $x = 0$; nothing is said of
 accuracy or of the exponent range. There is no `MinMaxNorm`.""",
     ),
     "jaxopt": adapted(
@@ -121,8 +128,8 @@ accuracy or of the exponent range. There is no `MinMaxNorm`.""",
         "jaxopt",
         JAX,
         """\
-The names and documented problems are those of Optax, whose projections come from here; the code differs.
-JAXopt says on import that it is no longer maintained: its gaps are listed to compare, not to be mended.""",
+The names and the documented problems are those of Optax; the code differs. JAXopt says on
+import that it is no longer maintained: its gaps are listed to compare, not to be mended."""
     ),
 }
 
@@ -156,12 +163,12 @@ def results_of(record: Record, requirement: str) -> list[Record]:
 
 
 def symbol(record: Record, requirement: str) -> str:
-    """Return the worst outcome of a requirement, and how many of those judged share it."""
+    """Return the worst outcome of a requirement, and how many share it if not all do."""
     results = results_of(record, requirement)
     if not results:
         return OUTSIDE
     worst = cell(results)
-    shared = f" {worst.times}/{worst.judged}" if worst.outcome == "known gap" else ""
+    shared = f" {worst.times}/{worst.judged}" if worst.times < worst.judged else ""
     return SYMBOLS[worst.outcome] + shared
 
 
@@ -169,22 +176,22 @@ def matrix(records: dict[str, Record]) -> Iterator[str]:
     """Yield the table of requirements by implementation."""
     yield row("", "requirement", *records)
     yield "|---|---|" + "---|" * len(records)
-    for requirement in records[OURS.title]["requirements"]:
-        if requirement["scope"] in SCOPES:
-            cells = [symbol(record, requirement["id"]) for record in records.values()]
-            yield row(requirement["id"], requirement["title"], *cells)
+    for requirement in requirements().values():
+        if requirement.scope in SCOPES:
+            cells = [symbol(record, requirement.id) for record in records.values()]
+            yield row(requirement.id, requirement.title, *cells)
 
 
 def verdicts(records: dict[str, Record]) -> Iterator[str]:
     """Yield the table of what was judged, and how much of it is met, by scope."""
-    yield row("implementation", "on", *SCOPES)
-    yield "|---|---|" + "---|" * len(SCOPES)
+    yield row("implementation", "version", "on", *SCOPES)
+    yield "|---|---|---|" + "---|" * len(SCOPES)
     for peer in (OURS, *PEERS.values()):
         record = records[peer.title]
         counts = {v["scope"]: v["counts"] for v in record["verdicts"]}
         cells = [counted(counts[scope]) if scope in counts else OUTSIDE for scope in SCOPES]
-        name = f"{peer.title} {version(peer.package)}"
-        yield row(name, ", ".join(f"`{lib['name']}`" for lib in record["libraries"]), *cells)
+        on = ", ".join(f"`{library['name']}`" for library in record["libraries"])
+        yield row(peer.title, version(peer.package), on, *cells)
 
 
 def counted(counts: dict[str, int]) -> str:
@@ -193,30 +200,33 @@ def counted(counts: dict[str, int]) -> str:
 
 
 def section(peer: Peer, record: Record) -> Iterator[str]:
-    """Yield what a peer documents, and its gaps by cause, each with a counterexample."""
+    """Yield what a peer documents, the causes of its gaps, and a counterexample of each gap."""
     yield from (f"## {peer.title}", "", peer.contract, "", "```", peer.command, "```", "")
-    gaps: dict[str, dict[str, list[Record]]] = {}
-    for result in record["results"]:
-        if result["outcome"] == "known gap":
-            by_requirement = gaps.setdefault(result["reason"], {})
-            by_requirement.setdefault(result["requirement"], []).append(result)
-    for reason, found in gaps.items():
-        yield from (f"**{reason}**", "", row("", "for", "input", "expected", "got"))
-        yield "|---|---|---|---|---|"
-        for requirement, results in found.items():
-            yield example(requirement, results)
-        yield ""
+    gaps: dict[tuple[str, str], list[Record]] = {}
+    for requirement in requirements():
+        for result in results_of(record, requirement):
+            if result["outcome"] == "known gap":
+                gaps.setdefault((requirement, result["reason"]), []).append(result)
+    links = {gap.reason: gap.link for gap in read(peer.gaps)}
+    causes = list(dict.fromkeys(reason for _, reason in gaps))
+    yield from (f"{i}. {cause} ([source]({links[cause]}))" for i, cause in enumerate(causes, 1))
+    yield from ("", row("", "for", "cause", "input", "expected", "got"), "|---" * 6 + "|")
+    for (requirement, reason), results in gaps.items():
+        yield example(requirement, causes.index(reason) + 1, results)
+    yield ""
 
 
-def example(requirement: str, results: list[Record]) -> str:
-    """Return the row of a requirement that is not met: where, and the first counterexample."""
+def example(requirement: str, cause: int, results: list[Record]) -> str:
+    """Return the row of a gap: where it is, why, and the shortest counterexample."""
     names = ", ".join(dict.fromkeys(result["constraint"] for result in results))
-    shown = results[0]["counterexample"]
+    shown = min((r["counterexample"] for r in results), key=lambda found: len(found["input"]))
     given = shown["constraint"] or shown["message"]
     dtype = f" {shown['dtype']}" if shown["dtype"] else ""
     entries = f" {code(shown['input'])}" if shown["input"] != given else ""
     put_in = f"{code(given)}{dtype}{entries}"
-    return row(requirement, names, put_in, code(shown["expected"]), code(shown["got"]))
+    return row(
+        requirement, names, str(cause), put_in, code(shown["expected"]), code(shown["got"])
+    )
 
 
 def page(records: dict[str, Record], profile: str) -> str:
@@ -225,14 +235,15 @@ def page(records: dict[str, Record], profile: str) -> str:
     own = next(v["counts"] for v in ours["verdicts"] if v["scope"] == "this API")
     packages = ("numpy", "torch", "jax", "ml-dtypes", "hypothesis")
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    legend = "; ".join(f"{SYMBOLS[o.name]} {o.meaning}" for o in OUTCOMES if o.name in LEGEND)
+    legend = [f"{o.symbol} {o.name}: {o.meaning}" for o in OUTCOMES if o.name in LEGEND]
     lines = [
         "# Results",
         "",
-        "What the conformance suite says of this library and of its peers. Each ran unmodified, in a",
-        "process of its own, judged within the scope that it claims: functions as *map*, Keras also as",
-        "*Keras API*. A result counts once for each constraint and library. This page is generated,",
-        f"by `nox -s results`, with the profile *{profile}* and the seed {ours['seed']}.",
+        "What the conformance suite says of this library and of its peers. Each ran",
+        "unmodified, in a process of its own, judged within the scope that it claims:",
+        "functions as *map*, Keras also as *Keras API*. A requirement counts once for each",
+        "constraint and library. This page is generated by `nox -s results`, with the profile",
+        f"*{profile}* and the seed {ours['seed']}.",
         "",
         *verdicts(records),
         "",
@@ -241,21 +252,20 @@ def page(records: dict[str, Record], profile: str) -> str:
         "",
         "## Requirements",
         "",
-        f"{legend}; {OUTSIDE} outside the scope that is claimed. △ 2/3: so for 2 of the 3 results that",
-        "were judged.",
+        *(f"- {line}" for line in legend),
+        f"- {OUTSIDE} outside the scope that is claimed",
+        "",
+        "△ 2/3: so for 2 of the 3 constraints that the requirement is about.",
         "",
         *matrix(records),
         "",
-        "What follows is each peer's documented contract, the line that judges it, and its known gaps by",
-        "cause. One counterexample is shown for each requirement, shrunk where it was drawn.",
+        "What follows is each peer's documented contract, the line that judges it, the causes",
+        "of its gaps, and one counterexample for each.",
         "",
     ]
     for peer in PEERS.values():
         lines += section(peer, records[peer.title])
     return "\n".join(lines).rstrip() + "\n"
-
-
-LEGEND = ("met", "known gap", "not provided", "not applicable")
 
 
 def main(argv: list[str] | None = None) -> None:

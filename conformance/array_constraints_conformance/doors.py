@@ -12,7 +12,7 @@ from array_constraints_conformance.libraries import library
 from array_constraints_conformance.outcomes import FAILURES
 from array_constraints_conformance.record import Report
 from array_constraints_conformance.runner import Plan, Result, judge, run, with_gap
-from array_constraints_conformance.specification import SCOPES
+from array_constraints_conformance.specification import SCOPES, requirements
 from array_constraints_conformance.subject import Subject, module_subject, single
 from array_constraints_conformance.trial import PROFILES, Trial
 
@@ -99,8 +99,6 @@ def plan_of(
     dtypes: Sequence[str],
 ) -> Plan:
     """Return the plan that these words name, or raise ValueError."""
-    from array_constraints_conformance.specification import requirements
-
     names = [xp] if isinstance(xp, str) else list(xp)
     scopes = [scope] if isinstance(scope, str) else list(scope)
     for wrong, known in (

@@ -13,7 +13,7 @@ from array_constraints_conformance import strategies
 from array_constraints_conformance.checks import CHECKS, LAWS
 from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.known_gaps import Gap
-from array_constraints_conformance.libraries import Library
+from array_constraints_conformance.libraries import Library, UnknownLibrary
 from array_constraints_conformance.specification import SCOPES, Requirement, requirements
 from array_constraints_conformance.subject import Subject
 from array_constraints_conformance.trial import PROFILES, Profile, Trial
@@ -68,8 +68,14 @@ class Plan:
     gaps: Sequence[Gap] = field(default_factory=tuple)
     dtypes: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse dtypes that a library does not have: nothing would be judged there."""
+        for library in self.libraries:
+            if self.dtypes and not set(self.dtypes) & set(library.dtypes):
+                raise UnknownLibrary(f"{library.name} has none of {', '.join(self.dtypes)}")
+
     def trial(self, name: str, library: Library) -> Trial:
-        """Return the trial of a constraint; what concerns the module is judged with its first."""
+        """Return the trial of a constraint, or of the first one for the module as a whole."""
         known = next(iter(self.subject.entries)) if name == MODULE else name
         chosen = [d for d in library.dtypes if not self.dtypes or d in self.dtypes]
         formats = [FORMATS[dtype] for dtype in chosen]

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from array_constraints_conformance import strategies
-from array_constraints_conformance.formats import FORMATS, Format, format_of
+from array_constraints_conformance.formats import FORMATS, Format
 from array_constraints_conformance.libraries import Library
-from array_constraints_conformance.oracles import Slices
+from array_constraints_conformance.observation import Observation, Pool
 from array_constraints_conformance.rules import MembershipRule, Rule
 from array_constraints_conformance.strategies import Case
 from array_constraints_conformance.subject import Subject
 from array_constraints_conformance.verdict import (
-    Counterexample,
     NotProvided,
-    Refused,
-    RequirementNotMet,
-    text,
+    attempt,
 )
 
 _KEPT = 3000  # observations: the draws of one constraint, so that each call is made once
@@ -189,174 +184,3 @@ class Trial:
                         seed = self.seed + 1000 * turn
                         found += strategies.deck(layout, rule, form, seed, sparse)
         return found
-
-
-def attempt(constraint: str, run: Callable[..., Any], *arguments: Any, w: Any = "") -> Any:
-    """Run code of the implementation; what it raises becomes its counterexample.
-
-    ``w`` is the weight to show then, or a function that returns it.
-    """
-    try:
-        return run(*arguments)
-    except (RequirementNotMet, Refused, NotProvided):
-        raise
-    except (Exception, SystemExit) as error:
-        message = f"raised {type(error).__name__}: {error}"[:500]
-        shown = w() if callable(w) else w
-        dtype = str(shown.dtype) if isinstance(shown, np.ndarray) else None
-        name = type(error).__name__
-        details = Counterexample(message, constraint, dtype, text(shown), "a result", name)
-        raise Refused(error, details) from error
-
-
-class Observation:
-    """A case, and what the implementation made of it; each call is made when first needed."""
-
-    def __init__(self, trial: Trial, case: Case) -> None:
-        self.trial, self.w, self.rule = trial, case.w, case.rule
-        self.axes = case.rule.axes(case.w.ndim)
-        self.flushes = trial.library.flushes(format_of(case.w.dtype).name)
-
-    @cached_property
-    def output(self) -> Any:
-        return self.trial.call(self.rule, self.trial.library.array(self.w))
-
-    @cached_property
-    def result(self) -> np.ndarray:
-        found = attempt(str(self.rule), self.trial.library.numpy, self.output, w=self.w)
-        if not isinstance(found, np.ndarray) or found.shape != self.w.shape:
-            shape = getattr(found, "shape", None)
-            self.fail(None, f"the shape {self.w.shape} became {shape}", self.w.shape, shape)
-        return found
-
-    @cached_property
-    def form(self) -> Format:
-        """The format of the weight, or that of the result where it is narrower: see ARR-2."""
-        formats = (format_of(self.w.dtype), format_of(self.result.dtype))
-        return min(formats, key=lambda form: form.digits)
-
-    @cached_property
-    def again(self) -> np.ndarray:
-        """The constraint applied to its own result."""
-        twice = self.trial.call(self.rule, self.output)
-        return attempt(str(self.rule), self.trial.library.numpy, twice, w=self.w)
-
-    @cached_property
-    def violation(self) -> np.ndarray:
-        """The violation of the input, in its own shape and dtype."""
-        return self._violation(self.trial.library.array(self.w))
-
-    @cached_property
-    def remaining(self) -> np.ndarray:
-        """The violation of the result."""
-        return self._violation(self.output)
-
-    def _violation(self, x: Any) -> np.ndarray:
-        run, numpy = self.trial.violation_of(self.rule), self.trial.library.numpy
-        return attempt(str(self.rule), lambda: numpy(run(x)), w=self.w)
-
-    @cached_property
-    def before(self) -> Slices:
-        return Slices(self.w, self.axes)
-
-    @cached_property
-    def after(self) -> Slices:
-        return Slices(self.result, self.axes)
-
-    @property
-    def n(self) -> int:
-        return self.before.length
-
-    @property
-    def underflow(self) -> Fraction:
-        """What entries that become subnormal, or zero for that, add to a distance."""
-        added = self.form.underflow(self.n)
-        return added / self.form.u if self.flushes else added
-
-    @cached_property
-    def zero(self) -> np.ndarray:
-        """Slices that are zero, or that the library counts as zero."""
-        least = self.form.smallest if self.flushes else 0.0
-        return self.before.peak < least if least else self.before.peak == 0
-
-    @cached_property
-    def flushed(self) -> np.ndarray:
-        """Slices with an entry that the library counts as zero though it is not."""
-        values = np.abs(self.before.values)
-        return self.flushes & ((values > 0) & (values < self.form.smallest)).any(axis=1)
-
-    @cached_property
-    def directed(self) -> np.ndarray:
-        """Finite slices with a direction."""
-        return self.before.finite & ~self.zero
-
-    @cached_property
-    def ordinary(self) -> np.ndarray:
-        """Finite slices that no square and no sum takes out of the range of any format."""
-        return self.before.finite & (self.before.peak >= 1 / 64) & (self.before.peak <= 16)
-
-    @cached_property
-    def same(self) -> np.ndarray:
-        """Slices whose result has the bits of the input."""
-        return same_bits(self.before.rows, self.after.rows, self.flushes)
-
-    @cached_property
-    def interior(self) -> np.ndarray:
-        """Finite slices that are allowed by more than the band, or the custom tolerance."""
-        n, custom = self.n, isinstance(self.rule, MembershipRule)
-        slack = self.form.tolerance(n) if custom else self.form.band(n)
-        return self.before.finite & self.rule.holds(self.before, -slack)
-
-    def fail(self, i: int | None, message: str, expected: Any, got: Any = None) -> None:
-        """Raise with slice ``i`` as the counterexample; all of the weight where it is None."""
-        shown = self.w if i is None else self.before.rows[i]
-        got = self.after.rows[i] if got is None and i is not None else got
-        details = Counterexample(
-            message, str(self.rule), self.w.dtype.name, text(shown), text(expected), text(got)
-        )
-        raise RequirementNotMet(details)
-
-    def require(self, condition: object, i: int | None, message: str, expected: Any) -> None:
-        """Raise with slice ``i`` as the counterexample unless ``condition`` holds."""
-        if not condition:
-            self.fail(i, message, expected)
-
-
-class Pool(Observation):
-    """Several observations of whole weights, seen as the slices of one."""
-
-    def __init__(self, group: Sequence[Observation]) -> None:
-        stacked = Case(np.stack([seen.w for seen in group]), group[0].rule)
-        super().__init__(group[0].trial, stacked)
-        self.axes = tuple(range(1, self.w.ndim))
-        self.result = np.stack([seen.result for seen in group])
-
-
-def same_bits(a: np.ndarray, b: np.ndarray, flushes: bool = False) -> np.ndarray:
-    """Whether rows have the same bits: NaN is NaN, and what is flushed may be zero."""
-    if a.dtype != b.dtype:
-        return np.zeros(len(a), dtype=bool)
-    bits = np.dtype(f"i{a.dtype.itemsize}")
-    x, y = (np.ascontiguousarray(v).view(bits) for v in (a, b))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ml_dtypes warns of NaN
-        same = (x == y) | (np.isnan(a) & np.isnan(b))
-        if flushes:
-            tiny = format_of(a.dtype).smallest
-            same |= (np.abs(a.astype(np.float64)) < tiny) & (b.astype(np.float64) == 0)
-    return same.all(axis=1)
-
-
-def same_values(a: np.ndarray, b: np.ndarray, flushes: bool = False) -> np.ndarray:
-    """Whether rows have equal entries in the dtype of ``b``: 0 is -0, and NaN is NaN."""
-    with np.errstate(over="ignore"):
-        x, y = a.astype(b.dtype).astype(np.float64), b.astype(np.float64)
-    same = (x == y) | (np.isnan(x) & np.isnan(y))
-    if flushes:
-        same |= (np.abs(x) < format_of(a.dtype).smallest) & (y == 0)
-    return same.all(axis=1)
-
-
-def relative(x: Fraction) -> str:
-    """Return a rational number for people."""
-    return f"{float(x):.6g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,24 @@ def require(condition: object, message: str, **details: Any) -> None:
     if not condition:
         shown = {key: text(value) for key, value in details.items()}
         raise RequirementNotMet(Counterexample(message, **shown))
+
+
+def attempt(constraint: str, run: Callable[..., Any], *arguments: Any, w: Any = "") -> Any:
+    """Run code of the implementation; what it raises becomes its counterexample.
+
+    ``w`` is the weight to show then, or a function that returns it.
+    """
+    try:
+        return run(*arguments)
+    except (RequirementNotMet, Refused, NotProvided):
+        raise
+    except (Exception, SystemExit) as error:
+        message = f"raised {type(error).__name__}: {error}"[:500]
+        shown = w() if callable(w) else w
+        dtype = str(shown.dtype) if isinstance(shown, np.ndarray) else None
+        name = type(error).__name__
+        details = Counterexample(message, constraint, dtype, text(shown), "a result", name)
+        raise Refused(error, details) from error
 
 
 def text(value: Any) -> str:

@@ -57,6 +57,7 @@ def test_what_is_not_met_exits_1_with_a_line_that_reproduces_it(capsys, tmp_path
         ([*OURS, "--constraint", "Max"], "'Max' is no requirement or constraint"),
         ([*OURS, "--only", "CFG-5", "--constraint", "NonNeg"], "nothing is left to judge"),
         ([*OURS, "--known-gaps", "nothing.toml"], "cannot be read"),
+        ([*OURS, "--xp", "jax.numpy", "--dtype", "float64"], "jax.numpy has none of float64"),
         ([*OURS, "--device", "moon", "--xp", "torch"], "on device 'moon'"),
     ],
 )

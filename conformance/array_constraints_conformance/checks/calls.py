@@ -8,10 +8,11 @@ import numpy as np
 
 from array_constraints_conformance.checks.judgements import agrees, where
 from array_constraints_conformance.checks.registry import check
+from array_constraints_conformance.comparison import same_bits
 from array_constraints_conformance.oracles import Slices
 from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Trial, attempt, same_bits
-from array_constraints_conformance.verdict import Refused, require
+from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.verdict import Refused, attempt, require
 
 
 def cases(trial: Trial) -> list[Case]:

@@ -12,8 +12,9 @@ import numpy as np
 
 from array_constraints_conformance.checks.errors import refuses
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.trial import Trial, attempt, same_values
-from array_constraints_conformance.verdict import NotProvided, require
+from array_constraints_conformance.comparison import same_values
+from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.verdict import NotProvided, attempt, require
 
 ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "MaxNorm": [{}, {"max_value": 3, "axis": (0, 1)}, {"max_value": 0.1 + 0.2, "axis": None}],

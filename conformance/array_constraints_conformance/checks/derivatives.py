@@ -10,8 +10,8 @@ import numpy as np
 from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.formats import Format
 from array_constraints_conformance.rules import EntryRule, NormRule, Rule
-from array_constraints_conformance.trial import Trial, attempt
-from array_constraints_conformance.verdict import require
+from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.verdict import attempt, require
 
 W = np.asarray([0.3, -1.2, 0.5, 2.0])
 

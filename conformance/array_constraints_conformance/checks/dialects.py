@@ -15,7 +15,8 @@ from array_constraints_conformance.checks.configs import call, demand, made, thr
 from array_constraints_conformance.checks.errors import raised, refuses
 from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.rules import CATALOGUE
-from array_constraints_conformance.trial import Trial, attempt
+from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.verdict import attempt
 
 MORE: list[dict[str, Any]] = [
     {"max_value": math.inf},

@@ -12,8 +12,8 @@ import numpy as np
 
 from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.rules import EntryRule
-from array_constraints_conformance.trial import Trial, attempt
-from array_constraints_conformance.verdict import NotProvided, require
+from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.verdict import NotProvided, attempt, require
 
 Mistake = tuple[str, Callable[[], Any], type[Exception], str, str]
 

@@ -7,9 +7,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from array_constraints_conformance.comparison import relative, same_values
+from array_constraints_conformance.observation import Observation
 from array_constraints_conformance.oracles import Slices, root
 from array_constraints_conformance.rules import EntryRule, NormRule
-from array_constraints_conformance.trial import Observation, relative, same_values
 
 
 def where(mask: np.ndarray) -> list[int]:

@@ -8,20 +8,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import is_allowed, is_near, where
+from array_constraints_conformance.checks.judgements import is_allowed, is_near, rebuilt, where
 from array_constraints_conformance.checks.registry import check, law
-from array_constraints_conformance.oracles import root
+from array_constraints_conformance.comparison import relative, same_bits, same_values
+from array_constraints_conformance.observation import Observation
+from array_constraints_conformance.oracles import Slices, root
 from array_constraints_conformance.rules import EntryRule, NormRule
 from array_constraints_conformance.strategies import LAYOUTS, Case, deck
-from array_constraints_conformance.trial import (
-    Observation,
-    Trial,
-    attempt,
-    relative,
-    same_bits,
-    same_values,
-)
-from array_constraints_conformance.verdict import require
+from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.verdict import attempt, require
 
 
 @law("NUM-1")
@@ -49,8 +44,6 @@ def accuracy_does_not_degrade_with_length(trial: Trial) -> int:
 
 def _as_if_zero(seen: Observation, chosen: np.ndarray, what: str) -> int:
     """Require that the other slices come back as if the chosen ones were zero."""
-    from array_constraints_conformance.checks.judgements import rebuilt
-
     rows = seen.before.rows.copy()
     rows[chosen] = 0
     without = seen.trial.observe(Case(rebuilt(rows, seen), seen.rule))
@@ -140,8 +133,6 @@ def what_is_kept_is_within_the_band(seen: Observation) -> int:
 
 @law("NUM-9")
 def applying_twice_equals_applying_once(seen: Observation) -> int:
-    from array_constraints_conformance.oracles import Slices
-
     again = Slices(seen.again, seen.axes).rows
     for i in where(~same_bits(seen.after.rows, again, seen.flushes)):
         message = "applied again, it changed a bit"

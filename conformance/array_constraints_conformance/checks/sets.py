@@ -17,16 +17,12 @@ from array_constraints_conformance.checks.judgements import (
     where,
 )
 from array_constraints_conformance.checks.registry import check, law
+from array_constraints_conformance.comparison import relative, same_bits, same_values
+from array_constraints_conformance.observation import Observation
 from array_constraints_conformance.oracles import Vector, difference, product, root, scaled
 from array_constraints_conformance.rules import EntryRule, MembershipRule, NormRule
 from array_constraints_conformance.strategies import LAYOUTS, Case, deck
-from array_constraints_conformance.trial import (
-    Observation,
-    Trial,
-    relative,
-    same_bits,
-    same_values,
-)
+from array_constraints_conformance.trial import Trial
 
 
 @law("SET-1")

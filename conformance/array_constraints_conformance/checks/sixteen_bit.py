@@ -8,9 +8,11 @@ import warnings
 import numpy as np
 
 from array_constraints_conformance.checks.registry import check
+from array_constraints_conformance.comparison import same_bits
+from array_constraints_conformance.observation import Observation
 from array_constraints_conformance.rules import NormRule, Rule
 from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Observation, Trial, same_bits
+from array_constraints_conformance.trial import Trial
 
 
 @check("NUM-12")

@@ -8,8 +8,8 @@ from array_constraints_conformance.checks.judgements import agrees
 from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.oracles import Slices
 from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Trial, attempt
-from array_constraints_conformance.verdict import require
+from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.verdict import attempt, require
 
 
 def samples(trial: Trial) -> list[Case]:

@@ -11,10 +11,11 @@ import numpy as np
 
 from array_constraints_conformance.checks.judgements import where
 from array_constraints_conformance.checks.registry import law
+from array_constraints_conformance.comparison import relative
 from array_constraints_conformance.formats import FORMATS
+from array_constraints_conformance.observation import Observation
 from array_constraints_conformance.oracles import root
 from array_constraints_conformance.rules import EntryRule, NormRule
-from array_constraints_conformance.trial import Observation, relative
 
 
 def flat(seen: Observation, violation: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ def project_rows(
 ) -> Any:
     """Return ``w`` with its slices, the rows of a matrix, replaced by those of ``project``.
 
-    Dimensions are moved, nothing is computed: a peer sees the entries of each slice as they are.
+    Dimensions are moved, nothing is computed: a peer sees the entries as they are.
     """
     axes = sliced(axis, w.ndim)
     kept = tuple(i for i in range(w.ndim) if i not in axes)

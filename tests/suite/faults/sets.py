@@ -81,7 +81,7 @@ def _wary(s):
 
 
 def _about_the_bound(s, norms):
-    return np.abs(norms - aims(s)[1]) <= 2 * s.u * s.upper
+    return (np.abs(norms - aims(s)[1]) <= 2 * s.u * s.upper) & (norms <= s.upper)
 
 
 # SET-3
