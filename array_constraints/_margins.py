@@ -77,11 +77,13 @@ def limits(measure: NormMeasure, interval: Interval, xp: Namespace) -> Limits:
             reach = min(reach, accumulator.largest)
         return Limits(lower * (1 - band), reach, middle, middle)
     lower_target: Any = lower
-    if lower * (1 + widest) <= weight.largest:  # else the entries could leave the range
+    least: Any = -_rounded_down(-lower, accumulator)
+    if lower * (1 + widest) <= weight.largest:
         lower_target = (lower + lower * (steps * u)) / (1 - _stored(lower, measure, xp))
+    else:  # the entries could leave the range: aim at the bound, and keep what falls short
+        least = lower * (1 - steps * u - _stored(lower, measure, xp))
     stored = _stored(upper, measure, xp)
     upper_target = per_slice(upper, measure, xp) * (1 - steps * u) / (1 + stored)
-    least = -_rounded_down(-lower, accumulator)
     most = per_slice(_each(lambda c: _rounded_down(c, accumulator), upper), measure, xp)
     return Limits(least, most, lower_target, upper_target)
 

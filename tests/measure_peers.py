@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from typing import Any
 from array_constraints_conformance.known_gaps import read
 from array_constraints_conformance.outcomes import OUTCOMES, SYMBOLS
 from array_constraints_conformance.report.summary import cell
-from array_constraints_conformance.specification import requirements
+from array_constraints_conformance.specification import Requirement, requirements
 from rich.progress import track
 
 Record = dict[str, Any]
@@ -91,7 +92,7 @@ JAX = "jax.numpy+x64"  # with float64: all four dtypes
 OURS = Peer(
     "array_constraints",
     "array_constraints",
-    ("numpy", "torch", "jax.numpy", JAX, "dask.array", "array_api_strict"),
+    ("numpy", "torch", JAX, "array_api_strict"),
     "array-constraints",
     scopes=("map", "keras", "this"),
 )
@@ -129,7 +130,7 @@ accuracy or of the exponent range. There is no `MinMaxNorm`.""",
         JAX,
         """\
 The names and the documented problems are those of Optax; the code differs. JAXopt says on
-import that it is no longer maintained: its gaps are listed to compare, not to be mended."""
+import that it is no longer maintained: its gaps are listed to compare, not to be mended.""",
     ),
 }
 
@@ -172,6 +173,12 @@ def symbol(record: Record, requirement: str) -> str:
     return SYMBOLS[worst.outcome] + shared
 
 
+def anchor(requirement: Requirement) -> str:
+    """Return the anchor of a requirement's heading in the specification."""
+    heading = f"{requirement.id} — {requirement.title}".lower()
+    return re.sub(r"[^\w -]", "", heading).replace(" ", "-")
+
+
 def matrix(records: dict[str, Record]) -> Iterator[str]:
     """Yield the table of requirements by implementation."""
     yield row("", "requirement", *records)
@@ -179,7 +186,8 @@ def matrix(records: dict[str, Record]) -> Iterator[str]:
     for requirement in requirements().values():
         if requirement.scope in SCOPES:
             cells = [symbol(record, requirement.id) for record in records.values()]
-            yield row(requirement.id, requirement.title, *cells)
+            title = f"[{requirement.title}](specification.md#{anchor(requirement)})"
+            yield row(requirement.id, title, *cells)
 
 
 def verdicts(records: dict[str, Record]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 
 import numpy as np
 
@@ -76,7 +77,8 @@ def _boundary(bounds: Sequence[float], form: Format) -> Iterator[Kind]:
         yield from (_of_norm(b * (1 + 2 * eps * u)) for eps in (-3, -2, -1, 0, 1, 2, 3))
         yield from (_single(b * (1 + 2 * eps * u)) for eps in (-1, 0, 1))
         for side in (-1, 1):
-            yield _beyond_the_band(b, side, form)
+            yield _beyond(b, side, form.band, form)
+            yield _beyond(b, side, form.tolerance, form)
             yield _of_norm(b * (1 + side * 200 * u))  # beyond every margin
         yield _equal(b)
 
@@ -89,9 +91,11 @@ def _equal(norm: float) -> Kind:
     return lambda g, n: np.full(n, norm / math.sqrt(n))
 
 
-def _beyond_the_band(bound: float, side: int, form: Format) -> Kind:
+def _beyond(bound: float, side: int, margin: Callable[[int], Fraction], form: Format) -> Kind:
+    """Return slices whose norm is just beyond a margin of the specification."""
+
     def kind(g: np.random.Generator, n: int) -> np.ndarray:
-        return _direction(g, n) * bound * (1 + side * float(form.band(n) + 3 * form.u))
+        return _direction(g, n) * bound * (1 + side * float(margin(n) + 3 * form.u))
 
     return kind
 

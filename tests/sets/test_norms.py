@@ -248,6 +248,20 @@ def test_bounds_at_the_largest_number_hold(library, dtype):
         assert all(relative_excess(column, largest) <= 0 for column in result.T)
 
 
+@every_library_and_dtype
+def test_a_lower_bound_at_the_largest_number_is_met_once_and_for_all(library, dtype):
+    """No margin fits above it: what falls short by roundoff is kept, and no violation."""
+    w = np.stack([np.arange(1.0, 9.0), np.ones(8), np.linspace(0.1, 3, 8)], axis=1)
+    with library.active():
+        for c in (
+            MinMaxNorm(ml_largest(dtype), math.inf),
+            MinMaxNorm(0.99 * ml_largest(dtype), math.inf),
+        ):
+            x = c(library.array(w.astype(DTYPES[dtype])))
+            assert bits(library.numpy(c(x))) == bits(library.numpy(x))
+            assert not library.numpy(c.violation(x)).any()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_nan_beside_the_largest_numbers_raises_no_warning(library, dtype):
     if dtype in library.dtypes:

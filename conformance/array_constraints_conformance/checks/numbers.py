@@ -24,7 +24,7 @@ def the_whole_exponent_range_works(seen: Observation) -> int:
     for i in where(seen.before.finite & ~seen.after.finite):
         seen.fail(i, "a finite slice came back with NaN or infinity", "a finite slice")
     if not isinstance(seen.rule, NormRule):
-        return is_allowed(seen, seen.before.finite)
+        return is_allowed(seen, seen.before.finite & ~seen.ordinary)
     chosen = where(seen.directed & ~seen.ordinary & ~seen.flushed)
     for i in chosen:  # MaxNorm could lose a slice, and the result would still be allowed
         is_near(seen, i, seen.rule.scale(seen.before, i))

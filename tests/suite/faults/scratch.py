@@ -115,13 +115,13 @@ class Slices:
 
 def exact_norms(rows: Rows) -> np.ndarray:
     """Return the norms of rows of ordinary size, within one roundoff of float64."""
-    high = _halves(rows)
+    high = halves(rows)
     low = rows - high
     terms = np.concatenate([high * high, 2 * high * low, low * low], axis=1)  # each is exact
     return np.asarray([math.sqrt(math.fsum(row)) for row in terms.tolist()])
 
 
-def _halves(rows: Rows) -> Rows:
+def halves(rows: Rows) -> Rows:
     """Return the leading 26 digits of each entry (Veltkamp)."""
     product = rows * float((1 << 27) + 1)
     return product - (product - rows)
@@ -130,33 +130,45 @@ def _halves(rows: Rows) -> Rows:
 Pair = tuple[Any, Any]
 
 
-def bounds(s: Slices) -> Pair:
-    """Keep what is between the bounds; about their middle where margins leave no room."""
-    if thin(s):
-        middle, reach = (s.lower + s.upper) / 2, margin(s, s.lower)
-        return middle * (1 - reach), middle * (1 + reach)
-    return s.lower, s.upper
+@dataclass(frozen=True)
+class Guard:
+    """What to keep and where to aim, given by how many roundoffs a slice is off until it is kept.
+
+    ``roundoffs`` are those of the dtype that a slice is rescaled in: ``working``, or float64.
+    """
+
+    roundoffs: Callable[[Slices], float] = lambda s: 6.0
+    working: str = "float64"
+
+    def keeps(self, s: Slices) -> Pair:
+        """Keep what is between the bounds; about their middle where margins leave no room."""
+        if self.thin(s):
+            middle, reach = (s.lower + s.upper) / 2, self.margin(s, s.lower)
+            return middle * (1 - reach), middle * (1 + reach)
+        return s.lower, s.upper
+
+    def aims(self, s: Slices) -> Pair:
+        """Aim inside of the bounds by what roundoff can add."""
+        if self.thin(s):
+            middle = (s.lower + s.upper) / 2
+            return middle, middle
+        low = s.lower * (1 + self.margin(s, s.lower))
+        return low, s.upper * (1 - self.margin(s, s.upper)) if s.upper < math.inf else s.upper
+
+    def thin(self, s: Slices) -> bool:
+        return 0 < s.lower and s.upper <= s.lower * (1 + 4 * self.margin(s, s.lower))
+
+    def margin(self, s: Slices, bound: float) -> float:
+        """Return those roundoffs, and one of a narrower dtype: more where entries underflow."""
+        own = min(s.u, 2.0**-24 if self.working == "float32" else 2.0**-53)
+        spent = self.roundoffs(s) * own
+        if s.u == own:
+            return spent
+        least = min(s.form.smallest / bound, 1 / math.sqrt(s.n)) if bound else 0.0
+        return spent + s.u * (1 + 2 * s.u) * (1 + s.n * least * least / 4)
 
 
-def aims(s: Slices) -> Pair:
-    """Aim inside of the bounds by what roundoff can add."""
-    if thin(s):
-        middle = (s.lower + s.upper) / 2
-        return middle, middle
-    low = s.lower * (1 + margin(s, s.lower))
-    return low, s.upper * (1 - margin(s, s.upper)) if s.upper < math.inf else s.upper
-
-
-def thin(s: Slices) -> bool:
-    return 0 < s.lower and s.upper <= s.lower * (1 + 4 * margin(s, s.lower))
-
-
-def margin(s: Slices, bound: float) -> float:
-    """Return 6 roundoffs of float64; or one of a narrower dtype, more where entries underflow."""
-    if s.dtype == "float64":
-        return 6 * s.u
-    least = min(s.form.smallest / bound, 1 / math.sqrt(s.n)) if bound else 0.0
-    return s.u * (1 + 2 * s.u) * (1 + s.n * least * least / 4)
+bounds, aims = Guard().keeps, Guard().aims
 
 
 def nothing_else(s: Slices, norms: np.ndarray) -> np.ndarray:
@@ -172,14 +184,14 @@ def divided(s: Slices, norms: np.ndarray, targets: np.ndarray) -> Rows:
 class Steps:
     """What a norm constraint does: measure, decide what to keep, aim, rescale."""
 
-    norms: Callable[[Rows], np.ndarray] = exact_norms
+    norms: Callable[[Slices], np.ndarray] = lambda s: s.scaled_norms
     keeps: Callable[[Slices], Pair] = bounds
     keeps_too: Callable[[Slices, np.ndarray], np.ndarray] = nothing_else
     aims: Callable[[Slices], Pair] = aims
     rescaled: Callable[[Slices, np.ndarray, np.ndarray], Rows] = divided
 
-    def attributes(self) -> dict[str, Any]:
-        """Return the call and the violation, for ``implementation``."""
+    def attributes(self, judged: Steps | None = None) -> dict[str, Any]:
+        """Return the call, and the violation in its own steps or those of another, ``judged``."""
 
         def call(constraint: Any, w: Any, *, copy: bool | None = None) -> Any:
             w, xp = constraint._accepted(w, copy)
@@ -195,13 +207,13 @@ class Steps:
             s = within_range(Slices.of(constraint, w))
             shape = [1 if i in s.axes else n for i, n in enumerate(w.shape)]
             with np.errstate(all="ignore"):
-                return self.excess(s).reshape(shape)
+                return (judged or self).excess(s).reshape(shape)
 
         return {"__call__": call, "violation": violation}
 
     def decide(self, s: Slices) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the scaled norms, and which slices are too short, and which too long."""
-        norms = self.norms(s.scaled)
+        norms = self.norms(s)
         low, high = (np.ldexp(np.float64(b), -s.exponents) for b in self.keeps(s))
         open_ = s.directed & ~self.keeps_too(s, np.ldexp(norms, s.exponents))
         return norms, (norms < low) & open_, (norms > high) & open_

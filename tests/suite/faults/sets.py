@@ -7,7 +7,7 @@ import numpy as np
 
 import array_constraints as ac
 from faults.making import Fault, after, implementation
-from faults.scratch import Steps, aims, after_rows, bounds, exact_norms, margin, moved
+from faults.scratch import Steps, after_rows, aims, bounds, exact_norms, moved
 
 
 def tolerant(steps):
@@ -17,13 +17,7 @@ def tolerant(steps):
         reach = (11.5 + 1.5 * s.levels) * s.u
         return (1 - reach, 1 + reach) if s.wide else bounds(s)
 
-    return {**steps.attributes(), "violation": Steps(keeps=keeps).attributes()["violation"]}
-
-
-def rightly_judged(steps):
-    """Return attributes with the right violation."""
-    violation = Steps().attributes()["violation"]
-    return {**steps.attributes(), "violation": violation}
+    return steps.attributes(judged=Steps(keeps=keeps))
 
 
 # SET-1
@@ -54,9 +48,9 @@ def _down_to_epsilon(self, w, result):
     return np.where(np.isfinite(w) & (w < 0), np.maximum(w, np.float32(-1 / 64)), result)
 
 
-def _whole_blocks(rows):
-    norms = exact_norms(rows[:, : rows.shape[1] // 32 * 32 or None])
-    return np.where(norms > 0, norms, exact_norms(rows))
+def _whole_blocks(s):
+    norms = exact_norms(s.scaled[:, : s.n // 32 * 32 or None])
+    return np.where(norms > 0, norms, s.scaled_norms)
 
 
 # SET-2
@@ -266,7 +260,7 @@ FAULTS = [
     Fault(
         "SET-1",
         "what is left of whole blocks of 32 entries is not measured",
-        steps("UnitNorm", rightly_judged(Steps(norms=_whole_blocks))),
+        steps("UnitNorm", Steps(norms=_whole_blocks).attributes(judged=Steps())),
         UNIT,
         also=frozenset({"SET-3", "SET-9", "NUM-1", "VIO-3"}),
     ),
@@ -285,7 +279,7 @@ FAULTS = [
     Fault(
         "SET-2",
         "the band below the bound grows with the length of a slice",
-        steps("MaxNorm", rightly_judged(Steps(keeps=_wary, keeps_too=_about_the_bound))),
+        steps("MaxNorm", Steps(keeps=_wary, keeps_too=_about_the_bound).attributes(judged=Steps())),
         also=frozenset({"NUM-5"}),
     ),
     Fault(
