@@ -45,6 +45,14 @@ def results(session: nox.Session) -> None:
 
 
 @nox.session
+def seeds(session: nox.Session) -> None:
+    """Judge every faulty implementation with 20 seeds: the verdicts must agree."""
+    install(session, "test")
+    session.env["JAX_PLATFORMS"] = "cpu"
+    session.run("python", "tests/measure_seeds.py", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Train a small network on handwritten digits, its layers under constraints."""
     install(session, "demo", "libraries")

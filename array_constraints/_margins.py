@@ -68,8 +68,10 @@ def limits(measure: NormMeasure, interval: Interval, xp: Namespace) -> Limits:
     u = accumulator.roundoff
     lower, upper = representable(interval, measure.precision)
     steps = _rounding_steps(measure, xp)
-    widest = 2 * (_CASCADE if measure.precision.spare else _LONGEST) * u + 4 * weight.roundoff
-    if lower and not isinstance(upper, tuple) and lower * (1 + 2 * widest) >= upper < math.inf:
+    margin = (steps if isinstance(steps, int) else _LONGEST) * u
+    margin += (2 if measure.precision.rounds else 1) * weight.roundoff
+    close = lower * (1 + margin) / (1 - margin)
+    if lower and not isinstance(upper, tuple) and close >= upper:
         middle = lower + (upper - lower) / 2
         band = (steps - 1) * u + _stored(middle, measure, xp)
         reach = upper * (1 + band)
@@ -78,7 +80,7 @@ def limits(measure: NormMeasure, interval: Interval, xp: Namespace) -> Limits:
         return Limits(lower * (1 - band), reach, middle, middle)
     lower_target: Any = lower
     least: Any = -_rounded_down(-lower, accumulator)
-    if lower * (1 + widest) <= weight.largest:
+    if lower * (1 + 2 * margin) <= weight.largest:
         lower_target = (lower + lower * (steps * u)) / (1 - _stored(lower, measure, xp))
     else:  # the entries could leave the range: aim at the bound, and keep what falls short
         least = lower * (1 - steps * u - _stored(lower, measure, xp))

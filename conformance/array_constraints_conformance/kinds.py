@@ -44,8 +44,8 @@ def _of_norm(norm: float) -> Kind:
     return lambda g, n: _direction(g, n) * norm
 
 
-def _between(low: float, high: float) -> Kind:
-    return lambda g, n: _direction(g, n) * g.uniform(low, high)
+def _between(low: float, high: float, norm: float) -> Kind:
+    return lambda g, n: _direction(g, n) * norm * g.uniform(low, high)
 
 
 def _of_size(size: float) -> Kind:
@@ -55,13 +55,13 @@ def _of_size(size: float) -> Kind:
 
 def _ordinary(lower: float, upper: float) -> Iterator[Kind]:
     inside = lower if lower == upper else (lower + upper) / 2
-    yield _between(0.2 * upper, 0.8 * upper)
-    yield _between(1.1 * upper, 3 * upper)
-    yield _between(3 * upper, 6 * upper)
-    yield _between(0.1 * lower, 0.9 * lower)
-    yield _between(0.95 * inside, 1.05 * inside)
+    yield _between(0.2, 0.8, upper)
+    yield _between(1.1, 3, upper)
+    yield _between(3, 6, upper)
+    yield _between(0.1, 0.9, lower)
+    yield _between(0.95, 1.05, inside)
     yield lambda g, n: np.abs(_direction(g, n)) * inside
-    yield lambda g, n: np.full(n, upper * g.uniform(1.1, 3)) * g.choice([-1.0, 1.0])
+    yield lambda g, n: np.full(n, upper) * g.uniform(1.1, 3) * g.choice([-1.0, 1.0])
     yield lambda g, n: np.full(n, inside / math.sqrt(n) * g.uniform(0.9, 1.0))
     yield lambda g, n: np.where(np.arange(n) % 2 == 0, 1.0, -0.0) * upper * g.uniform(1.5, 2)
     yield lambda g, n: _unit(g, n) * upper * 2.5

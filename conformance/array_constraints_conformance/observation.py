@@ -30,7 +30,7 @@ class Observation:
 
     def __init__(self, trial: Trial, case: Case) -> None:
         self.trial, self.w, self.rule = trial, case.w, case.rule
-        self.axes = case.rule.axes(case.w.ndim)
+        self.axes, self.case = case.rule.axes(case.w.ndim), case
         self.flushes = trial.library.flushes(format_of(case.w.dtype).name)
 
     @cached_property
@@ -73,7 +73,7 @@ class Observation:
 
     @cached_property
     def before(self) -> Slices:
-        return Slices(self.w, self.axes)
+        return self.case.slices
 
     @cached_property
     def after(self) -> Slices:
@@ -145,4 +145,5 @@ class Pool(Observation):
         stacked = Case(np.stack([seen.w for seen in group]), group[0].rule)
         super().__init__(group[0].trial, stacked)
         self.axes = tuple(range(1, self.w.ndim))
+        self.before = Slices(self.w, self.axes)
         self.result = np.stack([seen.result for seen in group])

@@ -171,9 +171,12 @@ class Entry:
     defaults: Mapping[str, Any]
     parameters: tuple[Mapping[str, Any], ...]
     rule: Callable[[str, Mapping[str, Any]], Rule]
+    more: tuple[Mapping[str, Any], ...] = ()
 
-    def rules(self) -> list[Rule]:
-        return [self.with_arguments(given) for given in self.parameters]
+    def rules(self, quick: bool = False) -> list[Rule]:
+        """Return the rules that it is judged by: without ``more`` in the quick profile."""
+        chosen = self.parameters if quick else self.parameters + self.more
+        return [self.with_arguments(given) for given in chosen]
 
     def with_arguments(self, given: Mapping[str, Any]) -> Rule:
         return self.rule(self.name, {**self.defaults, **given})
@@ -212,6 +215,12 @@ CATALOGUE: dict[str, Entry] = {
                 {"min_value": 0.7, "max_value": 0.7},
             ),
             _min_max_norm,
+            # Bounds 16 roundoffs apart, in float32 and in float64; the annulus without an end.
+            (
+                {"min_value": 1.0, "max_value": 1 + 2.0**-20},
+                {"min_value": 1.0, "max_value": 1 + 2.0**-49},
+                {"min_value": 0.5, "max_value": math.inf},
+            ),
         ),
         Entry("NonNeg", {}, ({},), lambda name, given: EntryRule(name, given)),
         Entry("UnitNorm", {"axis": 0}, ({},), _unit_norm),

@@ -7,8 +7,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
-
 from array_constraints_conformance import strategies
 from array_constraints_conformance.checks import CHECKS, LAWS
 from array_constraints_conformance.formats import FORMATS
@@ -180,26 +178,18 @@ def put_to_the_test(requirement: str, trial: Trial) -> int:
         applied += law(trial.observe(case))
 
     if any(layout.axis == 0 for layout in strategies.layouts_for(trial.rule, True)):
-        drawn = given(strategies.weights(rules, trial.formats))(holds)
-        seed(trial.seed)(_settings(trial)(drawn))()
+        fewer = 3 if trial.profile.quick and trial.library.slow else 1
+        source = (rules, trial.formats, trial.seed, trial.profile.examples // fewer)
+        try:
+            for case in strategies.drawn(*source):
+                holds(case)
+        except (RequirementNotMet, Refused):
+            strategies.search(holds, *source)  # raises for the smallest weight
+            raise
     for case in trial.cases:
         if terms & case.rule.traits:
             holds(case)
     return applied + sum(law(pool) for pool in trial.pools)
-
-
-def _settings(trial: Trial) -> settings:
-    fewer = 3 if trial.profile.quick and trial.library.slow else 1
-    return settings(
-        max_examples=trial.profile.examples // fewer,
-        database=None,
-        deadline=None,  # JAX compiles
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-        verbosity=Verbosity.quiet,
-        print_blob=False,
-    )
 
 
 def with_gap(result: Result, plan: Plan) -> Result:

@@ -8,14 +8,18 @@ counterexamples are small.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import hypothesis
 import numpy as np
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 
 from array_constraints_conformance.formats import Format
 from array_constraints_conformance.kinds import kinds
+from array_constraints_conformance.oracles import Slices
 from array_constraints_conformance.rules import Axis, NormRule, Rule, normalized
 
 
@@ -26,9 +30,14 @@ class Case:
     w: np.ndarray
     rule: Rule
 
-    @property
+    @cached_property
     def key(self) -> tuple[object, ...]:
         return (self.rule.key, self.w.dtype.name, self.w.shape, self.w.tobytes())
+
+    @cached_property
+    def slices(self) -> Slices:
+        """The slices of the weight; their exact norms are computed once."""
+        return Slices(self.w, self.rule.axes(self.w.ndim))
 
 
 @dataclass(frozen=True)
@@ -87,29 +96,70 @@ def bounds_of(rule: Rule) -> tuple[float, ...]:
     return rule.bounds if isinstance(rule, NormRule) else (1.0,)
 
 
+_DECKS: dict[tuple[object, ...], list[Case]] = {}
+_DRAWN: dict[tuple[object, ...], list[Case]] = {}
+
+
 def deck(
     layout: Layout, rule: Rule, form: Format, seed: int, sparse: bool = False
-) -> Iterator[Case]:
-    """Yield the arrays that together hold a slice of every kind.
+) -> list[Case]:
+    """Return the arrays that together hold a slice of every kind, made once.
 
     Where the array is one slice, a third of the kinds have to do, or ``sparse`` a twelfth.
     """
+    key = (layout.name, rule.key, form.name, seed, sparse)
+    if key not in _DECKS:
+        _DECKS[key] = _deck(layout, rule, form, seed, sparse)
+    return _DECKS[key]
+
+
+def _deck(layout: Layout, rule: Rule, form: Format, seed: int, sparse: bool) -> list[Case]:
     rng = np.random.default_rng([seed, len(layout.name), form.digits])
     made = kinds(bounds_of(rule), form)
     n = layout.length(len(made))
     with np.errstate(over="ignore", under="ignore"):
         rows = [kind(rng, n).astype(form.dtype) for kind in made]
     rule = rule.along(layout.axis)
-    shape = layout.shape(len(rows))
-    if math.prod(shape) // n == 1:
-        yield from (
-            Case(layout.array([row]), rule) for row in rows[seed % 3 :: 12 if sparse else 3]
-        )
-    else:
-        yield Case(layout.array(rows), rule)
+    if math.prod(layout.shape(len(rows))) > n:
+        return [Case(layout.array(rows), rule)]
+    return [Case(layout.array([row]), rule) for row in rows[seed % 3 :: 12 if sparse else 3]]
 
 
-FREE = Layout("drawn", lambda k: (2, 3), 0)
+def drawn(
+    rules: Sequence[Rule], formats: Sequence[Format], seed: int, count: int
+) -> list[Case]:
+    """Return weights that Hypothesis draws, drawn once: every law sees the same."""
+    key = (*(rule.key for rule in rules), *(form.name for form in formats), seed, count)
+    if key not in _DRAWN:
+        found: list[Case] = []
+        search(found.append, rules, formats, seed, count)
+        _DRAWN[key] = found
+    return _DRAWN[key]
+
+
+def search(
+    holds: Callable[[Case], object],
+    rules: Sequence[Rule],
+    formats: Sequence[Format],
+    seed: int,
+    count: int,
+) -> None:
+    """Draw weights for ``holds``; where it raises, raise for the smallest weight found."""
+    limits = settings(
+        max_examples=count,
+        database=None,
+        deadline=None,  # JAX compiles
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,
+        print_blob=False,
+    )
+
+    def law(case: Case) -> None:
+        holds(case)
+
+    hypothesis.seed(seed)(limits(given(weights(rules, formats))(law)))()
 
 
 def weights(rules: Sequence[Rule], formats: Sequence[Format]) -> st.SearchStrategy[Case]:

@@ -120,6 +120,6 @@ def single(
         known = ", ".join(CATALOGUE)
         raise UnknownSubject(f"{name} is none of {known}: pass contains=, its membership test")
     config = {k: float(v) if v == "inf" else v for k, v in constraint.get_config().items()}
-    entry = replace(CATALOGUE[name], parameters=(config,))
+    entry = replace(CATALOGUE[name], parameters=(config,), more=())
     module = SimpleNamespace(**{name: type(constraint)})
     return Subject(name, module, {name: entry}, single=True)

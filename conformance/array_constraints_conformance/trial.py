@@ -70,7 +70,7 @@ class Trial:
 
     @cached_property
     def rules(self) -> list[Rule]:
-        return self.subject.entries[self.constraint].rules()
+        return self.subject.entries[self.constraint].rules(self.profile.quick)
 
     @property
     def lazy(self) -> bool:

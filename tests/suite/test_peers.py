@@ -141,9 +141,8 @@ class TestKerasWithoutKnownGaps:
         assert shown["expected"] == shown["input"] != shown["got"]
 
     def test_large_entries_overflow(self, found):
-        shown = found["NUM-1", "MaxNorm"]
-        assert shown["expected"] == "[0.0, 2.0]"
-        assert shown["got"] in ("[0.0, 0.0]", "[0.0, nan]")
+        got = found["NUM-1", "MaxNorm"]["got"].strip("[]").split(", ")
+        assert set(got) <= {"0.0", "-0.0", "nan"}  # the weight is lost
         assert {("NUM-1", "MinMaxNorm"), ("NUM-1", "UnitNorm")} <= set(found)
 
     def test_float64_comes_back_as_float32(self, found):

@@ -87,7 +87,8 @@ def satisfied_slices_come_back_bit_for_bit(seen: Observation) -> int:
 
 
 def changed(seen: Observation) -> list[int]:
-    return where(seen.directed & ~seen.same)
+    bounded = seen.rule.upper < math.inf  # type: ignore[attr-defined]
+    return where(seen.directed & ~seen.same & bounded)
 
 
 @law("NUM-6")
@@ -103,9 +104,9 @@ def a_projected_slice_never_exceeds_its_bound(seen: Observation) -> int:
 
 @law("NUM-7")
 def a_projected_slice_is_not_shrunk_further_than_the_margin(seen: Observation) -> int:
-    bound = Fraction(seen.rule.upper)  # type: ignore[attr-defined]
-    least = bound * (1 - seen.form.depth(seen.n))
     for i in changed(seen):
+        bound = Fraction(seen.rule.upper)  # type: ignore[attr-defined]
+        least = bound * (1 - seen.form.depth(seen.n))
         seen.require(seen.after.finite[i], i, "the result is not finite", "a finite slice")
         norm = root(seen.after.square(i))
         if norm < least:

@@ -66,7 +66,7 @@ def _distance(seen: Observation, i: int, found: float, largest: float) -> None:
     if math.isnan(found):
         seen.fail(i, "the violation is NaN", relative(exact), found)
     if math.isinf(found):
-        if exact < Fraction(largest) * Fraction(999, 1000):
+        if norm < Fraction(largest) * Fraction(999, 1000):
             seen.fail(i, "the violation is infinite", relative(exact), found)
     elif abs(Fraction(found) - exact) > allowed_error:
         seen.fail(i, f"the violation is {found!r}", relative(exact), repr(found))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from array_constraints.execution import deliver
 from faults.making import implementation
-from faults.scratch import Guard, Rows, Slices, Steps, halves
+from faults.scratch import Guard, Rows, Slices, Steps, halves, within_range
 
 
 def guarded(roundoffs: Callable[[Slices], float], working: str = "float64", **steps: Any) -> Any:
@@ -76,7 +75,7 @@ def halved_again_and_again(s: Slices) -> np.ndarray:
     while terms.shape[1] > 1:
         odd = terms[:, -1:] if terms.shape[1] % 2 else terms[:, :0]
         terms = np.concatenate([terms[:, :-1:2] + terms[:, 1::2], odd], axis=1)
-    return np.sqrt(terms[:, 0])
+    return np.sqrt(terms[:, 0]).astype(np.float64)
 
 
 def in_own_dtype(s: Slices, values: Any) -> Any:
@@ -91,64 +90,62 @@ def divided_in_own_dtype(s: Slices, norms: np.ndarray, targets: np.ndarray) -> R
 def slice_by_slice() -> dict[str, Any]:
     """Return attributes: a loop over slices, and in each of them one over its entries."""
 
-    def norm(entries: list[float]) -> tuple[float, int]:
-        """Return the norm over a power of two, and its exponent."""
-        exponent = math.frexp(max(map(abs, entries)))[1]
-        return math.hypot(*(math.ldexp(x, -exponent) for x in entries)), exponent
-
-    def each(constraint: Any, w: np.ndarray) -> Any:
-        """Yield the index of each slice, with its entries."""
-        axes = constraint.axes(w)
-        lengths = [1 if i in axes else n for i, n in enumerate(w.shape)]
-        for start in itertools.product(*map(range, lengths)):
-            index = tuple(slice(None) if i in axes else j for i, j in enumerate(start))
-            yield start, index, [float(x) for x in w[index].ravel()]
-
-    def judged(constraint: Any, w: np.ndarray, entries: list[float]) -> tuple[float, float, float]:
-        """Return the norm of a slice, the norm to bring it to, and the distance to the set."""
-        s = Slices(np.zeros((1, len(entries)), w.dtype), *bounds_of(constraint, w))
-        if any(map(math.isnan, entries)):
-            return 1.0, 1.0, math.nan
-        if any(map(math.isinf, entries)):
-            return 1.0, 1.0, math.inf
-        if not any(entries):
-            return 1.0, 1.0, s.lower
-        size, exponent = norm(entries)
+    def judged(s: Slices) -> Iterator[tuple[list[float], Decision]]:
+        """Yield the entries of each slice, and what becomes of them."""
         (low, high), (short, long) = Guard().keeps(s), Guard().aims(s)
-        if size > times_two_to(high, -exponent):
-            return size, long, times_two_to(size, exponent) - s.upper
-        if size < times_two_to(low, -exponent):
-            return size, short, s.lower - times_two_to(size, exponent)
-        return 1.0, 1.0, 0.0
+        for entries in s.values.tolist():
+            size, exponent = hypotenuse(entries)
+            if not 0 < size < math.inf:
+                spoiled = math.nan if any(map(math.isnan, entries)) else math.inf
+                yield entries, Decision(size, exponent, None, s.lower if size == 0 else spoiled)
+            elif size > times_two_to(high, -exponent):
+                away = times_two_to(size, exponent) - s.upper
+                yield entries, Decision(size, exponent, long, away)
+            elif size < times_two_to(low, -exponent):
+                away = s.lower - times_two_to(size, exponent)
+                yield entries, Decision(size, exponent, short, away)
+            else:
+                yield entries, Decision(size, exponent, None, 0.0)
 
     def call(constraint: Any, w: Any, *, copy: bool | None = None) -> Any:
         w, xp = constraint._accepted(w, copy)
-        result = w.copy()
-        rate = constraint.interval().rate
-        for _, index, entries in each(constraint, w) if w.size and rate else ():
-            size, target, distance = judged(constraint, w, entries)
-            if 0 < distance and (size, target) != (1.0, 1.0):
-                exponent = math.frexp(max(map(abs, entries)))[1]
-                units = [math.ldexp(x, -exponent) / size for x in entries]
-                moved = [x * target * rate + y * (1 - rate) for x, y in zip(units, entries)]
-                result[index] = np.asarray(moved).reshape(w[index].shape).astype(w.dtype)
-        return deliver(w, result, copy, xp)
+        s = within_range(Slices.of(constraint, w))
+        if not w.size or s.rate == 0:
+            return deliver(w, w, copy, xp)
+        rows = s.rows.copy()
+        for row, (entries, found) in zip(rows, judged(s), strict=True):
+            if found.target is not None:
+                units = [math.ldexp(x, -found.exponent) / found.size for x in entries]
+                share = [x * found.target * s.rate for x in units]
+                stays = [x * (1 - s.rate) for x in entries]
+                row[:] = [x + y if s.rate < 1 else x for x, y in zip(share, stays, strict=True)]
+        return deliver(w, s.restored(rows), copy, xp)
 
     def violation(constraint: Any, w: Any) -> Any:
         w, _ = constraint._accepted(w)
         lengths = [1 if i in constraint.axes(w) else n for i, n in enumerate(w.shape)]
-        found = np.zeros(lengths)
-        for start, _, entries in each(constraint, w) if w.size else ():
-            found[start] = judged(constraint, w, entries)[2]
-        return found
+        s = within_range(Slices.of(constraint, w))
+        return np.asarray([found.distance for _, found in judged(s)]).reshape(lengths)
 
     return {"__call__": call, "violation": violation}
 
 
-def bounds_of(constraint: Any, w: np.ndarray) -> tuple[float, float]:
-    lower, upper, _ = constraint.interval()
-    largest = Slices(np.zeros((1, 1), w.dtype), 0, 0).form.largest
-    return float(lower), float(upper) if upper <= largest else math.inf
+class Decision(NamedTuple):
+    """The norm of a slice over a power of two, where it is to be, and how far it is from there."""
+
+    size: float
+    exponent: int
+    target: float | None
+    distance: float
+
+
+def hypotenuse(entries: list[float]) -> tuple[float, int]:
+    """Return the norm over a power of two, and its exponent: NaN or infinity as it is."""
+    largest = max(map(abs, entries), default=0.0)
+    if not all(map(math.isfinite, entries)):
+        return math.hypot(*entries), 0
+    exponent = math.frexp(largest)[1]
+    return math.hypot(*(math.ldexp(x, -exponent) for x in entries)), exponent
 
 
 def times_two_to(x: float, exponent: int) -> float:

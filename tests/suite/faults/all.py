@@ -1,0 +1,30 @@
+"""Every faulty implementation, and every right one."""
+
+from __future__ import annotations
+
+from faults import (
+    arrays,
+    calls,
+    configs,
+    correct,
+    derivatives,
+    errors,
+    numbers,
+    sets,
+    tracing,
+    violations,
+)
+
+FAMILIES = (
+    sets,
+    arrays,
+    numbers,
+    calls,
+    violations,
+    tracing,
+    derivatives,
+    configs,
+    errors,
+)
+FAULTS = [fault for family in FAMILIES for fault in family.FAULTS]
+CORRECT = correct.CORRECT

@@ -1,0 +1,68 @@
+"""The suite finds each fault by the requirement that it breaks, and accepts what is right."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from array_constraints_conformance.libraries import library
+from array_constraints_conformance.runner import Plan, run
+from array_constraints_conformance.specification import requirements
+from array_constraints_conformance.subject import Subject, module_subject
+from array_constraints_conformance.trial import PROFILES
+from faults.correct import CORRECT
+from faults.making import Fault
+
+FAMILIES = (
+    "sets",
+    "arrays",
+    "numbers",
+    "calls",
+    "violations",
+    "tracing",
+    "derivatives",
+    "configs",
+    "errors",
+)
+FAULTS: list[Fault] = [
+    fault for name in FAMILIES for fault in importlib.import_module(f"faults.{name}").FAULTS
+]
+
+
+def outcomes(
+    subject: Subject, name: str = "numpy", constraints: tuple[str, ...] = ()
+) -> dict[tuple[str, str], str]:
+    """Return what the quick profile says of each requirement for each constraint."""
+    plan = Plan(subject, [library(name)], PROFILES["quick"], constraints=constraints)
+    return {(r.requirement.id, r.constraint): r.outcome for r in run(plan)}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_fault_is_found_by_the_requirement_that_it_breaks(fault: Fault) -> None:
+    pytest.importorskip(fault.library.partition("+")[0].partition(".")[0])
+    found = outcomes(fault.subject(), fault.library, fault.constraints)
+    right = {"met", "not applicable"} | ({"not provided"} if fault.contains else set())
+    wrong = {requirement for (requirement, _), outcome in found.items() if outcome not in right}
+    assert wrong == {fault.breaks} | fault.also
+
+
+@pytest.mark.parametrize("module", [pytest.param(make, id=name) for name, make in CORRECT])
+def test_a_right_implementation_is_accepted(module: Callable[[], Any]) -> None:
+    found = outcomes(module_subject(module(), "another way"))
+    assert {k: v for k, v in found.items() if v not in ("met", "not applicable")} == {}
+
+
+def test_every_requirement_has_a_fault() -> None:
+    assert set(requirements()) - {fault.breaks for fault in FAULTS} == set()
+
+
+def test_no_fault_is_declared_to_break_what_there_is_not() -> None:
+    declared = {requirement for fault in FAULTS for requirement in {fault.breaks} | fault.also}
+    assert declared <= set(requirements())
+
+
+def test_there_are_many_faults_and_several_ways_to_be_right() -> None:
+    assert len(FAULTS) >= 40
+    assert len(CORRECT) >= 5
