@@ -71,7 +71,7 @@ def limits(measure: NormMeasure, interval: Interval, xp: Namespace) -> Limits:
     margin = (steps if isinstance(steps, int) else _LONGEST) * u
     margin += (2 if measure.precision.rounds else 1) * weight.roundoff
     close = lower * (1 + margin) / (1 - margin)
-    if lower and not isinstance(upper, tuple) and close >= upper:
+    if lower and not isinstance(upper, tuple) and close >= upper < math.inf:
         middle = lower + (upper - lower) / 2
         band = (steps - 1) * u + _stored(middle, measure, xp)
         reach = upper * (1 + band)
