@@ -33,12 +33,12 @@ def verdict(index: int, seed: int) -> tuple[int, int, frozenset[str]]:
     """Return what is not met: by fault number ``index``, then by the right implementations."""
     if index < len(FAULTS):
         fault = FAULTS[index]
-        module, name, constraints = fault.module(), fault.library, fault.constraints
+        subject, name, constraints = fault.subject(), fault.library, fault.constraints
     else:
-        (_, make), name, constraints = RIGHT[index - len(FAULTS)], "numpy", ()
-        module = make()
+        (called, make), name, constraints = RIGHT[index - len(FAULTS)], "numpy", ()
+        subject = module_subject(make(), called)
     plan = Plan(
-        module_subject(module, "faulty"),
+        subject,
         [library(name)],
         PROFILES["quick"],
         seed,

@@ -215,10 +215,13 @@ CATALOGUE: dict[str, Entry] = {
                 {"min_value": 0.7, "max_value": 0.7},
             ),
             _min_max_norm,
-            # Bounds 16 roundoffs apart, in float32 and in float64; the annulus without an end.
+            # Bounds 16 roundoffs apart, in float32 and in float64, 256 in float64, and one in
+            # float16; the annulus without an end.
             (
                 {"min_value": 1.0, "max_value": 1 + 2.0**-20},
                 {"min_value": 1.0, "max_value": 1 + 2.0**-49},
+                {"min_value": 1.0, "max_value": 1 + 2.0**-45},
+                {"min_value": 0.7, "max_value": 0.7 * (1 + 2.0**-11)},
                 {"min_value": 0.5, "max_value": math.inf},
             ),
         ),

@@ -1,5 +1,7 @@
 """RadialConstraint by hand, on every library."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from libraries import DTYPES, bits
@@ -57,3 +59,22 @@ def test_empty_kernels_come_back_empty(library):
         assert library.numpy(RadialConstraint()(w)).shape == shape
         violation = library.numpy(RadialConstraint().violation(w))
         assert violation.shape == (1, 1, *shape[2:])
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 1, 1, 1), (3, 2, 1, 1), (2, 3, 1, 1), (3, 3, 1)])
+def test_only_square_kernels_of_rank_4_are_taken(library, shape):
+    with pytest.raises(ValueError, match="takes the kernel of a two-dimensional convolution"):
+        RadialConstraint()(library.array(np.ones(shape, "float32")))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool", "complex64"])
+def test_only_real_floating_kernels_are_taken(library, dtype):
+    with pytest.raises(TypeError, match=f"takes a real floating dtype.*got {dtype}"):
+        RadialConstraint()(library.array(np.ones((3, 3, 1, 1), dtype)))
+
+
+def test_it_is_a_value():
+    assert RadialConstraint() == RadialConstraint()
+    assert hash(RadialConstraint()) == hash(RadialConstraint())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RadialConstraint().axis = 0

@@ -15,7 +15,6 @@ from faults.making import implementation
 
 import array_constraints as ac
 
-
 DTYPES = ["float16", "float32", "float64"]  # NumPy clips bfloat16 to float32
 
 
@@ -133,7 +132,7 @@ class TestAKnownConstraint:
         assert report.reproduce(result).startswith("check_constraint(..., only=['SET-1']")
 
     def test_an_unknown_one_needs_a_membership_test(self):
-        with pytest.raises(ValueError, match="clip is none of MaxNorm, .*pass contains="):
+        with pytest.raises(ValueError, match=r"clip is none of MaxNorm, .*pass contains="):
             check_constraint(clip)
 
     def test_modules_and_namespaces_are_subjects_too(self):

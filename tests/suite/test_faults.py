@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -12,23 +11,8 @@ from array_constraints_conformance.runner import Plan, run
 from array_constraints_conformance.specification import requirements
 from array_constraints_conformance.subject import Subject, module_subject
 from array_constraints_conformance.trial import PROFILES
-from faults.correct import CORRECT
+from faults.all import CORRECT, FAULTS
 from faults.making import Fault
-
-FAMILIES = (
-    "sets",
-    "arrays",
-    "numbers",
-    "calls",
-    "violations",
-    "tracing",
-    "derivatives",
-    "configs",
-    "errors",
-)
-FAULTS: list[Fault] = [
-    fault for name in FAMILIES for fault in importlib.import_module(f"faults.{name}").FAULTS
-]
 
 
 def outcomes(

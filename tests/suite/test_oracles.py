@@ -1,4 +1,4 @@
-"""The oracles against brute force: naive rational arithmetic, and a search of the allowed set."""
+"""The oracles against brute force: rational arithmetic, and a search of the allowed set."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ norm_rules = [
 @pytest.mark.parametrize("rule", norm_rules, ids=str)
 @given(angle=st.floats(0, 2 * math.pi), norm=st.floats(0.01, 10))
 def test_no_allowed_point_is_nearer_than_the_nearest(rule, angle, norm):
-    """Search the plane: the nearest of 20,000 allowed points is not nearer than the oracle's."""
+    """Search the plane: the nearest of 20,000 allowed points is no nearer than the oracle's."""
     w = np.asarray([norm * math.cos(angle), norm * math.sin(angle)])
     slices = Slices(w.reshape(1, 2), (1,))
     if rule.rate != 1:

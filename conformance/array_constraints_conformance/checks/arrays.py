@@ -86,8 +86,12 @@ def the_memory_order_does_not_matter(trial: Trial) -> int:
     for case in [*trial.cases, *long]:
         seen = trial.observe(case)
         for name, x in trial.library.layouts(case.w).items():
-            rows = Slices(trial.library.numpy(trial.call(case.rule, x)), seen.axes).rows
-            applied += agrees(seen, rows, f"the result differs for an array in memory {name}")
+            result = trial.library.numpy(trial.call(case.rule, x))
+            dtype = trial.library.numpy(x).dtype
+            if result.dtype != dtype:
+                seen.fail(None, f"the dtype changed ({name})", dtype, result.dtype)
+            rows = Slices(result.astype(case.w.dtype), seen.axes).rows
+            applied += agrees(seen, rows, f"the result differs for an array: {name}")
     return applied
 
 

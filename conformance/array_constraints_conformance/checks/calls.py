@@ -10,6 +10,7 @@ from array_constraints_conformance.checks.judgements import agrees, where
 from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.comparison import same_bits
 from array_constraints_conformance.oracles import Slices
+from array_constraints_conformance.rules import EntryRule
 from array_constraints_conformance.strategies import Case
 from array_constraints_conformance.trial import Trial
 from array_constraints_conformance.verdict import Refused, attempt, require
@@ -31,10 +32,27 @@ def same_as_default(trial: Trial, case: Case, x: Any, result: Any, message: str)
         require(False, message, input=row, expected=expected[i], got=got[i], **shown)
 
 
+def unchanged(trial: Trial) -> list[Case]:
+    """Return weights that there is nothing to change of: zeros, nothing at all, no rate."""
+    rules = [trial.rule.along(0)]
+    entry = trial.subject.entries[trial.constraint]
+    if "rate" in entry.defaults:
+        rules.append(entry.with_arguments({"rate": 0.0}))
+    shapes = ((3, 2), (0, 2))
+    found = [
+        Case(np.zeros(shape, form.dtype), rule)
+        for rule in rules
+        for form in trial.formats
+        for shape in shapes
+    ]
+    if isinstance(trial.rule, EntryRule):
+        found.append(Case(np.ones((3, 2), np.uint8), trial.rule))
+    return found
+
+
 @check("CALL-1")
 def copy_true_returns_a_new_array(trial: Trial) -> int:
-    zeros = [Case(np.zeros((3, 2), form.dtype), trial.rule.along(0)) for form in trial.formats]
-    found = [*zeros, *cases(trial)]  # zeros: MaxNorm has nothing to change
+    found = [*unchanged(trial), *cases(trial)]
     for case in found:
         x = trial.library.array(case.w)
         result = trial.call(case.rule, x, copy=True)
@@ -60,7 +78,8 @@ def copy_false_writes_into_the_weight(trial: Trial) -> int:
                 seen.fail(
                     None, f"copy=False did not return the weight ({name})", "the weight", ""
                 )
-            rows = Slices(trial.library.numpy(x), seen.axes).rows
+            written = trial.library.numpy(x).astype(case.w.dtype)
+            rows = Slices(written, seen.axes).rows
             applied += agrees(seen, rows, f"copy=False wrote another result ({name})")
     return applied + _nothing_beside(trial)
 

@@ -183,6 +183,7 @@ def _extreme_rules(trial: Trial) -> list[NormRule]:
     if "min_value" in entry.defaults:
         pairs = ((1e-40, 1e-30), (1e30, math.inf), (1e-300, 1e300))
         rules += [entry.with_arguments({"min_value": a, "max_value": b}) for a, b in pairs]
+        rules.append(entry.with_arguments({"rate": 0.0}))
     return rules  # type: ignore[return-value]
 
 

@@ -35,9 +35,10 @@ class Numpy(Library):
         window = padded[tuple(slice(1, None, 2) for _ in a.shape)]
         window[...] = a
         return {
-            "Fortran order": np.asfortranarray(a),
-            "transposed": np.ascontiguousarray(a.T).T,
+            "Fortran order": np.array(a, order="F"),
+            "transposed": np.array(a.T, order="C").T,
             "strided": window,
+            **({} if a.dtype.kind == "V" else {"foreign byte order": _swapped(a)}),
             "reversed": a[(slice(None, None, -1),) * a.ndim].copy()[
                 (slice(None, None, -1),) * a.ndim
             ],
@@ -47,6 +48,11 @@ class Numpy(Library):
         row = a.ravel()[:1].copy()
         expanded = np.lib.stride_tricks.as_strided(row, a.shape, (0,) * a.ndim, writeable=True)
         return {"a read-only array": self.read_only(a), "an expanded array": expanded}
+
+
+def _swapped(a: np.ndarray) -> np.ndarray:
+    """Return a copy in the byte order that is not this machine's."""
+    return a.astype(a.dtype.newbyteorder())
 
 
 class Strict(Library):

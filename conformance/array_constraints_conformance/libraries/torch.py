@@ -49,7 +49,7 @@ class Torch(Library):
         window.copy_(self.array(a))
         order = tuple(reversed(range(a.ndim)))
         return {
-            "transposed": self.array(np.ascontiguousarray(a.T)).permute(order),
+            "transposed": self.array(np.array(a.T, order="C")).permute(order),
             "strided": window,
         }
 

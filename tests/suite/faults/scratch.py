@@ -33,8 +33,9 @@ class Slices:
     def of(cls, constraint: Any, w: np.ndarray) -> Slices:
         axes = constraint.axes(w)
         kept = tuple(i for i in range(w.ndim) if i not in axes)
+        count = math.prod(w.shape[i] for i in kept)
         length = math.prod(w.shape[i] for i in axes)
-        rows = np.ascontiguousarray(w.transpose(kept + axes)).reshape(-1, length)
+        rows = np.ascontiguousarray(w.transpose(kept + axes)).reshape(count, length)
         return cls(rows, *constraint.interval(), axes, w.shape)
 
     def restored(self, rows: Rows) -> np.ndarray:

@@ -14,7 +14,7 @@ def tolerant(steps):
     """Return attributes with a violation of 0 as far from the sphere as VIO-1 permits."""
 
     def keeps(s):
-        reach = (11.5 + 1.5 * s.levels) * s.u
+        reach = (12.1 + 1.5 * s.levels) * s.u
         return (1 - reach, 1 + reach) if s.wide else bounds(s)
 
     return steps.attributes(judged=Steps(keeps=keeps))
@@ -29,7 +29,7 @@ def _beyond_the_tolerance(s):
 
 
 def _about_the_aim(s, norms):
-    return np.abs(norms - _beyond_the_tolerance(s)[0]) <= 1.1 * s.u
+    return np.abs(norms - _beyond_the_tolerance(s)[0]) <= 2.1 * s.u
 
 
 def _too_short(s):
@@ -50,7 +50,7 @@ def _down_to_epsilon(self, w, result):
 
 def _whole_blocks(s):
     norms = exact_norms(s.scaled[:, : s.n // 32 * 32 or None])
-    return np.where(norms > 0, norms, s.scaled_norms)
+    return np.where((norms > 0) & s.wide, norms, s.scaled_norms)
 
 
 # SET-2
@@ -240,15 +240,17 @@ UNIT, MINMAX, NONNEG = ("UnitNorm",), ("MinMaxNorm",), ("NonNeg",)
 FAULTS = [
     Fault(
         "SET-1",
-        "float32 slices are unit within twice the tolerance",
+        "float32 slices end two roundoffs beyond the tolerance",
         steps("UnitNorm", tolerant(Steps(aims=_beyond_the_tolerance, keeps_too=_about_the_aim))),
         UNIT,
+        also=frozenset({"NUM-8"}),  # results are kept
     ),
     Fault(
         "SET-1",
         "along two axes, float32 slices are raised not quite to the bound",
         steps("MinMaxNorm", Steps(aims=_too_short, keeps_too=_about_too_short).attributes()),
         MINMAX,
+        also=frozenset({"NUM-8"}),  # results are kept
     ),
     Fault(
         "SET-1",
@@ -259,7 +261,7 @@ FAULTS = [
     ),
     Fault(
         "SET-1",
-        "what is left of whole blocks of 32 entries is not measured",
+        "what is left of whole blocks of 32 float32 entries is not measured",
         steps("UnitNorm", Steps(norms=_whole_blocks).attributes(judged=Steps())),
         UNIT,
         also=frozenset({"SET-3", "SET-9", "NUM-1", "VIO-3"}),
