@@ -31,6 +31,7 @@ _LIBRARY_TERMS: dict[str, Callable[[Library], bool]] = {
     "lazy libraries": lambda lib: "lazy" in lib.traits,
     "chunked libraries": lambda lib: "chunked" in lib.traits,
     "strict libraries": lambda lib: "strict" in lib.traits,
+    "libraries with byte orders": lambda lib: "byte-ordered" in lib.traits,
     "strided libraries": lambda lib: "strided" in lib.traits,
     "writable libraries": lambda lib: "writable" in lib.traits,
     "tracing libraries": lambda lib: "tracing" in lib.traits,

@@ -13,7 +13,7 @@ from array_constraints_conformance.libraries.base import Library
 
 
 class Numpy(Library):
-    traits = frozenset({"strided", "writable", "sixteen-bit"})
+    traits = frozenset({"strided", "writable", "sixteen-bit", "byte-ordered"})
 
     @property
     def dtypes(self) -> tuple[str, ...]:
@@ -38,21 +38,20 @@ class Numpy(Library):
             "Fortran order": np.array(a, order="F"),
             "transposed": np.array(a.T, order="C").T,
             "strided": window,
-            **({} if a.dtype.kind == "V" else {"foreign byte order": _swapped(a)}),
+            **{"foreign byte order": swapped for swapped in self.byte_orders(a)},
             "reversed": a[(slice(None, None, -1),) * a.ndim].copy()[
                 (slice(None, None, -1),) * a.ndim
             ],
         }
 
+    def byte_orders(self, a: np.ndarray) -> list[Any]:
+        """Return copies in another byte order: none of bfloat16, which has just one."""
+        return [] if a.dtype.kind == "V" else [a.astype(a.dtype.newbyteorder())]
+
     def unwritable(self, a: np.ndarray) -> dict[str, Any]:
         row = a.ravel()[:1].copy()
         expanded = np.lib.stride_tricks.as_strided(row, a.shape, (0,) * a.ndim, writeable=True)
         return {"a read-only array": self.read_only(a), "an expanded array": expanded}
-
-
-def _swapped(a: np.ndarray) -> np.ndarray:
-    """Return a copy in the byte order that is not this machine's."""
-    return a.astype(a.dtype.newbyteorder())
 
 
 class Strict(Library):

@@ -94,6 +94,10 @@ class Library:
         """Return arrays with the values of ``a`` in other memory orders, by name."""
         return {}
 
+    def byte_orders(self, a: np.ndarray) -> list[Any]:
+        """Return copies of ``a`` in other byte orders."""
+        return []
+
     def unwritable(self, a: np.ndarray) -> dict[str, Any]:
         """Return arrays with the values of ``a`` that copy=False must refuse, by name."""
         return {} if "writable" in self.traits else {"an array": self.array(a)}

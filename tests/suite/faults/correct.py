@@ -13,7 +13,9 @@ from faults.making import implementation
 from faults.scratch import Guard, Rows, Slices, Steps, halves, within_range
 
 
-def guarded(roundoffs: Callable[[Slices], float], working: str = "float64", **steps: Any) -> Any:
+def guarded(
+    roundoffs: Callable[[Slices], float], working: str = "float64", **steps: Any
+) -> Any:
     """Return attributes: these steps, with a margin of so many roundoffs."""
     guard = Guard(roundoffs, working)
     return Steps(keeps=guard.keeps, aims=guard.aims, **steps).attributes()
@@ -131,7 +133,7 @@ def slice_by_slice() -> dict[str, Any]:
 
 
 class Decision(NamedTuple):
-    """The norm of a slice over a power of two, where it is to be, and how far it is from there."""
+    """The norm of a slice over a power of two, where it is to go, and how far that is."""
 
     size: float
     exponent: int
@@ -186,5 +188,7 @@ CORRECT = [
     ("slice by slice", norms(slice_by_slice(), NonNeg={"__call__": negative_zero})),
 ]
 if np.finfo(np.longdouble).nmant >= 63:
-    longer = guarded(lambda s: 3, norms=of_rows(in_longer_numbers), rescaled=scaled_by_one_factor)
+    longer = guarded(
+        lambda s: 3, norms=of_rows(in_longer_numbers), rescaled=scaled_by_one_factor
+    )
     CORRECT.append(("longer numbers", norms(longer)))

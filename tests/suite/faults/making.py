@@ -35,7 +35,7 @@ class Fault:
     contains: Callable[[Any, float], bool] | None = None
 
     def subject(self) -> Subject:
-        """Return what the suite judges: with ``contains``, the module is one convex constraint."""
+        """Return what the suite judges; with ``contains``, ``module`` makes a constraint."""
         if self.contains is None:
             return module_subject(self.module(), "faulty")
         return single(self.module(), contains=self.contains, axis=0, convex=True)
@@ -47,9 +47,9 @@ class Fault:
 def implementation(**replaced: Any) -> SimpleNamespace:
     """Return all of array_constraints as a module of its own, with functions replaced.
 
-    A name of a constraint replaces attributes of its class (``MaxNorm={"__call__": f}``), ``norms``
-    those of the three norm constraints, ``every`` those of all four; any other name replaces
-    that function of the module, as ``get`` or ``serialize``.
+    A name of a constraint replaces attributes of its class (``MaxNorm={"__call__": f}``),
+    ``norms`` those of the three norm constraints, ``every`` those of all four; any other name
+    replaces that function of the module, as ``get`` or ``serialize``.
     """
     every, norms = replaced.pop("every", {}), replaced.pop("norms", {})
     classes = {}
@@ -122,6 +122,20 @@ def after(change: Callable[..., Any]) -> dict[str, Any]:
             w[...] = result
             return w
         return result.copy() if copy and result is w else result
+
+    return {"__call__": call}
+
+
+def without_writing(change: Callable[..., Any]) -> dict[str, Any]:
+    """Return attributes: ``change(constraint, w, right)``, but the right call to write."""
+
+    def call(self: Any, w: Any, *, copy: bool | None = None) -> Any:
+        right = super(type(self), self).__call__
+        self._accepted(w, copy)
+        if copy is False or not w.size:
+            return right(w, copy=copy)
+        result = change(self, w, right)
+        return result.copy() if copy else result
 
     return {"__call__": call}
 

@@ -13,7 +13,7 @@ import numpy as np
 from array_constraints_conformance.formats import Format, format_of
 
 from array_constraints.execution import deliver
-from faults.making import after
+from faults.making import after, implementation
 
 Rows = np.ndarray
 
@@ -133,7 +133,7 @@ Pair = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class Guard:
-    """What to keep and where to aim, given by how many roundoffs a slice is off until it is kept.
+    """What to keep and where to aim, given the roundoffs of a slice until it is kept.
 
     ``roundoffs`` are those of the dtype that a slice is rescaled in: ``working``, or float64.
     """
@@ -157,7 +157,7 @@ class Guard:
         return low, s.upper * (1 - self.margin(s, s.upper)) if s.upper < math.inf else s.upper
 
     def thin(self, s: Slices) -> bool:
-        return 0 < s.lower and s.upper <= s.lower * (1 + 4 * self.margin(s, s.lower))
+        return s.lower > 0 and s.upper <= s.lower * (1 + 4 * self.margin(s, s.lower))
 
     def margin(self, s: Slices, bound: float) -> float:
         """Return those roundoffs, and one of a narrower dtype: more where entries underflow."""
@@ -192,7 +192,7 @@ class Steps:
     rescaled: Callable[[Slices, np.ndarray, np.ndarray], Rows] = divided
 
     def attributes(self, judged: Steps | None = None) -> dict[str, Any]:
-        """Return the call, and the violation in its own steps or those of another, ``judged``."""
+        """Return the call, and the violation in the same steps or in those of ``judged``."""
 
         def call(constraint: Any, w: Any, *, copy: bool | None = None) -> Any:
             w, xp = constraint._accepted(w, copy)
@@ -245,7 +245,7 @@ def within_range(s: Slices) -> Slices:
 
 
 def after_rows(change: Callable[[Slices, Rows], Rows]) -> dict[str, Any]:
-    """Return attributes: the right call, and then ``change(slices, images)`` of a NumPy weight."""
+    """Return attributes: the right call, and then ``change(slices, images)`` on NumPy."""
 
     def changed(constraint: Any, w: np.ndarray, result: np.ndarray) -> np.ndarray:
         if not w.size:
@@ -263,3 +263,20 @@ def moved(s: Slices, images: Rows) -> np.ndarray:
     return s.finite & (s.rows != images).any(axis=1)
 
 
+UNIT, MINMAX, NONNEG = ("UnitNorm",), ("MinMaxNorm",), ("NonNeg",)
+Module = Callable[[], Any]
+
+
+def rows(change: Callable[[Slices, Rows], Rows], name: str = "MaxNorm") -> Module:
+    """Return what makes a module that is right but for a change of this constraint's rows."""
+    return of(name, after_rows(change))
+
+
+def entries(change: Callable[..., Any], name: str = "MaxNorm") -> Module:
+    """Return the same for a change of the weight as a whole: see ``after``."""
+    return of(name, after(change))
+
+
+def of(name: str, attributes: dict[str, Any]) -> Module:
+    """Return the same for a constraint with these attributes."""
+    return lambda: implementation(**{name: attributes})
