@@ -1,4 +1,4 @@
-"""Faults with arrays: what ARR-1 to ARR-12 are there to find."""
+"""Faults with arrays: what ARR-1 to ARR-13 are there to find."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 
 from faults import layouts
-from faults.making import Fault, after, without_writing
+from faults.making import Fault, after, implementation, without_writing
 from faults.scratch import NONNEG, UNIT, of
 
 # ARR-1, ARR-2, ARR-3
