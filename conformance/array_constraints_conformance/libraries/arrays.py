@@ -34,15 +34,14 @@ class Numpy(Library):
         padded = np.zeros(tuple(2 * n + 1 for n in a.shape), a.dtype)
         window = padded[tuple(slice(1, None, 2) for _ in a.shape)]
         window[...] = a
-        return {
+        backwards = (slice(None, None, -1),) * a.ndim
+        found = {
             "Fortran order": np.array(a, order="F"),
             "transposed": np.array(a.T, order="C").T,
             "strided": window,
-            **{"foreign byte order": swapped for swapped in self.byte_orders(a)},
-            "reversed": a[(slice(None, None, -1),) * a.ndim].copy()[
-                (slice(None, None, -1),) * a.ndim
-            ],
+            "reversed": a[backwards].copy()[backwards],
         }
+        return found | dict(zip(["foreign byte order"], self.byte_orders(a), strict=False))
 
     def byte_orders(self, a: np.ndarray) -> list[Any]:
         """Return copies in another byte order: none of bfloat16, which has just one."""
