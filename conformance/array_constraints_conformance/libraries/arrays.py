@@ -35,13 +35,12 @@ class Numpy(Library):
         window = padded[tuple(slice(1, None, 2) for _ in a.shape)]
         window[...] = a
         backwards = (slice(None, None, -1),) * a.ndim
-        found = {
+        return {
             "Fortran order": np.array(a, order="F"),
             "transposed": np.array(a.T, order="C").T,
             "strided": window,
             "reversed": a[backwards].copy()[backwards],
         }
-        return found | dict(zip(["foreign byte order"], self.byte_orders(a), strict=False))
 
     def byte_orders(self, a: np.ndarray) -> list[Any]:
         """Return copies in another byte order: none of bfloat16, which has just one."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from array_constraints_conformance.subject import Subject, module_subject, single
 
 import array_constraints as ac
@@ -22,8 +23,8 @@ SNAKE |= {"UnitNorm": "unit_norm"}
 class Fault:
     """An implementation with one fault, and the requirement that it does not meet.
 
-    ``also`` are the requirements that cannot be met either, as a consequence. The suite must
-    find exactly these, on ``library``, for ``constraints``.
+    ``also`` are the requirements that may not be met either, as a consequence: the suite must
+    find the one, and nothing beside these, on ``library``, for ``constraints``.
     """
 
     breaks: str
@@ -116,12 +117,14 @@ def after(change: Callable[..., Any]) -> dict[str, Any]:
 
     def call(self: Any, w: Any, *, copy: bool | None = None) -> Any:
         parent = super(type(self), self)
+        if _swapped(w):
+            return parent.__call__(w, copy=copy)
         parent.__call__(w.copy() if copy is False and _writable(w) else w, copy=copy)
         result = change(self, w, parent.__call__(w))
         if copy is False:
             w[...] = result
             return w
-        return result.copy() if copy and result is w else result
+        return parent.__call__(w, copy=True) if copy and result is w else result
 
     return {"__call__": call}
 
@@ -132,7 +135,7 @@ def without_writing(change: Callable[..., Any]) -> dict[str, Any]:
     def call(self: Any, w: Any, *, copy: bool | None = None) -> Any:
         right = super(type(self), self).__call__
         self._accepted(w, copy)
-        if copy is False or not w.size:
+        if copy is False or not w.size or _swapped(w):
             return right(w, copy=copy)
         result = change(self, w, right)
         return result.copy() if copy else result
@@ -143,3 +146,8 @@ def without_writing(change: Callable[..., Any]) -> dict[str, Any]:
 def _writable(w: Any) -> bool:
     flags = getattr(w, "flags", None)
     return bool(getattr(flags, "writeable", False)) and 0 not in w.strides
+
+
+def _swapped(w: Any) -> bool:
+    """Whether an array is in a foreign byte order: the fault that is about it is ARR-13's."""
+    return isinstance(w, np.ndarray) and not w.dtype.isnative
