@@ -129,6 +129,7 @@ def projections_are_non_expansive(seen: Observation) -> int:
 
 def _entries_come_no_further_apart(seen: Observation, finite: list[int]) -> int:
     """Compare neighbours in float64: rounding a difference keeps the order of differences."""
+    finite = [i for i in finite if not seen.flushed[i]]
     before = seen.before.rows[finite, 0].astype(seen.after.rows.dtype).astype(np.float64)
     with np.errstate(over="ignore"):
         apart, found = (np.abs(np.diff(x)) for x in (before, seen.after.values[finite, 0]))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from array_constraints.execution import deliver
-from faults.making import implementation
+from faults.making import implementation, in_its_byte_order
 from faults.scratch import Guard, Rows, Slices, Steps, halves, within_range
 
 
@@ -121,7 +121,7 @@ def slice_by_slice() -> dict[str, Any]:
                 share = [x * found.target * s.rate for x in units]
                 stays = [x * (1 - s.rate) for x in entries]
                 row[:] = [x + y if s.rate < 1 else x for x, y in zip(share, stays, strict=True)]
-        return deliver(w, s.restored(rows), copy, xp)
+        return deliver(w, in_its_byte_order(w, s.restored(rows)), copy, xp)
 
     def violation(constraint: Any, w: Any) -> Any:
         w, _ = constraint._accepted(w)

@@ -151,3 +151,9 @@ def _writable(w: Any) -> bool:
 def _swapped(w: Any) -> bool:
     """Whether an array is in a foreign byte order: the fault that is about it is ARR-13's."""
     return isinstance(w, np.ndarray) and not w.dtype.isnative
+
+
+def in_its_byte_order(w: Any, result: Any) -> Any:
+    """Return the result in the byte order of ``w``, which ``numpy.where`` forgets."""
+    same = getattr(result.dtype, "name", None) == getattr(w.dtype, "name", "")
+    return result.astype(w.dtype) if same and not w.dtype.isnative else result

@@ -13,7 +13,7 @@ import numpy as np
 from array_constraints_conformance.formats import Format, format_of
 
 from array_constraints.execution import deliver
-from faults.making import after, implementation
+from faults.making import after, implementation, in_its_byte_order
 
 Rows = np.ndarray
 
@@ -201,7 +201,7 @@ class Steps:
                 with np.errstate(all="ignore"):
                     s = Slices.of(constraint, w)
                     result = s.restored(self.project(within_range(s)))
-            return deliver(w, result, copy, xp)
+            return deliver(w, in_its_byte_order(w, result), copy, xp)
 
         def violation(constraint: Any, w: Any) -> Any:
             w, _ = constraint._accepted(w)
