@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from faults.making import Fault
-from faults.scratch import MINMAX, NONNEG, UNIT, Steps, aims, bounds, entries, of, rows
+from faults.scratch import MINMAX, NONNEG, UNIT, Steps, aims, bounds, divided, entries, of, rows
 
 
 def steps(name="MaxNorm", judged=None, **replaced):
@@ -124,9 +124,20 @@ def _always(s):
     return (1.0, 1.0) if single(s) else bounds(s)
 
 
+def _in_float32(s, norms, targets):
+    """Divide float32 by the norm in float32."""
+    if not single(s):
+        return divided(s, norms, targets)
+    return s.scaled.astype(np.float32) / norms.astype(np.float32)[:, None]
+
+
 def _onto_the_lower_bound(s):
     low, high = aims(s)
     return s.lower if s.dtype == "float64" and s.lower < s.upper else low, high
+
+
+def _near_the_sphere(s):
+    return (1 - 6 * s.u, 1 + 6 * s.u) if single(s) else bounds(s)
 
 
 def _loose(s):
@@ -213,7 +224,12 @@ FAULTS = [
     Fault(
         "NUM-9",
         "unit slices are divided by their norm again",
-        steps("UnitNorm", judged=Steps(), keeps=_always),
+        steps(
+            "UnitNorm",
+            judged=Steps(keeps=_near_the_sphere),
+            keeps=_always,
+            rescaled=_in_float32,
+        ),
         UNIT,
     ),
     Fault(
