@@ -90,7 +90,8 @@ def _satisfied(rule: Rule, form: Format) -> Iterator[np.ndarray]:
     if not isinstance(rule, NormRule) or not rule.lower < rule.upper:
         return
     unit = W / np.linalg.norm(W)
-    yield (unit * (rule.lower + rule.upper) / 2).astype(form.dtype)
+    upper = min(rule.upper, 2 * rule.lower + 2)  # of an annulus without an end, a part
+    yield (unit * (rule.lower + upper) / 2).astype(form.dtype)
     if rule.lower == 0:
         yield np.zeros(4, form.dtype)
         yield (np.sign(W) * 4 * form.smallest).astype(form.dtype)
