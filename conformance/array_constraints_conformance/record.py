@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from array_constraints_conformance.runner import Plan, Result
 from array_constraints_conformance.specification import SCOPES
 
 NAME = "array_constraints_conformance"
-VERSION = "0.1.0"
+VERSION = metadata.version("array-constraints")  # one distribution
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,7 @@ from array_constraints_conformance.observation import Observation, Pool
 from array_constraints_conformance.rules import MembershipRule, Rule
 from array_constraints_conformance.strategies import Case
 from array_constraints_conformance.subject import Subject
-from array_constraints_conformance.verdict import (
-    NotProvided,
-    attempt,
-)
+from array_constraints_conformance.verdict import NotProvided, attempt
 
 _KEPT = 3000  # observations: the draws of one constraint, so that each call is made once
 

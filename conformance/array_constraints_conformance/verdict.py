@@ -76,11 +76,9 @@ def text(value: Any) -> str:
         return value
     if not isinstance(value, np.ndarray):
         return repr(value.item() if isinstance(value, np.generic) else value)
-    entries = (
-        value.tolist() if value.dtype.kind in "fiub" else value.astype(np.float64).tolist()
-    )
+    if value.dtype.kind == "V":  # bfloat16, whose entries have no Python type
+        value = value.astype(np.float64)
     if value.size > 24:
-        flat = value.ravel().astype(np.float64)
-        head = ", ".join(map(repr, flat[:6].tolist()))
+        head = ", ".join(map(repr, value.ravel()[:6].tolist()))
         return f"{value.size} entries of shape {value.shape}: [{head}, ...]"
-    return repr(entries)
+    return repr(value.tolist())

@@ -114,9 +114,8 @@ def agrees(
             seen.fail(i, message, seen.after.rows[i], rows[i])
         distance = other.distance(i, seen.after)
         norm = max(root(seen.after.square(i)), root(other.square(i)))
-        flushed = seen.underflow
         exact = isinstance(seen.rule, EntryRule)
-        allowed = Fraction(0) if exact else 2 * (seen.form.near(seen.n) * norm + flushed)
+        allowed = Fraction(0) if exact else 2 * (seen.form.near(seen.n) * norm + seen.underflow)
         if distance > allowed and not either(seen, i):
             seen.fail(i, f"{message}: {relative(distance)} apart", seen.after.rows[i], rows[i])
     return len(rows)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from array_constraints_conformance.checks.judgements import agrees
@@ -22,25 +25,24 @@ def samples(trial: Trial) -> list[Case]:
     ]
 
 
-def shown(case: Case) -> dict[str, object]:
+def shown(case: Case) -> dict[str, Any]:
     return {"constraint": str(case.rule), "dtype": case.w.dtype.name, "input": case.w}
+
+
+def stays_lazy(trial: Trial, case: Case, run: Callable[[Any], Any], what: str) -> None:
+    """Require a lazy array of ``run``, without anything being computed."""
+    lazy = trial.library
+    x = lazy.array(case.w)
+    with lazy.nothing_computed():  # type: ignore[attr-defined]
+        result = attempt(str(case.rule), run, x, w=case.w)
+    types = {"expected": lazy.type_of(x), "got": lazy.type_of(result)}
+    require(lazy.is_own(result), f"{what} is not lazy", **types, **shown(case))
 
 
 @check("LAZY-1")
 def nothing_is_computed(trial: Trial) -> int:
-    lazy = trial.library
     for case in samples(trial):
-        x = lazy.array(case.w)
-        with lazy.nothing_computed():  # type: ignore[attr-defined]
-            result = trial.call(case.rule, x)
-        got = lazy.type_of(result)
-        require(
-            lazy.is_own(result),
-            "the result is not lazy",
-            expected=lazy.type_of(x),
-            got=got,
-            **shown(case),
-        )
+        stays_lazy(trial, case, trial.map_of(case.rule), "the result")
     return len(samples(trial))
 
 
@@ -63,20 +65,8 @@ def chunks_and_meta_are_kept(trial: Trial) -> int:
 
 @check("LAZY-3")
 def the_violation_is_lazy_too(trial: Trial) -> int:
-    lazy = trial.library
     for case in samples(trial):
-        run, x = trial.method(case.rule, "violation"), lazy.array(case.w)
-
-        with lazy.nothing_computed():  # type: ignore[attr-defined]
-            result = attempt(str(case.rule), run, x, w=case.w)
-        got = lazy.type_of(result)
-        require(
-            lazy.is_own(result),
-            "the violation is not lazy",
-            expected=lazy.type_of(x),
-            got=got,
-            **shown(case),
-        )
+        stays_lazy(trial, case, trial.method(case.rule, "violation"), "the violation")
     return len(samples(trial))
 
 
