@@ -179,7 +179,7 @@ def put_to_the_test(requirement: str, trial: Trial) -> int:
         applied += law(trial.observe(case))
 
     if any(layout.axis == 0 for layout in strategies.layouts_for(trial.rule, True)):
-        fewer = 3 if trial.profile.quick and trial.library.slow else 1
+        fewer = 3 if trial.sparse else 1
         source = (rules, trial.formats, trial.seed, trial.profile.examples // fewer)
         try:
             for case in strategies.drawn(*source):

@@ -74,6 +74,15 @@ class Trial:
         return "lazy" in self.library.traits
 
     @property
+    def sparse(self) -> bool:
+        """Whether to take turns where calls are dear: each case once, not in every combination."""
+        return self.profile.quick and self.library.slow
+
+    def share(self, items: Sequence[Any], turn: int, parts: int = 2) -> Sequence[Any]:
+        """Return the items; where calls are dear, one part of them, each turn another."""
+        return items[turn % parts :: parts] if self.sparse else items
+
+    @property
     def rule(self) -> Rule:
         return self.rules[0]
 
@@ -170,14 +179,13 @@ class Trial:
     def cases(self) -> list[Case]:
         """The decks: a slice of every kind, in every layout and dtype."""
         found: list[Case] = []
-        sparse = self.profile.quick and self.library.slow
         for turn in range(self.profile.rounds):
             for i, layout in enumerate(strategies.layouts_for(self.rule, self.profile.quick)):
                 for j, form in enumerate(self.formats):
-                    if sparse and (i + j) % 2:
+                    if self.sparse and (i + 2 * j) % 3:
                         continue
                     for k in range(min(self.profile.rules_per_cell, len(self.rules))):
                         rule = self.rules[(i + j + k) % len(self.rules)]
                         seed = self.seed + 1000 * turn
-                        found += strategies.deck(layout, rule, form, seed, sparse)
+                        found += strategies.deck(layout, rule, form, seed, self.sparse)
         return found

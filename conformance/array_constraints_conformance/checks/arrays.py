@@ -22,8 +22,9 @@ SHAPES = ((1,), (1, 1), (5, 1), (1, 4, 1), (2, 1, 3, 1), (2, 3, 2, 2))
 
 @check("ARR-1")
 def the_shape_is_kept(trial: Trial) -> int:
+    applied = 0
     for turn, shape in enumerate(SHAPES):
-        for axis in (0, -1):
+        for axis in trial.share((0, -1), turn):
             rule = trial.rules[turn % len(trial.rules)]
             rule = rule.along(axis) if "axis" in rule.arguments else rule
             w = (np.arange(1.0, 1 + np.prod(shape)) - 3).reshape(shape)
@@ -31,7 +32,8 @@ def the_shape_is_kept(trial: Trial) -> int:
             got = tuple(trial.call(rule, trial.library.array(w)).shape)
             shown = {"constraint": str(rule), "dtype": w.dtype.name, "input": w}
             require(got == shape, "the shape changed", expected=shape, got=got, **shown)
-    return 2 * len(SHAPES)
+            applied += 1
+    return applied
 
 
 @law("ARR-2")
@@ -122,9 +124,10 @@ def empty_arrays_come_back_empty(trial: Trial) -> int:
 @check("ARR-8")
 def an_array_without_dimensions_is_one_slice(trial: Trial) -> int:
     applied = 0
-    for rule, form in trial.pairs:
+    values = (3.0, -3.0, 0.25, 1.0, 0.0, np.nan)
+    for turn, (rule, form) in enumerate(trial.pairs):
         whole = rule.along(None)
-        for value in (3.0, -3.0, 0.25, 1.0, 0.0, np.nan):
+        for value in trial.share(values, turn):
             w = np.asarray(value, dtype=form.dtype)
             seen = trial.observe(Case(w.reshape(1), whole))
             result = trial.image(whole, w)
@@ -151,7 +154,7 @@ def all_forms_of_an_axis_agree(trial: Trial) -> int:
     for rule, form in trial.pairs[: 1 if trial.profile.quick else None]:
         rng = np.random.default_rng(trial.seed)
         w = (rng.standard_normal((3, 2, 4)) * 2).astype(form.dtype)
-        for given, plain in forms:
+        for given, plain in trial.share(forms, len(trial.constraint)):
             seen = trial.observe(Case(w, rule.along(plain)))
             result = trial.image(rule.along(given), w)
             rows = Slices(result, seen.axes).rows
@@ -185,9 +188,9 @@ def _on_numpy(numpy: Trial, trial: Trial, rule: Rule, w: np.ndarray) -> np.ndarr
 @check("ARR-11")
 def chunks_do_not_matter(trial: Trial) -> int:
     applied = 0
-    for case in trial.cases:
+    for turn, case in enumerate(trial.cases):
         seen = trial.observe(case)
-        for chunks in chunkings(case.w.shape):
+        for chunks in trial.share(chunkings(case.w.shape), turn, 3):
             x = trial.library.chunked(case.w, chunks)  # type: ignore[attr-defined]
             result = trial.library.numpy(trial.call(case.rule, x))
             rows = Slices(result, seen.axes).rows

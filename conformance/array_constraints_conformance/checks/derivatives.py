@@ -23,7 +23,7 @@ def jacobian(trial: Trial, rule: Rule, w: np.ndarray) -> np.ndarray:
 
 
 def points(trial: Trial, *values: np.ndarray) -> Iterator[tuple[Rule, Format, np.ndarray]]:
-    for rule, form in trial.pairs:
+    for rule, form in trial.share(trial.pairs, len(values)):
         for value in values:
             yield rule, form, value.astype(form.dtype)
 

@@ -152,7 +152,8 @@ def a_slice_of_nan_or_infinity_comes_back_unchanged(seen: Observation) -> int:
 @check("NUM-11")
 def no_warning_is_raised(trial: Trial) -> int:
     applied = 0
-    for rule, form in trial.paired([*trial.rules, *_extreme_rules(trial)]):
+    extreme = trial.share(_extreme_rules(trial), len(trial.constraint))
+    for rule, form in trial.paired([*trial.rules, *extreme]):
         for case in deck(LAYOUTS[1], rule, form, trial.seed):
             applied += _without_warning(trial, case)
     return applied
