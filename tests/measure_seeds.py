@@ -1,6 +1,7 @@
 """Judge every faulty implementation, and the right ones, with many seeds: verdicts must agree.
 
-``nox -s seeds`` runs this, with the quick profile.
+``nox -s seeds`` runs this, with the quick profile: each fault is judged by the requirement that
+it breaks (``--everything``: by all of them), the right implementations by all.
 """
 
 from __future__ import annotations
@@ -29,20 +30,18 @@ RIGHT = [("array_constraints", lambda: ac), *CORRECT]
 SILENT = {"met", "not applicable", "not provided"}
 
 
-def verdict(index: int, seed: int) -> tuple[int, int, frozenset[str]]:
+def verdict(index: int, seed: int, everything: bool) -> tuple[int, int, frozenset[str]]:
     """Return what is not met: by fault number ``index``, then by the right implementations."""
+    only: tuple[str, ...] = ()
     if index < len(FAULTS):
         fault = FAULTS[index]
         subject, name, constraints = fault.subject(), fault.library, fault.constraints
+        only = () if everything else (fault.breaks,)
     else:
         (called, make), name, constraints = RIGHT[index - len(FAULTS)], "numpy", ()
         subject = module_subject(make(), called)
     plan = Plan(
-        subject,
-        [library(name)],
-        PROFILES["quick"],
-        seed,
-        constraints=constraints,
+        subject, [library(name)], PROFILES["quick"], seed, only=only, constraints=constraints
     )
     found = {r.requirement.id for r in run(plan) if r.outcome not in SILENT}
     return index, seed, frozenset(found)
@@ -59,7 +58,7 @@ def called(index: int) -> str:
     return str(FAULTS[index]) if index < len(FAULTS) else RIGHT[index - len(FAULTS)][0]
 
 
-def disagreements(jobs: list[tuple[int, int]], processes: int) -> Iterator[str]:
+def disagreements(jobs: list[tuple[int, int, bool]], processes: int) -> Iterator[str]:
     with get_context("spawn").Pool(processes) as pool:
         answers = pool.imap_unordered(_verdict, jobs)
         for index, seed, found in track(answers, total=len(jobs), description="judging"):
@@ -69,7 +68,7 @@ def disagreements(jobs: list[tuple[int, int]], processes: int) -> Iterator[str]:
                 yield f"{called(index)}, seed {seed}: {', '.join(sorted(odd))}"
 
 
-def _verdict(job: tuple[int, int]) -> tuple[int, int, frozenset[str]]:
+def _verdict(job: tuple[int, int, bool]) -> tuple[int, int, frozenset[str]]:
     return verdict(*job)
 
 
@@ -77,6 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--everything", action="store_true", help="judge faults by all of it")
     parser.add_argument("--libraries", nargs="*", help="judge the faults of these alone")
     options = parser.parse_args(argv)
     chosen = [
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
         if not options.libraries
         or (FAULTS[i].library if i < len(FAULTS) else "numpy") in options.libraries
     ]
-    jobs = [(i, seed) for i in chosen for seed in range(options.seeds)]
+    jobs = [(i, seed, options.everything) for seed in range(options.seeds) for i in chosen]
     odd = list(disagreements(jobs, options.processes))
     print(f"{len(chosen)} implementations, {options.seeds} seeds each: {len(odd)} disagree")
     if odd:

@@ -75,7 +75,7 @@ class Trial:
 
     @property
     def sparse(self) -> bool:
-        """Whether to take turns where calls are dear: each case once, not in every combination."""
+        """Whether cases take turns, since calls are dear: not every combination is judged."""
         return self.profile.quick and self.library.slow
 
     def share(self, items: Sequence[Any], turn: int, parts: int = 2) -> Sequence[Any]:
