@@ -106,14 +106,19 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def readme(session: nox.Session) -> None:
-    """Run the commands of conformance/README.md as they stand there, in an empty directory."""
+    """Run all of conformance/README.md as it stands there, in an empty directory."""
     text = Path("conformance/README.md").read_text()
-    install, finds, passes = text.split("```")[1].strip().splitlines()
+    commands, own_constraint, in_pytest = text.split("```")[1:6:2]
     pins = str(Path("tests/constraints.txt").resolve())
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    environment = {"PIP_CONSTRAINT": pins, "PYTHONPATH": ""}
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         session.chdir(folder)
-        for command, status in ((install, 0), (finds, 1), (passes, 0)):
-            environment = {"PIP_CONSTRAINT": pins, "PYTHONPATH": ""}
-            session.run(
-                "bash", "-c", command, env=environment, success_codes=[status], external=True
-            )
+        Path("pytest.ini").touch()  # not the settings of this project
+        Path("own.py").write_text(own_constraint.removeprefix("python"))
+        Path("test_own.py").write_text(in_pytest.removeprefix("python"))
+        install, finds, passes = commands.strip().splitlines()
+        own, tests = ".venv/bin/python own.py", ".venv/bin/python -m pytest -q test_own.py"
+        statuses = {install: 0, finds: 1, passes: 0, own: 0, tests: 0}
+        for command, status in statuses.items():
+            run = ("bash", "-c", command)
+            session.run(*run, env=environment, success_codes=[status], external=True)

@@ -68,6 +68,8 @@ def _ordinary(lower: float, upper: float) -> Iterator[Kind]:
     yield lambda g, n: np.full(n, 1 / 64)  # the least that is ordinary: shows an epsilon
     yield lambda g, n: np.full(n, 1.888671875)  # added one by one, 64 of these leave 16 bits
     yield lambda g, n: np.full(n, 1.310546875)  # too short, and 64 of these too long
+    yield lambda g, n: np.full(n, 1.467187880323444)  # 1,000 of these, in float64, too short
+    yield lambda g, n: np.full(n, 1.8737953433263868)  # and too long
     yield lambda g, n: np.where(_unit(g, n) != 0, 0.5 * lower, -0.0)
 
 

@@ -74,12 +74,17 @@ class Trial:
         return "lazy" in self.library.traits
 
     @property
+    def dear(self) -> bool:
+        """Whether calls take so long that not every combination is judged."""
+        return self.library.slow and self.profile.name != "thorough"
+
+    @property
     def sparse(self) -> bool:
-        """Whether cases take turns, since calls are dear: not every combination is judged."""
-        return self.profile.quick and self.library.slow
+        """Whether cases take turns besides."""
+        return self.dear and self.profile.quick
 
     def share(self, items: Sequence[Any], turn: int, parts: int = 2) -> Sequence[Any]:
-        """Return the items; where calls are dear, one part of them, each turn another."""
+        """Return the items, or one part of them, each turn another, where cases take turns."""
         return items[turn % parts :: parts] if self.sparse else items
 
     @property
@@ -156,11 +161,11 @@ class Trial:
 
     @cached_property
     def pairs(self) -> list[tuple[Rule, Format]]:
-        """Every rule in every dtype; in the quick profile, each at least once."""
+        """Every rule in every dtype; quickly, or where calls are dear, each at least once."""
         return self.paired(self.rules)
 
     def paired(self, rules: Sequence[Rule]) -> list[tuple[Rule, Format]]:
-        if not self.profile.quick:
+        if not self.profile.quick and not self.dear:
             return [(rule, form) for rule in rules for form in self.formats]
         turns = range(max(len(rules), len(self.formats)) if rules else 0)
         return [(rules[i % len(rules)], self.formats[i % len(self.formats)]) for i in turns]
@@ -179,13 +184,14 @@ class Trial:
     def cases(self) -> list[Case]:
         """The decks: a slice of every kind, in every layout and dtype."""
         found: list[Case] = []
+        count = min(1 if self.dear else self.profile.rules_per_cell, len(self.rules))
         for turn in range(self.profile.rounds):
             for i, layout in enumerate(strategies.layouts_for(self.rule, self.profile.quick)):
                 for j, form in enumerate(self.formats):
                     if self.sparse and (i + 2 * j) % 3:
                         continue
-                    for k in range(min(self.profile.rules_per_cell, len(self.rules))):
+                    for k in range(count):
                         rule = self.rules[(i + j + k) % len(self.rules)]
                         seed = self.seed + 1000 * turn
-                        found += strategies.deck(layout, rule, form, seed, self.sparse)
+                        found += strategies.deck(layout, rule, form, seed, self.dear)
         return found
