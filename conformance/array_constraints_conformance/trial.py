@@ -83,9 +83,9 @@ class Trial:
         """Whether cases take turns besides."""
         return self.dear and self.profile.quick
 
-    def share(self, items: Sequence[Any], turn: int, parts: int = 2) -> Sequence[Any]:
-        """Return the items, or one part of them, each turn another, where cases take turns."""
-        return items[turn % parts :: parts] if self.sparse else items
+    def share(self, items: Sequence[Any], turn: int) -> Sequence[Any]:
+        """Return the items, or half of them, each turn the other, where cases take turns."""
+        return items[turn % 2 :: 2] if self.sparse else items
 
     @property
     def rule(self) -> Rule:

@@ -187,10 +187,10 @@ def _on_numpy(numpy: Trial, trial: Trial, rule: Rule, w: np.ndarray) -> np.ndarr
 
 @check("ARR-11")
 def chunks_do_not_matter(trial: Trial) -> int:
-    applied = 0
+    applied, parts = 0, 3 if trial.dear else 1
     for turn, case in enumerate(trial.cases):
         seen = trial.observe(case)
-        for chunks in trial.share(chunkings(case.w.shape), turn, 3):
+        for chunks in chunkings(case.w.shape)[turn % parts :: parts]:
             x = trial.library.chunked(case.w, chunks)  # type: ignore[attr-defined]
             result = trial.library.numpy(trial.call(case.rule, x))
             rows = Slices(result, seen.axes).rows
