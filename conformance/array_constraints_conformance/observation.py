@@ -65,6 +65,7 @@ class Observation:
     @cached_property
     def remaining(self) -> np.ndarray:
         """The violation of the result."""
+        self.trial.method(self.rule, "violation")  # not provided, whatever the call does
         return self._violation(self.output)
 
     def _violation(self, x: Any) -> np.ndarray:
@@ -125,10 +126,15 @@ class Observation:
 
     def fail(self, i: int | None, message: str, expected: Any, got: Any = None) -> None:
         """Raise with slice ``i`` as the counterexample; all of the weight where it is None."""
-        shown = self.w if i is None else self.before.rows[i]
+        shown = text(self.w if i is None else self.before.rows[i])
+        if i is not None and len(self.before) > 1:
+            shown += f"  # one slice of a weight of shape {self.w.shape}"
         got = self.after.rows[i] if got is None and i is not None else got
+        found = text(got)
+        if getattr(got, "dtype", self.w.dtype) != self.w.dtype:
+            found += f"  # {got.dtype}"
         details = Counterexample(
-            message, str(self.rule), self.w.dtype.name, text(shown), text(expected), text(got)
+            message, str(self.rule), self.w.dtype.name, shown, text(expected), found
         )
         raise RequirementNotMet(details)
 

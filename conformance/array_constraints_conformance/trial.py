@@ -137,6 +137,10 @@ class Trial:
         result = self.call(rule, self.library.array(w), **options)
         return attempt(str(rule), self.library.numpy, result, w=w)
 
+    def result(self, case: Case, x: Any) -> np.ndarray:
+        """Return the bits of what a call made of a case."""
+        return attempt(str(case.rule), self.library.numpy, x, w=case.w)
+
     def numpy(self, x: Any) -> Any:
         return self.library.numpy(x) if self.library.is_own(x) else repr(x)[:200]
 

@@ -80,5 +80,6 @@ def text(value: Any) -> str:
         value = value.astype(np.float64)
     if value.size > 24:
         head = ", ".join(map(repr, value.ravel()[:6].tolist()))
-        return f"{value.size} entries of shape {value.shape}: [{head}, ...]"
+        shape = f" of shape {value.shape}" if value.ndim > 1 else ""
+        return f"{value.size} entries{shape}: [{head}, ...]"
     return repr(value.tolist())

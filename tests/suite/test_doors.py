@@ -112,6 +112,26 @@ class TestACustomConstraint:
         )
         assert set(outcomes(report)) <= {"not provided", "not applicable", "met"}
 
+    def test_without_a_violation_lacks_it_also_where_its_call_raises(self):
+        def crash(w):
+            raise ZeroDivisionError
+
+        report = check_constraint(crash, contains=inside, profile="quick", scope="this API")
+        assert {report.outcome(f"VIO-{i}") for i in (1, 3)} == {"not provided"}
+
+    def test_shows_a_slice_as_one_of_its_weight_and_another_dtype_of_the_result(self):
+        report = check_constraint(
+            lambda w: (w * 2).astype("float64"),
+            contains=inside,
+            axis=0,
+            profile="quick",
+            dtypes=["float32"],
+            only=["SET-2"],
+        )
+        (failure,) = report.failures
+        assert "  # one slice of a weight of shape (" in failure.counterexample.input
+        assert failure.counterexample.got.endswith("  # float64")
+
     def test_a_law_that_nothing_put_to_the_test_is_untested(self):
         def nothing(w, slack):
             return slack >= 0

@@ -134,6 +134,21 @@ class TestTheMatrix:
         page.run("document.getElementById('matrix').scrollTo(900, 900)")
         assert page.run("return document.getElementById('matrix').scrollLeft") > 0
         assert corner.rect == before
+        end = "return document.querySelector('main').getBoundingClientRect().bottom"
+        height = page.run("return document.documentElement.scrollHeight")
+        assert height < page.run(end) + page.run("return scrollY") + 200  # nothing blank below
+
+    def test_tells_for_each_library_how_many_are_not_met(self, page):
+        told = page.one("thead th:nth-child(2)").text.split("\n")[-1]
+        own = [
+            r["outcome"] for r in sample()["results"] if r["library"] == next(iter(LIBRARIES))
+        ]
+        judged = [
+            outcome for outcome in own if outcome not in ("not applicable", "not provided")
+        ]
+        assert (
+            told == f"{judged.count('not met')} of {len(judged)} not met" == "2 of 19 not met"
+        )
 
 
 class TestTheFilters:

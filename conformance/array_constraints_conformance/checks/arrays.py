@@ -88,7 +88,7 @@ def the_memory_order_does_not_matter(trial: Trial) -> int:
     for case in [*trial.cases, *long]:
         seen = trial.observe(case)
         for name, x in trial.library.layouts(case.w).items():
-            rows = Slices(trial.library.numpy(trial.call(case.rule, x)), seen.axes).rows
+            rows = Slices(trial.result(case, trial.call(case.rule, x)), seen.axes).rows
             applied += agrees(seen, rows, f"the result differs for an array: {name}")
     return applied
 
@@ -192,7 +192,7 @@ def chunks_do_not_matter(trial: Trial) -> int:
         seen = trial.observe(case)
         for chunks in chunkings(case.w.shape)[turn % parts :: parts]:
             x = trial.library.chunked(case.w, chunks)  # type: ignore[attr-defined]
-            result = trial.library.numpy(trial.call(case.rule, x))
+            result = trial.result(case, trial.call(case.rule, x))
             rows = Slices(result, seen.axes).rows
             applied += agrees(seen, rows, f"chunks of {chunks} give another result")
     return applied

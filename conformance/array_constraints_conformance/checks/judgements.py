@@ -34,7 +34,7 @@ def expectation(seen: Observation, i: int) -> str:
     rule = seen.rule
     if isinstance(rule, NormRule):
         slack = relative(seen.form.tolerance(seen.n))
-        return f"a norm in [{rule.lower:g}, {rule.upper:g}], within {slack} of it"
+        return f"a norm in [{rule.lower:g}, {rule.upper:g}], within a relative {slack}"
     return "an entry that is at least 0" if isinstance(rule, EntryRule) else "an allowed value"
 
 

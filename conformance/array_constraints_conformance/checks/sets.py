@@ -157,8 +157,8 @@ def a_thousand_applications_do_not_drift(trial: Trial) -> int:
             for _ in range(times - 1):
                 x = trial.call(case.rule, x)
                 if trial.lazy:
-                    x = trial.library.array(trial.library.numpy(x))
-            applied += stays(seen, trial.library.numpy(x), f"{times} times")
+                    x = trial.library.array(trial.result(case, x))
+            applied += stays(seen, trial.result(case, x), f"{times} times")
     return applied
 
 

@@ -47,6 +47,7 @@ function field(name, value) {
 }
 
 function effort({ applied, seconds }) {
+  if (!applied) return `Tried for ${seconds.toFixed(2)} s.`;
   const times = applied === 1 ? "once" : `${applied.toLocaleString("en")} times`;
   return `Put to the test ${times}, in ${seconds.toFixed(2)} s.`;
 }

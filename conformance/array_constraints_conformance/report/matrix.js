@@ -9,6 +9,7 @@ function buildMatrix() {
       { scope: "col", role: "columnheader" },
       el("span", { class: "name" }, ...breakable(library.name)),
       el("span", { class: "version" }, [library.version, library.device].filter(Boolean).join(", ")),
+      el("span", { class: "version" }, tally(library)),
     ),
   );
   const corner = el("th", { scope: "col", role: "columnheader" }, "Requirement");
@@ -21,6 +22,13 @@ function buildMatrix() {
   table.addEventListener("keydown", moveByKey);
   table.addEventListener("focusin", ({ target }) => target.matches(".cell") && activate(target));
   byId("matrix").append(table);
+}
+
+function tally(library) {
+  const own = record.results.filter((result) => result.library === library.name);
+  const judged = own.filter((result) => !silent.has(result.outcome));
+  const failed = judged.filter((result) => result.outcome === "not met");
+  return `${failed.length} of ${judged.length} not met`;
 }
 
 function scopeGroup(scope) {
