@@ -117,7 +117,7 @@ class TestACustomConstraint:
             raise ZeroDivisionError
 
         report = check_constraint(crash, contains=inside, profile="quick", scope="this API")
-        assert {report.outcome(f"VIO-{i}") for i in (1, 3)} == {"not provided"}
+        assert report.outcome("VIO-3") == "not provided"
 
     def test_shows_a_slice_as_one_of_its_weight_and_another_dtype_of_the_result(self):
         report = check_constraint(

@@ -140,15 +140,10 @@ class TestTheMatrix:
 
     def test_tells_for_each_library_how_many_are_not_met(self, page):
         told = page.one("thead th:nth-child(2)").text.split("\n")[-1]
-        own = [
-            r["outcome"] for r in sample()["results"] if r["library"] == next(iter(LIBRARIES))
-        ]
-        judged = [
-            outcome for outcome in own if outcome not in ("not applicable", "not provided")
-        ]
-        assert (
-            told == f"{judged.count('not met')} of {len(judged)} not met" == "2 of 19 not met"
-        )
+        own = [r for r in sample()["results"] if r["library"] == "numpy"]
+        judged = [r for r in own if r["outcome"] not in ("not applicable", "not provided")]
+        assert (len([r for r in judged if r["outcome"] == "not met"]), len(judged)) == (2, 19)
+        assert told == "2 of 19 not met"
 
 
 class TestTheFilters:
