@@ -46,10 +46,17 @@ def results(session: nox.Session) -> None:
 
 @nox.session
 def seeds(session: nox.Session) -> None:
-    """Judge every faulty implementation with 20 seeds: the verdicts must agree."""
+    """Judge the faulty and the right implementations with 20 seeds: verdicts must agree."""
     install(session, "test")
     session.env["JAX_PLATFORMS"] = "cpu"
     session.run("python", "tests/measure_seeds.py", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Mutate the library; what neither the suite nor the tests notice must be listed."""
+    install(session, "test", "mutants")
+    session.run("python", "tests/measure_mutants.py", *session.posargs)
 
 
 @nox.session

@@ -187,10 +187,11 @@ def _on_numpy(numpy: Trial, trial: Trial, rule: Rule, w: np.ndarray) -> np.ndarr
 
 @check("ARR-11")
 def chunks_do_not_matter(trial: Trial) -> int:
-    applied, parts = 0, 3 if trial.dear else 1
+    applied = 0
     for turn, case in enumerate(trial.cases):
         seen = trial.observe(case)
-        for chunks in chunkings(case.w.shape)[turn % parts :: parts]:
+        thirds, *others = chunkings(case.w.shape)
+        for chunks in [thirds, *(others[turn % 2 :: 2] if trial.dear else others)]:
             x = trial.library.chunked(case.w, chunks)  # type: ignore[attr-defined]
             result = trial.result(case, trial.call(case.rule, x))
             rows = Slices(result, seen.axes).rows
@@ -199,13 +200,13 @@ def chunks_do_not_matter(trial: Trial) -> int:
 
 
 def chunkings(shape: tuple[int, ...]) -> list[tuple[tuple[int, ...], ...]]:
-    """Return the whole array, thirds, and chunks of which the first has one entry."""
+    """Return thirds, the whole array, and chunks of which the first has one entry."""
     whole = tuple((n,) for n in shape)
     thirds = tuple(
         (1, 1, n - 2) if 2 < n < 9 else (n - n // 3, n // 3) if n > 1 else (n,) for n in shape
     )
     uneven = tuple((1, n - 1) if n > 1 else (n,) for n in shape)
-    return [whole, thirds, uneven]
+    return [thirds, whole, uneven]
 
 
 @check("ARR-12")
