@@ -5,8 +5,12 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import array_constraints as ac
+
+ROOT = Path(__file__).parents[1]
 
 FORBIDDEN = {
     "numpy", "torch", "jax", "dask", "cupy", "array_api_strict", "keras", "ml_dtypes",
@@ -59,3 +63,11 @@ def test_only_one_module_imports_array_api_compat():
         p.name for p in package.rglob("*.py") if "import array_api_compat" in p.read_text()
     ]
     assert importers == ["_arrays.py"]
+
+
+def test_mutants_that_are_listed_as_equivalent_are_of_the_code_as_it_is():
+    listed = ROOT / "tests" / "equivalent_mutants.toml"
+    for mutant in tomllib.loads(listed.read_text())["mutant"]:
+        lines = (ROOT / "array_constraints" / f"{mutant['module']}.py").read_text().splitlines()
+        assert mutant["was"] in [line.strip() for line in lines]
+        assert mutant["why"]
