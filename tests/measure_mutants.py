@@ -43,7 +43,7 @@ TESTS = [f"tests/test_{name}.py" for name in ("measures", "sums", "lazy")] + ["t
 TESTS += [f"tests/test_{name}.py" for name in ("calling", "config", "parameters", "strict")]
 SLOW = "torch or Torch or jax or Jax or dask or Dask or strict or keras or hundred or measuring"
 CHOSEN = f"not ({SLOW}) or unknown"  # chunks of unknown length are Dask's alone
-LIMIT = 40  # seconds of one processor, six times what the suite takes on NumPy
+LIMIT = 20  # seconds of one processor, three times what the suite takes on NumPy
 
 
 class Mutant(NamedTuple):
