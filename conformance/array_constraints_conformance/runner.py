@@ -112,7 +112,7 @@ def run(plan: Plan, progress: Callable[[Result], object] = id) -> list[Result]:
         result = with_gap(result, plan)
         progress(result)
         results.append(result)
-    return results
+    return [_closed_everywhere(result, results, plan) for result in results]
 
 
 def judge(requirement: Requirement, name: str, trial: Trial) -> Result:
@@ -206,4 +206,18 @@ def with_gap(result: Result, plan: Plan) -> Result:
                 return replace(result, reason="a known gap, which this profile did not show")
             if result.outcome == "met":
                 return replace(result, outcome="gap closed", reason=gap.reason)
+    return result
+
+
+def _closed_everywhere(result: Result, results: Sequence[Result], plan: Plan) -> Result:
+    """Return the result, as met where the entry of its closed gap still shows elsewhere."""
+    if result.outcome != "gap closed":
+        return result
+    key = result.requirement.id, result.constraint, result.library
+    (gap, *_) = (gap for gap in plan.gaps if gap.covers(*key))
+    for other in results:
+        covered = gap.covers(other.requirement.id, other.constraint, other.library)
+        if covered and other.outcome == "known gap":
+            where = f"{other.constraint} on {other.library}"
+            return replace(result, outcome="met", reason=f"a known gap, which {where} shows")
     return result

@@ -9,6 +9,10 @@ import pytest
 from array_constraints_conformance import golden
 from array_constraints_conformance.cli import main
 from array_constraints_conformance.formats import FORMATS
+from array_constraints_conformance.known_gaps import Gap
+from array_constraints_conformance.libraries import library
+from array_constraints_conformance.runner import Plan, run
+from faults.all import FAULTS
 
 import array_constraints as ac
 
@@ -96,6 +100,15 @@ class TestKnownGaps:
         assert main(arguments) == 1
         assert "gap closed" in capsys.readouterr().out
         assert main([*arguments, "--quick"]) == 0  # which may not have drawn what shows it
+
+    def test_a_gap_is_open_while_one_of_those_that_it_covers_shows_it(self):
+        (fault,) = (fault for fault in FAULTS if fault.summary == "NaN is a TypeError")
+        gaps = [Gap("ERR-1", "a fault")]
+        plan = Plan(fault.subject(), [library("numpy")], only=["ERR-1"], gaps=gaps)
+        outcomes = {result.constraint: result for result in run(plan)}
+        assert outcomes["MaxNorm"].outcome == "known gap"
+        assert outcomes["UnitNorm"].outcome == "met"
+        assert outcomes["UnitNorm"].reason == "a known gap, which MaxNorm on numpy shows"
 
     @pytest.mark.parametrize(
         ("text", "message"),
