@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
 
 from array_constraints_conformance.checks.judgements import is_allowed, is_near, rebuilt, where
 from array_constraints_conformance.checks.registry import check, law
-from array_constraints_conformance.checks.violations import it_is_zero_on_every_result
 from array_constraints_conformance.comparison import relative, same_bits, same_values
 from array_constraints_conformance.observation import Observation
 from array_constraints_conformance.oracles import Slices, root
@@ -199,23 +197,6 @@ def bounds_outside_the_range_of_the_dtype(trial: Trial) -> int:
             if above or rule.upper < form.smallest:
                 for case in deck(LAYOUTS[1], rule, form, trial.seed):
                     applied += (_unconstrained if above else _vanishing)(trial.observe(case))
-    return applied + sum(map(_out_of_reach, _largest_lower_bounds(trial)))
-
-
-def _largest_lower_bounds(trial: Trial) -> Iterator[Observation]:
-    """Yield weights under a lower bound that is the largest number of their dtype."""
-    entry = trial.subject.entries[trial.constraint]
-    for form in trial.formats if "min_value" in entry.defaults else ():
-        rule = entry.with_arguments({"min_value": form.largest, "max_value": math.inf})
-        for case in deck(LAYOUTS[1], trial.rule, form, trial.seed):
-            yield trial.observe(Case(case.w, rule.along(LAYOUTS[1].axis)))
-
-
-def _out_of_reach(seen: Observation) -> int:
-    applied = is_allowed(seen, seen.directed)
-    applying_twice_equals_applying_once(seen)
-    if hasattr(seen.trial.constraint_of(seen.rule), "violation"):
-        it_is_zero_on_every_result(seen)
     return applied
 
 
