@@ -112,13 +112,13 @@ class Judge:
     """A copy of the library, and what judges its mutants there."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="mutants-"))
+        self.folder = Path(tempfile.mkdtemp())
         shutil.copytree(ROOT / "array_constraints", self.folder / "array_constraints")
         sys.path.insert(0, str(self.folder))
         sys.dont_write_bytecode = True
         self.costs: dict[tuple[str, str], float] = {}
         if self.suite():
-            raise SystemExit("the library itself does not meet the specification")
+            raise RuntimeError("the library itself does not meet the specification")
         for name in [name for name in sys.modules if name.startswith("array_constraints.")]:
             del sys.modules[name]
         del sys.modules["array_constraints"]
@@ -160,7 +160,7 @@ class Judge:
         environment = {**os.environ, "PYTHONPATH": str(self.folder)}
         options = {"capture_output": True, "text": True, "cwd": ROOT, "env": environment}
         python = [sys.executable, "-P", "-B"]  # the copy, and not what is here
-        return subprocess.run([*python, "-m", *command], check=False, **options)
+        return subprocess.run([*python, "-m", *command], timeout=40 * LIMIT, **options)
 
     def __call__(self, stage: str, mutant: Mutant) -> str | None:
         """Return what noticed the mutant at a stage, if anything did."""
@@ -171,6 +171,8 @@ class Judge:
             if stage == "numpy":
                 return _in_a_fork(self.suite)
             return self.tests() if stage == "tests" else self.library(stage)
+        except subprocess.TimeoutExpired:
+            return "no end"
         finally:
             path.write_text(original)
 
@@ -198,6 +200,10 @@ def _in_a_fork(function: Callable[[], str | None]) -> str | None:
     return found or ("no end, or a crash" if status else None)
 
 
+def _work_in(folder: str) -> None:
+    tempfile.tempdir = folder  # removed as a whole, whatever ends a process
+
+
 def _judged(task: tuple[str, Mutant]) -> tuple[Mutant, str | None]:
     global judge
     judge = judge or Judge()
@@ -221,7 +227,11 @@ def main(argv: list[str] | None = None) -> None:
     unknown = {key for key in equivalent if key[0] in options.modules} - {m.key for m in made}
     left = [mutant for mutant in made if mutant.key not in equivalent]
     print(f"{len(made)} mutants, of which {len(made) - len(left)} are listed as equivalent")
-    with get_context("spawn").Pool(options.processes) as pool:
+    spawn = get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory(prefix="mutants-") as folder,
+        spawn.Pool(options.processes, _work_in, (folder,)) as pool,
+    ):
         for stage in options.stages:
             left = _unnoticed(pool, stage, left, options.record)
             print(f"{len(left)} are left after {stage}")

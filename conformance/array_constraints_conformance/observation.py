@@ -39,7 +39,7 @@ class Observation:
 
     @cached_property
     def result(self) -> np.ndarray:
-        found = attempt(str(self.rule), self.trial.library.numpy, self.output, w=self.w)
+        found = self.trial.result(self.case, self.output)
         if not isinstance(found, np.ndarray) or found.shape != self.w.shape:
             shape = getattr(found, "shape", None)
             self.fail(None, f"the shape {self.w.shape} became {shape}", self.w.shape, shape)
@@ -54,8 +54,7 @@ class Observation:
     @cached_property
     def again(self) -> np.ndarray:
         """The constraint applied to its own result."""
-        twice = self.trial.call(self.rule, self.output)
-        return attempt(str(self.rule), self.trial.library.numpy, twice, w=self.w)
+        return self.trial.result(self.case, self.trial.call(self.rule, self.output))
 
     @cached_property
     def violation(self) -> np.ndarray:

@@ -134,8 +134,7 @@ class Trial:
 
     def image(self, rule: Rule, w: np.ndarray, **options: Any) -> np.ndarray:
         """Return what the constraint makes of ``w``."""
-        result = self.call(rule, self.library.array(w), **options)
-        return attempt(str(rule), self.library.numpy, result, w=w)
+        return self.result(Case(w, rule), self.call(rule, self.library.array(w), **options))
 
     def result(self, case: Case, x: Any) -> np.ndarray:
         """Return the bits of what a call made of a case."""

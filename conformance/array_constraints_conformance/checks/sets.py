@@ -149,7 +149,7 @@ def a_thousand_applications_do_not_drift(trial: Trial) -> int:
     applied = 0
     times = trial.profile.repetitions
     if trial.lazy:
-        times = max(5, times // 50)
+        times = max(5, times // 50)  # each is a graph, built and computed
     for case in trial.samples:
         if "idempotent maps" in case.rule.traits:
             seen = trial.observe(case)
