@@ -39,8 +39,7 @@ MODULES = (
 )
 STAGES = ("numpy", "tests", "torch", "jax.numpy")
 STAGES_OF = {"sets/kernels": ("tests",)}  # beyond the specification
-TESTS = [f"tests/test_{name}.py" for name in ("measures", "sums", "lazy")] + ["tests/sets"]
-TESTS += [f"tests/test_{name}.py" for name in ("calling", "config", "parameters", "strict")]
+TESTS = ["margins", "measures", "sums", "lazy", "calling", "config", "parameters", "strict"]
 SLOW = "torch or Torch or jax or Jax or dask or Dask or strict or keras or hundred or measuring"
 CHOSEN = f"not ({SLOW}) or unknown"  # chunks of unknown length are Dask's alone
 LIMIT = 20  # seconds of one processor, three times what the suite takes on NumPy
@@ -141,10 +140,13 @@ class Judge:
             self.costs[requirement.id, name] = result.seconds
         return None
 
-    def tests(self) -> str | None:
-        """Return the first of the project's tests that fails."""
+    def tests(self, mutant: Mutant) -> str | None:
+        """Return the first of the project's tests that fails, those of the module's own first."""
+        own = f"tests/{mutant.module}.py".replace("sets/", "sets/test_")
+        paths = [own] if (ROOT / own).exists() else []
+        paths += [*(f"tests/test_{name}.py" for name in TESTS), "tests/sets"]
         options = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", "-k", CHOSEN]
-        done = self._run("pytest", *options, *TESTS)
+        done = self._run("pytest", *options, *paths)
         if not done.returncode:
             return None
         failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
@@ -170,7 +172,7 @@ class Judge:
         try:
             if stage == "numpy":
                 return _in_a_fork(self.suite)
-            return self.tests() if stage == "tests" else self.library(stage)
+            return self.tests(mutant) if stage == "tests" else self.library(stage)
         except subprocess.TimeoutExpired:
             return "no end"
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import resources
 
 import pytest
 from array_constraints_conformance import specification
@@ -83,3 +84,20 @@ def test_the_suite_never_imports_the_library_that_it_was_written_beside():
     for module in package.rglob("*.py"):
         imports = re.findall(r"^\s*(?:from|import) ([\w.]+)", module.read_text(), re.MULTILINE)
         assert "array_constraints" not in {name.partition(".")[0] for name in imports}, module
+
+
+def test_the_legend_of_the_page_has_the_constants_of_the_specification():
+    package = resources.files(specification.__package__)
+    text = (package / "specification.md").read_text("utf-8")
+    rows = re.findall(r"^\| the (\w+) \$\\(\w+)\$ \| \$(.+?)\$ \| (.+?) \|$", text, re.M)
+    assert [name for name, *_ in rows] == ["band", "tolerance", "depth"]
+    page = (package / "report" / "page.html").read_text("utf-8")
+    legend = re.sub(r"<[^>]+>|\s", "", page)
+    letters = {"beta": "β", "tau": "τ", "delta": "δ"}
+    in_16_bits = set()
+    for _, letter, constant, narrow in rows:
+        plain = re.sub(r"[\\,\s]", "", constant)
+        assert f"{letters[letter]}={plain}" in legend
+        in_16_bits.add(re.sub(r"[\\,$\s]", "", narrow))
+    assert in_16_bits == {"thesame", "2.05u"}
+    assert "in16bits,τ=δ=2.05u" in legend

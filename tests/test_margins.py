@@ -1,0 +1,237 @@
+"""Formats, and the targets inside a bound: each worked by hand from ``docs/numerics.md``."""
+
+from __future__ import annotations
+
+import math
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from array_constraints._formats import FORMATS, Format, Precision
+from array_constraints._margins import (
+    Interval,
+    NormMeasure,
+    finite_or_zero,
+    limits,
+    representable,
+)
+
+U = 2.0**-53
+LARGEST = {name: FORMATS[name].largest for name in FORMATS}
+
+
+def measured(weight="float64", accumulator="float64", entries=1, slices=1):
+    square = np.ones((1, slices))
+    precision = Precision(FORMATS[weight], FORMATS[accumulator])
+    return NormMeasure(entries, None, square, 0 * square, precision)
+
+
+def limits_of(lower, upper, **kind):
+    return limits(measured(**kind), Interval(lower, upper), np)
+
+
+def close_to(expected):
+    """Within a few roundoffs of float64: the margins of a narrower dtype are far larger."""
+    return pytest.approx(expected, rel=8 * U, abs=0)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_formats_are_those_of_numpy(name):
+    info = ml_dtypes.finfo(name)
+    assert FORMATS[name].name == name
+    assert FORMATS[name].roundoff == float(info.eps) / 2
+    assert FORMATS[name].smallest_normal == float(info.smallest_normal)
+    assert FORMATS[name].largest == float(info.max)
+
+
+@pytest.mark.parametrize(
+    ("weight", "accumulator", "rounds", "overflows", "spare"),
+    [
+        ("float16", "float64", True, False, True),
+        ("bfloat16", "float64", True, False, True),
+        ("float32", "float64", True, False, True),
+        ("float64", "float64", False, True, False),
+        ("float16", "float32", True, False, False),
+        ("bfloat16", "float32", True, True, True),
+        ("float32", "float32", False, True, False),
+    ],
+)
+def test_what_an_accumulator_spares(weight, accumulator, rounds, overflows, spare):
+    precision = Precision(FORMATS[weight], FORMATS[accumulator])
+    assert precision.rounds is rounds
+    assert precision.overflows is overflows
+    assert precision.spare is spare
+
+
+def test_an_accumulator_has_room_for_the_squares_of_2_to_the_40_entries():
+    """Squares below 2**86 add up to less than 2**126; below 2**88, to almost 2**128."""
+    single = FORMATS["float32"]
+    assert not Precision(Format("", 8, 43), single).overflows
+    assert Precision(Format("", 8, 44), single).overflows
+    assert Precision(Format("", 8, 45), single).overflows
+
+
+def test_sixteen_digits_are_enough_to_spare():
+    assert Precision(Format("", 8, 16), FORMATS["float32"]).spare
+    assert not Precision(Format("", 9, 16), FORMATS["float32"]).spare
+    assert Precision(Format("", 7, 16), FORMATS["float32"]).spare
+
+
+@pytest.mark.parametrize(
+    ("entries", "steps"),
+    [(0, 7), (1, 7), (2, 8), (3, 9), (4, 9), (5, 10), (1000, 17), (1024, 17), (1025, 18)],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_targets_are_steps_inside_where_nothing_is_rounded_again(entries, steps, known):
+    """ceil(log2 n) + 7 roundoffs, also of slices whose length turns out when it is computed."""
+    entries = entries if known else np.asarray([[float(entries)]])
+    found = limits_of(0.5, 1.0, entries=entries)
+    assert (found.lower, found.upper) == (0.5, 1.0)
+    assert found.upper_target == 1 - steps * U
+    assert found.lower_target == 0.5 + 0.5 * (steps * U)
+
+
+@pytest.mark.parametrize(
+    ("c", "entries", "share"),  # ratio of the smallest normal number 2**-14 to c
+    [
+        (1.0, 4, 1.5 - 0.5 / (1 + 4 * 2.0**-28)),
+        (2.0**-14, 1, 1.25),  # ratio 1: 1.5 - 0.5 / 2
+        (2.0**-14, 3, 1.375),  # 1.5 - 0.5 / (1 + 3)
+        (2.0**-15, 1, 1.4),  # ratio 2: 1.5 - 0.5 / (1 + 4)
+        (2.0**-15, 6, 1.48),  # 1.5 - 0.5 / (1 + 24)
+    ],
+)
+def test_targets_of_a_rounded_result_leave_room_for_that_rounding(c, entries, share):
+    """1,024 steps of the wide accumulator, and u (1 + u) times the share, u = 2**-11."""
+    stored = 2.0**-11 * (1 + 2.0**-11) * share
+    found = limits_of(c, 4.0, weight="float16", entries=entries)
+    assert (found.lower, found.upper) == (c, 4.0)
+    assert found.lower_target == close_to(c * (1 + 1024 * U) / (1 - stored))
+    found = limits_of(0.0, c, weight="float16", entries=entries)
+    assert (found.lower, found.lower_target) == (0.0, 0.0)
+    assert found.upper_target == close_to(c * (1 - 1024 * U) / (1 + stored))
+    (targets,) = limits_of(0.0, (c, 0.0), weight="float16", entries=entries, slices=2)[3]
+    assert targets[0] == close_to(c * (1 - 1024 * U) / (1 + stored))
+    assert targets[1] == 0
+
+
+@pytest.mark.parametrize("steps", [1023, 1025])
+def test_a_sum_that_the_library_makes_has_1024_steps(steps):
+    target = limits_of(0.0, 1.0, weight="float16").upper_target
+    stored = 2.0**-11 * (1 + 2.0**-11) * (1.5 - 0.5 / (1 + 2.0**-28))
+    assert target == (1 - 1024 * U) / (1 + stored)
+    assert target != (1 - steps * U) / (1 + stored)
+
+
+def test_a_bound_out_of_reach_has_a_small_margin():
+    target = limits_of(0.0, 1e-300, weight="float16").upper_target
+    assert target == close_to(1e-300 * (1 - 1024 * U) / (1 + 1.5 * 2.0**-11 * (1 + 2.0**-11)))
+
+
+def test_bounds_are_compared_in_the_accumulator():
+    """A bound between two numbers of float32: what is kept lies between them."""
+    found = limits_of(0.1, 0.7, accumulator="float32", weight="float32")
+    assert np.float32(found.lower) == found.lower > 0.1
+    assert np.float32(found.upper) == found.upper < 0.7
+    assert found.lower - 0.1 < 2.0**-27
+    assert 0.7 - found.upper < 2.0**-24
+
+
+@pytest.mark.parametrize(
+    ("kind", "width"),
+    [
+        ({}, 16 * U),  # 7 + 1 roundoffs on both sides
+        ({"entries": 2}, 18 * U),
+        ({"entries": np.asarray([[1.0]])}, 98 * U),  # 48 + 1, the longest slice there is
+    ],
+)
+def test_bounds_whose_margins_meet_are_one_point(kind, width):
+    found = limits_of(1.0, 1 + width, **kind)
+    steps = 8 if kind.get("entries") == 2 else 7
+    middle = 1 + width / 2
+    assert found.lower_target == found.upper_target == middle
+    assert found.lower == 1 - (steps - 1) * U
+    assert found.upper == (1 + width) * (1 + (steps - 1) * U)
+    apart = limits_of(1.0, 1 + width + 2 * U, **kind)
+    assert (apart.lower, apart.upper) == (1.0, 1 + width + 2 * U)
+    assert apart.lower_target == 1 + steps * U
+
+
+@pytest.mark.parametrize(
+    ("weight", "margin"),
+    [("float16", 1024 * U + 2 * 2.0**-11), ("bfloat16", 1024 * U + 2 * 2.0**-8)],
+)
+def test_rounded_results_have_wider_margins_that_meet(weight, margin):
+    """Two roundoffs of the weight on both sides: one of storing is 1.5 u at most."""
+    closest = 0.75 * (1 + margin) / (1 - margin)
+    found = limits_of(0.75, closest * (1 - 1e-9), weight=weight)
+    u, t = FORMATS[weight].roundoff, FORMATS[weight].smallest_normal
+    middle = (0.75 + closest * (1 - 1e-9)) / 2
+    band = 1023 * U + u * (1 + u) * (1.5 - 0.5 / (1 + (t / middle) ** 2))
+    assert found.lower_target == found.upper_target == close_to(middle)
+    assert found.lower == close_to(0.75 * (1 - band))
+    assert found.upper == close_to(closest * (1 - 1e-9) * (1 + band))
+    apart = limits_of(0.75, closest * (1 + 1e-9), weight=weight)
+    assert apart.upper == closest * (1 + 1e-9)
+    assert apart.lower_target < apart.upper_target
+
+
+def test_one_point_at_the_largest_number_stays_in_range():
+    c = LARGEST["float64"]
+    found = limits_of(c, c)
+    assert (found.lower, found.upper) == (c * (1 - 6 * U), c)
+    assert (found.lower_target, found.upper_target) == (c, c)
+    unknown = limits_of(1.0, 1.0, entries=np.asarray([[1.0]]))
+    assert unknown.upper == 1 + 6 * U
+
+
+@pytest.mark.parametrize("weight", FORMATS)
+def test_a_lower_bound_near_the_largest_number_keeps_what_falls_short(weight):
+    """The target would be twice the margin away, where entries may leave the range."""
+    u, c = FORMATS[weight].roundoff, LARGEST[weight]
+    steps = 7 if weight == "float64" else 1024
+    margin = steps * U + (U if weight == "float64" else 2 * u)
+    near, below = (c / (1 + 2 * margin) * (1 + side * U * 8) for side in (1, -1))
+    t = FORMATS[weight].smallest_normal
+    stored = u * (1 + u) * (1.5 - 0.5 / (1 + (t / near) ** 2)) if weight != "float64" else 0.0
+    found = limits_of(near, math.inf, weight=weight)
+    assert found.lower_target == near
+    assert found.lower == close_to(near * (1 - steps * U - stored))
+    assert near - found.lower == pytest.approx(near * (steps * U + stored), rel=0.1)
+    assert found.upper == math.inf
+    found = limits_of(below, math.inf, weight=weight)
+    assert found.lower == below
+    assert found.lower_target > below * (1 + steps * U / 2)
+
+
+@pytest.mark.parametrize("weight", FORMATS)
+def test_a_bound_above_the_largest_number_constrains_nothing(weight):
+    largest = LARGEST[weight]
+    above = math.nextafter(largest, math.inf)
+    precision = measured(weight).precision
+    assert representable(Interval(largest, largest), precision) == (largest, largest)
+    assert representable(Interval(1, 2), precision) == (1.0, 2.0)
+    assert representable(Interval(above, above), precision) == (0.0, math.inf)
+    assert representable(Interval(1, (2, above)), precision) == (1.0, (2.0, math.inf))
+    assert finite_or_zero((2.0, math.inf, 0.0)) == (2.0, 0.0, 0.0)
+    assert finite_or_zero(largest) == largest
+
+
+def test_a_lower_bound_at_the_largest_number_and_none_above():
+    c = LARGEST["float64"]
+    found = limits_of(c, math.inf)
+    assert (found.lower_target, found.upper, found.upper_target) == (c, math.inf, math.inf)
+    assert found.lower == c * (1 - 7 * U)
+
+
+def test_each_slice_has_its_own_radius_in_the_order_of_c():
+    found = limits_of(0.0, (1.0, math.inf, 0.0, 2.0), slices=4)
+    np.testing.assert_array_equal(found.upper, [[1, math.inf, 0, 2]])
+    np.testing.assert_array_equal(found.upper_target, [[1 - 7 * U, math.inf, 0, 2 - 14 * U]])
+
+
+def test_a_margin_is_not_decided_by_radii_of_several_slices():
+    found = limits_of(1.0, (1.0, 3.0), slices=2)
+    assert found.lower == 1.0
+    assert found.lower_target == 1 + 8 * U  # 1 + 7 u, rounded to even
