@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import importlib
 import json
 import os
 import resource
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,11 +39,13 @@ MODULES = (
     "sets/kernels",
     "sets/norms",
 )
-STAGES = ("numpy", "tests", "torch", "jax.numpy")
+STAGES = ("numpy", "tests", "array_api_strict", "torch", "jax.numpy")
 STAGES_OF = {"sets/kernels": ("tests",)}  # beyond the specification
-TESTS = ["margins", "measures", "sums", "lazy", "calling", "config", "parameters", "strict"]
+TESTS = [f"test_{name}.py" for name in ("margins", "sums", "calling", "config", "parameters")]
+TESTS += ["sets/test_kernels.py", "test_measures.py", "sets", "test_strict.py", "test_lazy.py"]
 SLOW = "torch or Torch or jax or Jax or dask or Dask or strict or keras or hundred or measuring"
 CHOSEN = f"not ({SLOW}) or unknown"  # chunks of unknown length are Dask's alone
+PRELOADED = ("pytest", "torch", "jax", "dask.array", "array_api_strict")  # not Hypothesis
 LIMIT = 20  # seconds of one processor, three times what the suite takes on NumPy
 
 
@@ -108,19 +112,27 @@ def _changed(source: str, code: str) -> tuple[str, str]:
 
 
 class Judge:
-    """A copy of the library, and what judges its mutants there."""
+    """A copy of the library, and what judges its mutants there at one stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage: str) -> None:
         self.folder = Path(tempfile.mkdtemp())
         shutil.copytree(ROOT / "array_constraints", self.folder / "array_constraints")
         sys.path.insert(0, str(self.folder))
         sys.dont_write_bytecode = True
         self.costs: dict[tuple[str, str], float] = {}
-        if self.suite():
-            raise RuntimeError("the library itself does not meet the specification")
-        for name in [name for name in sys.modules if name.startswith("array_constraints.")]:
-            del sys.modules[name]
-        del sys.modules["array_constraints"]
+        if stage == "numpy":
+            found = self.suite()
+            for name in [name for name in sys.modules if name.startswith("array_constraints.")]:
+                del sys.modules[name]
+            del sys.modules["array_constraints"]
+            self.noticed = partial(_in_a_fork, self.suite, LIMIT)
+        else:
+            for name in PRELOADED if stage == "tests" else ():
+                importlib.import_module(name)  # each fork then has it
+            self.noticed = self.tests if stage == "tests" else partial(self.library, stage)
+            found = self.noticed()
+        if found:
+            raise RuntimeError(f"what {stage} notices of the library itself: {found}")
 
     def suite(self) -> str | None:
         """Return the first requirement that is not met on NumPy, the cheapest ones first."""
@@ -140,50 +152,68 @@ class Judge:
             self.costs[requirement.id, name] = result.seconds
         return None
 
-    def tests(self, mutant: Mutant) -> str | None:
-        """Return the first of the project's tests that fails, those of the module's own first."""
-        own = f"tests/{mutant.module}.py".replace("sets/", "sets/test_")
-        paths = [own] if (ROOT / own).exists() else []
-        paths += [*(f"tests/test_{name}.py" for name in TESTS), "tests/sets"]
-        options = ["-x", "-q", "-p", "no:cacheprovider", "--no-header", "-k", CHOSEN]
-        done = self._run("pytest", *options, *paths)
-        if not done.returncode:
-            return None
-        failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
-        return f"tests: {failed[0][:90] if failed else done.returncode}"
+    def tests(self) -> str | None:
+        """Return the first of the project's tests that fails."""
+        found = (_in_a_fork(partial(self.tests_of, path), 10 * LIMIT) for path in TESTS)
+        return next(filter(None, found), None)
+
+    def tests_of(self, path: str) -> str | None:
+        """Return the first test of one file or folder that fails."""
+        import pytest
+
+        os.chdir(ROOT)
+        os.environ["PYTHONPATH"] = str(self.folder)  # for the tests that start a process
+        first = FirstFailure()
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-k", CHOSEN]
+        status = pytest.main([*options, f"tests/{path}"], plugins=[first])
+        nothing_chosen = status == pytest.ExitCode.NO_TESTS_COLLECTED
+        return f"tests: {first.name or status!r}" if status and not nothing_chosen else None
 
     def library(self, name: str) -> str | None:
         """Return what is not met on another library."""
         suite = ("array_constraints_conformance", "--constraints", "array_constraints")
-        done = self._run(*suite, "--quick", "--xp", name)
+        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
+        python = [sys.executable, "-P", "-B"]  # the copy, and not what is here
+        done = subprocess.run(
+            [*python, "-m", *suite, "--quick", "--xp", name],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            timeout=40 * LIMIT,
+        )
         return f"suite, {name}" if done.returncode else None
 
-    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
-        options = {"capture_output": True, "text": True, "cwd": ROOT, "env": environment}
-        python = [sys.executable, "-P", "-B"]  # the copy, and not what is here
-        return subprocess.run([*python, "-m", *command], timeout=40 * LIMIT, **options)
-
-    def __call__(self, stage: str, mutant: Mutant) -> str | None:
-        """Return what noticed the mutant at a stage, if anything did."""
+    def __call__(self, mutant: Mutant) -> str | None:
+        """Return what noticed the mutant, if anything did."""
         path = self.folder / "array_constraints" / f"{mutant.module}.py"
         original = path.read_text()
         path.write_text(mutant.code)
         try:
-            if stage == "numpy":
-                return _in_a_fork(self.suite)
-            return self.tests(mutant) if stage == "tests" else self.library(stage)
+            return self.noticed()
         except subprocess.TimeoutExpired:
             return "no end"
         finally:
             path.write_text(original)
 
 
-def _in_a_fork(function: Callable[[], str | None]) -> str | None:
+class FirstFailure:
+    """A plugin of pytest that keeps the name of the first test that fails."""
+
+    name: str | None = None
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed and self.name is None:
+            self.name = report.nodeid
+
+    def pytest_collectreport(self, report: Any) -> None:
+        self.pytest_runtest_logreport(report)
+
+
+def _in_a_fork(function: Callable[[], str | None], limit: int) -> str | None:
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -208,8 +238,9 @@ def _work_in(folder: str) -> None:
 
 def _judged(task: tuple[str, Mutant]) -> tuple[Mutant, str | None]:
     global judge
-    judge = judge or Judge()
-    return task[1], judge(*task)
+    stage, mutant = task
+    judge = judge or Judge(stage)
+    return mutant, judge(mutant)
 
 
 judge: Judge | None = None
@@ -230,13 +261,11 @@ def main(argv: list[str] | None = None) -> None:
     left = [mutant for mutant in made if mutant.key not in equivalent]
     print(f"{len(made)} mutants, of which {len(made) - len(left)} are listed as equivalent")
     spawn = get_context("spawn")
-    with (
-        tempfile.TemporaryDirectory(prefix="mutants-") as folder,
-        spawn.Pool(options.processes, _work_in, (folder,)) as pool,
-    ):
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         for stage in options.stages:
-            left = _unnoticed(pool, stage, left, options.record)
-            print(f"{len(left)} are left after {stage}")
+            with spawn.Pool(options.processes, _work_in, (folder,)) as pool:
+                left = _unnoticed(pool, stage, left, options.record)
+            print(f"{len(left)} are left after {stage}", flush=True)
     for mutant in left:
         print(f"SURVIVES {mutant.module}\n  {mutant.was}\n  {mutant.now}")
     for module, was, now in sorted(unknown):

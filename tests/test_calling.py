@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from libraries import DASK, DTYPES, JAX, LIBRARIES, NUMPY, STRICT, TORCH, Library, bits
 
+import array_constraints.constraint
+import array_constraints.sets.norms
 from array_constraints import (
     Constraint,
     MaxNorm,
@@ -26,6 +28,22 @@ WRITABLE = (NUMPY, TORCH, STRICT)
 
 def example(dtype: str = "float32") -> np.ndarray:
     return np.asarray([[3.0, -0.3], [-4.0, 0.4]]).astype(DTYPES[dtype])
+
+
+@pytest.mark.parametrize(
+    ("form", "methods"),
+    [
+        (array_constraints.constraint.Form, ("whole", "whole_violation")),
+        (array_constraints.Elementwise, ("excess", "project")),
+        (array_constraints.Slicewise, ("apply", "excess", "measure", "merge")),
+        (array_constraints.WholeSlice, ("excess", "project")),
+        (array_constraints.sets.norms.NormConstraint, ("interval",)),
+    ],
+)
+def test_a_form_is_incomplete_without_its_methods(form, methods):
+    assert sorted(form.__abstractmethods__) == sorted(methods)
+    with pytest.raises(TypeError, match=f"abstract.*{methods[0]}"):
+        form()
 
 
 @every_constraint

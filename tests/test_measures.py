@@ -15,6 +15,8 @@ from libraries import DTYPES, LIBRARIES_AND_DTYPES, ROUNDOFF, bits
 
 from array_constraints import MaxNorm, MinMaxNorm, UnitNorm
 from array_constraints._acceptance import accepted
+from array_constraints._formats import FORMATS, Precision
+from array_constraints._norms import power_of_two
 
 LENGTHS = (1, 2, 8, 33)
 
@@ -66,6 +68,32 @@ def value(measure, column, library) -> Fraction:
 
     scale = Fraction(1) if measure.scale is None else number(measure.scale)
     return (number(measure.square) + number(measure.carry)) / scale**2
+
+
+@pytest.mark.parametrize(("accumulator", "step"), [("float32", 50), ("float64", 400)])
+def test_entries_are_scaled_by_steps_of_a_power_of_two(accumulator, step):
+    """Five of them, from peaks of 2**-1.5 step to those of 2**1.5 step: worked by hand."""
+    half = step // 2
+    scales = {
+        -2 * step: 2 * step,
+        -3 * half - 1: 2 * step,
+        -3 * half: step,
+        -half - 1: step,
+        -half: 0,
+        0: 0,
+        half - 1: 0,
+        half: -step,
+        3 * half - 1: -step,
+        3 * half: -2 * step,
+        2 * step: -2 * step,
+    }
+    peaks = np.asarray([2.0**e for e in scales] + [0, np.inf, np.nan], dtype=accumulator)
+    precision = Precision(FORMATS[accumulator], FORMATS[accumulator])
+    _, xp = accepted("test", peaks)
+    expected = (
+        [2.0**e for e in scales.values()] + [2.0 ** (2 * step)] + 2 * [2.0 ** (-2 * step)]
+    )
+    np.testing.assert_array_equal(power_of_two(peaks, precision, xp), expected)
 
 
 def test_merging_one_entry_at_a_time_loses_nothing():

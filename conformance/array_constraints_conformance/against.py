@@ -2,62 +2,76 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from itertools import product
+
 import numpy as np
-from rich.table import Table
 
 from array_constraints_conformance.formats import Format
 from array_constraints_conformance.libraries import Library
-from array_constraints_conformance.oracles import Slices, root
-from array_constraints_conformance.runner import Plan
+from array_constraints_conformance.observation import Observation
+from array_constraints_conformance.oracles import root
+from array_constraints_conformance.runner import MODULE, Plan, WrongPlan
 from array_constraints_conformance.subject import Subject
 from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import NotProvided, Refused, RequirementNotMet, text
+from array_constraints_conformance.verdict import said, text
 
 
-def table(plan: Plan, other: Subject) -> Table:
-    """Return the largest difference per constraint, library and dtype, in roundoffs."""
-    made = Table(title=f"{plan.subject.name} against {other.name}")
-    columns = ("constraint", "library", "dtype", "largest difference", "at the slice")
-    for column in (*columns, plan.subject.name, other.name):
-        made.add_column(column)
-    for library in plan.libraries:
-        for name in plan.constraints or plan.subject.entries:
-            for form in plan.trial(name, library).formats:
-                made.add_row(
-                    name, library.name, form.name, *_worst(plan, other, name, library, form)
-                )
-    return made
+def compared(plan: Plan, other: Subject) -> Iterator[str]:
+    """Yield the largest difference per constraint, library and dtype, in roundoffs, as lines.
+
+    Slices that one implementation makes finite and the other does not are shown apart.
+    """
+    if MODULE in plan.constraints:
+        raise WrongPlan("constraints are compared, not modules")
+    yield f"{plan.subject.name} against {other.name}"
+    names = plan.constraints or list(plan.subject.entries)
+    for library, name in product(plan.libraries, names):
+        for form in plan.trial(name, library).formats:
+            ours, theirs = (
+                Trial(subject, name, library, plan.profile, plan.seed, [form])
+                for subject in (plan.subject, other)
+            )
+            yield f"\n{name}, {library.name}, {form.name}"
+            yield from _compared(ours, theirs, library, form)
 
 
-def _worst(
-    plan: Plan, other: Subject, name: str, library: Library, form: Format
-) -> tuple[str, str, str, str]:
-    ours = Trial(plan.subject, name, library, plan.profile, plan.seed, [form])
-    theirs = Trial(other, name, library, plan.profile, plan.seed, [form])
-    largest, shown = -1.0, ("none", "", "", "")
+def _compared(ours: Trial, theirs: Trial, library: Library, form: Format) -> Iterator[str]:
+    largest, shown, apart = 0.0, None, None
     with library.active(), np.errstate(all="ignore"):
         for case in ours.cases:
             try:
                 a, b = ours.observe(case), theirs.observe(case)
-                pair = a.after, b.after
-            except (NotProvided, Refused, RequirementNotMet) as refusal:
-                return (f"cannot be compared: {refusal}"[:80], str(case.rule), "", "")
+                _ = a.after, b.after  # the calls
+            except Exception as error:
+                yield f"  cannot be compared at {case.rule}: {said(error)}"
+                return
             for i in range(len(a.before)):
-                found = _difference(*pair, i, form)
-                if found > largest:
-                    largest = found
-                    rows = (a.before.rows[i], pair[0].rows[i], pair[1].rows[i])
-                    before, one, two = map(text, rows)
-                    shown = (f"{found:.3g} u", f"{case.rule}: {before}", one, two)
-    return shown
+                found = _difference(a, b, i, form)
+                if found == math.inf:
+                    apart = apart or (a, b, i)
+                elif found > largest:
+                    largest, shown = found, (a, b, i)
+        yield f"  largest difference: {largest:.3g} u"
+        yield from _shown(*shown) if shown else ()
+        if apart:
+            yield "  NaN or infinity in one alone:"
+            yield from _shown(*apart)
 
 
-def _difference(a: Slices, b: Slices, i: int, form: Format) -> float:
+def _shown(a: Observation, b: Observation, i: int) -> Iterator[str]:
+    yield f"    constraint: {a.rule}"
+    yield f"    input: {text(a.before.rows[i])}"
+    for seen in (a, b):
+        yield f"    {seen.trial.subject.name}: {text(seen.after.rows[i])}"
+
+
+def _difference(a: Observation, b: Observation, i: int, form: Format) -> float:
     """Return the distance of two slices, in roundoffs of the longer one."""
-    if not (a.finite[i] and b.finite[i]):
-        same = a.finite[i] == b.finite[i] and np.array_equal(
-            a.values[i], b.values[i], equal_nan=True
-        )
-        return 0.0 if same else float("inf")
-    longest = max(root(a.square(i)), root(b.square(i)))
-    return float(a.distance(i, b) / longest / form.u) if longest else 0.0
+    one, two = a.after, b.after
+    if not (one.finite[i] and two.finite[i]):
+        same = np.array_equal(one.values[i], two.values[i], equal_nan=True)
+        return 0.0 if same else math.inf
+    longest = max(root(one.square(i)), root(two.square(i)))
+    return float(one.distance(i, two) / longest / form.u) if longest else 0.0

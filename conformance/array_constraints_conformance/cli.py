@@ -16,9 +16,11 @@ from rich.table import Table
 
 from array_constraints_conformance import against, golden, known_gaps
 from array_constraints_conformance.formats import FORMATS
+from array_constraints_conformance.known_gaps import BadGaps
 from array_constraints_conformance.libraries import UnknownLibrary, installed, library
 from array_constraints_conformance.record import NAME, VERSION, Report, worst
-from array_constraints_conformance.runner import MODULE, Plan, Result, run
+from array_constraints_conformance.report.summary import visible
+from array_constraints_conformance.runner import MODULE, Plan, Result, WrongPlan, run
 from array_constraints_conformance.specification import SCOPES, requirements
 from array_constraints_conformance.subject import UnknownSubject, module_named
 from array_constraints_conformance.trial import PROFILES
@@ -44,13 +46,14 @@ def parser() -> argparse.ArgumentParser:
     )
     add = made.add_argument
     add("--constraints", metavar="MODULE", help="the module with MaxNorm, NonNeg, ...")
-    add(
+    where = made.add_mutually_exclusive_group()
+    where.add_argument(
         "--xp",
         metavar="LIBRARY",
         action="append",
         help="an array library, as torch or jax.numpy+x64+jit; repeatable; default: numpy",
     )
-    add(
+    where.add_argument(
         "--matrix",
         action="store_true",
         help="every array library that is installed, in every mode",
@@ -134,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(
             options, console, shlex.join(["python", "-m", NAME, *(argv or sys.argv[1:])])
         )
-    except (UnknownSubject, UnknownLibrary, known_gaps.BadGaps, WrongCall) as error:
+    except (UnknownSubject, UnknownLibrary, BadGaps, WrongPlan, WrongCall, OSError) as error:
         made.print_usage(sys.stderr)
         print(f"{NAME}: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -149,19 +152,27 @@ def _main(options: argparse.Namespace, console: Console, command: str) -> int:
         console.print(_listed())
         return 0
     if options.golden:
-        options.golden.write_text(json.dumps(golden.vectors(options.seed), indent=1) + "\n")
-        console.print(f"golden vectors written to {options.golden}")
+        vectors = json.dumps(golden.vectors(options.seed), indent=1, allow_nan=False)
+        options.golden.write_text(vectors + "\n")
+        console.print(f"golden vectors written to {options.golden}", markup=False)
         return 0
     if not options.constraints:
         raise WrongCall("--constraints MODULE is needed")
     plan = _plan(options)
     if options.against:
-        console.print(against.table(plan, module_named(options.against)))
+        for option in ("report", "known_gaps", "only", "scope"):
+            if getattr(options, option):
+                raise WrongCall(f"--against takes no --{option.replace('_', '-')}")
+        for line in against.compared(plan, module_named(options.against, "--against")):
+            console.print(visible(line), markup=False)
         return 0
     _refuse_idle_gaps(plan)
+    if options.report:
+        options.report.mkdir(parents=True, exist_ok=True)  # or fail before judging
     report = Report(plan, _judged(plan), command)
     console.print(_summary(report))
-    console.print(str(report), markup=False)
+    for line in str(report).splitlines():
+        console.print(visible(line), markup=False)
     if options.report:
         for path in report.write(options.report):
             console.print(f"written: {path}", markup=False)
@@ -174,8 +185,8 @@ def _plan(options: argparse.Namespace) -> Plan:
     unknown += [n for n in options.constraint if n not in (*subject.entries, MODULE)]
     if unknown:
         raise WrongCall(f"{unknown[0]!r} is no requirement or constraint")
-    names = installed() if options.matrix else options.xp or ["numpy"]
-    plan = Plan(
+    names = installed() if options.matrix else dict.fromkeys(options.xp or ["numpy"])
+    return Plan(
         subject,
         [library(name, options.device) for name in names],
         PROFILES[options.profile],
@@ -185,10 +196,8 @@ def _plan(options: argparse.Namespace) -> Plan:
         options.constraint,
         known_gaps.read(options.known_gaps) if options.known_gaps else (),
         options.dtype,
+        options.known_gaps,
     )
-    if not list(plan.tasks()):
-        raise WrongCall("nothing is left to judge: see --only, --constraint and --scope")
-    return plan
 
 
 @contextmanager
@@ -217,7 +226,7 @@ def _refuse_idle_gaps(plan: Plan) -> None:
     for gap in plan.gaps:
         named = any(gap.covers(*task, gap.library) for task in judged)
         if gap.requirement in ids and not named and not plan.constraints:
-            raise known_gaps.BadGaps(
+            raise BadGaps(
                 f"the known gap {gap.requirement} is for {gap.constraint!r}, which there is not"
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -20,7 +21,8 @@ def vectors(seed: int = 0) -> dict[str, Any]:
 
     Bits are hexadecimal, most significant first, one word for each entry. The result is the
     exact one, rounded to the format; ``tolerance`` is how far a right result may be from it,
-    relative to its norm; 0 means bit for bit.
+    relative to its norm; 0 means bit for bit, but for the payload of NaN. An infinite
+    parameter is ``"inf"``: JSON has no such number.
     """
     return {
         "schema": SCHEMA,
@@ -43,7 +45,7 @@ def _of(rule: Rule, form: Format, seed: int) -> list[dict[str, Any]]:
             found.append(
                 {
                     "constraint": rule.name,
-                    "config": dict(rule.arguments),
+                    "config": {k: _number(v) for k, v in rule.arguments.items()},
                     "dtype": form.name,
                     "input": bits(row),
                     "result": bits(result),
@@ -64,6 +66,10 @@ def _result(rule: Rule, slices: Slices, i: int, form: Format) -> tuple[np.ndarra
     scale, vector = rule.scale(slices, i), slices.vector(i)
     exact = [float(scale * x * Fraction(2) ** vector.exponent) for x in vector.integers]
     return np.asarray(exact).astype(row.dtype), float(form.near(slices.length))
+
+
+def _number(value: Any) -> Any:
+    return "inf" if value == math.inf else value
 
 
 def bits(row: np.ndarray) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from array_constraints_conformance.comparison import same_bits
-from array_constraints_conformance.formats import Format, format_of
+from array_constraints_conformance.formats import FORMATS, Format, format_of
 from array_constraints_conformance.oracles import Slices
 from array_constraints_conformance.rules import MembershipRule
 from array_constraints_conformance.strategies import Case
@@ -35,14 +35,28 @@ class Observation:
 
     @cached_property
     def output(self) -> Any:
-        return self.trial.call(self.rule, self.trial.library.array(self.w))
+        found = self.trial.call(self.rule, self.trial.library.array(self.w))
+        if not self.trial.lazy:  # at once: the implementation may write into it again
+            self._bits = self.trial.result(self.case, found).copy()
+        return found
+
+    @cached_property
+    def _bits(self) -> np.ndarray:
+        return self.trial.result(self.case, self.output)
 
     @cached_property
     def result(self) -> np.ndarray:
-        found = self.trial.result(self.case, self.output)
+        _, found = self.output, self._bits
         if not isinstance(found, np.ndarray) or found.shape != self.w.shape:
             shape = getattr(found, "shape", None)
             self.fail(None, f"the shape {self.w.shape} became {shape}", self.w.shape, shape)
+        if found.dtype.kind not in "fiub" and found.dtype.name not in FORMATS:
+            self.fail(
+                None,
+                "the result is no array of real numbers",
+                self.w.dtype.name,
+                str(found.dtype),
+            )
         return found
 
     @cached_property
@@ -144,7 +158,7 @@ class Observation:
 
 
 class Pool(Observation):
-    """Several observations of whole weights, seen as the slices of one."""
+    """Several observations of whole weights, seen as the slices of one, to compare them."""
 
     def __init__(self, group: Sequence[Observation]) -> None:
         stacked = Case(np.stack([seen.w for seen in group]), group[0].rule)

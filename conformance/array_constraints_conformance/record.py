@@ -12,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from array_constraints_conformance import report
 from array_constraints_conformance.outcomes import FAILURES, ORDER
 from array_constraints_conformance.runner import Plan, Result
@@ -62,7 +64,7 @@ class Report:
                 {
                     "name": library.name,
                     "version": library.version,
-                    "device": library.device_name or "cpu",
+                    "device": library.device(library.array(np.zeros(1, np.float32))),
                     "dtypes": list(library.dtypes),
                 }
                 for library in self.plan.libraries
@@ -96,11 +98,18 @@ class Report:
     def reproduce(self, result: Result) -> str:
         """Return one line that judges this requirement again."""
         plan = self.plan
+        device = plan.libraries[0].device_name if plan.libraries else None
         if plan.subject.single:
-            seed = f", seed={plan.seed}" if plan.seed else ""
-            seed += f", dtypes={list(plan.dtypes)!r}" if plan.dtypes else ""
-            only = f"only={[result.requirement.id]!r}, xp={result.library!r}"
-            return f"check_constraint(..., {only}, profile={plan.profile.name!r}{seed})"
+            words = [f"only={[result.requirement.id]!r}", f"xp={result.library!r}"]
+            words += [f"profile={plan.profile.name!r}"]
+            for name, value in (
+                ("seed", plan.seed),
+                ("dtypes", list(plan.dtypes)),
+                ("device", device),
+                ("gaps", plan.gaps_named),
+            ):
+                words += [f"{name}={value!r}"] if value else []
+            return f"check_constraint(..., {', '.join(words)})"
         words = [
             "python",
             "-m",
@@ -114,7 +123,7 @@ class Report:
         words += [f"--{plan.profile.name}"] if plan.profile.name != "default" else []
         words += [word for dtype in plan.dtypes for word in ("--dtype", dtype)]
         words += ["--seed", str(plan.seed)] if plan.seed else []
-        device = plan.libraries[0].device_name if plan.libraries else None
+        words += ["--known-gaps", plan.gaps_named] if plan.gaps_named else []
         return shlex.join([*words, *(["--device", device] if device else [])])
 
     def _verdicts(self) -> list[dict[str, Any]]:
@@ -133,8 +142,11 @@ class Report:
         return list(report.write(self.record, Path(folder)))
 
     def __str__(self) -> str:
-        lines = [f"{self.plan.subject.name}: {'met' if self.met else 'not met'}"]
-        for verdict in self.record["verdicts"]:
+        verdicts = self.record["verdicts"]
+        tested = any(verdict["outcome"] == "met" for verdict in verdicts)
+        word = "not met" if not self.met else "met" if tested else "untested"
+        lines = [f"{self.plan.subject.name}: {word}"]
+        for verdict in verdicts:
             counts = ", ".join(f"{n} {outcome}" for outcome, n in verdict["counts"].items())
             lines.append(f"  {verdict['scope']}: {verdict['outcome']} ({counts})")
         for result in self.failures:

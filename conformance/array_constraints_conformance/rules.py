@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from array_constraints_conformance.formats import Format
 from array_constraints_conformance.oracles import Slices, root
+from array_constraints_conformance.verdict import WrongMembership, said, text
 
 Axis = int | tuple[int, ...] | list[int] | None
 Membership = Callable[[np.ndarray, float], bool]
@@ -39,8 +41,12 @@ class Rule(ABC):
         """Whether each finite slice is allowed, with bounds widened by ``slack`` of each."""
 
     def along(self, axis: Axis) -> Rule:
-        """Return the same rule for slices along ``axis``."""
+        """Return the same rule for slices along ``axis``, where it is not the rule's own."""
         return self
+
+    def fits(self, form: Format, n: int) -> bool:
+        """Whether the laws speak of slices of ``n`` entries in this format."""
+        return True
 
     @property
     def key(self) -> str:
@@ -49,6 +55,12 @@ class Rule(ABC):
     def __str__(self) -> str:
         given = {**self.arguments, **({"axis": self.axis} if "axis" in self.arguments else {})}
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
+
+
+def rank(axis: Axis) -> int:
+    """Return how many dimensions an array needs to have this axis, and at least one."""
+    axes = () if axis is None else (axis,) if isinstance(axis, int) else axis
+    return max((i + 1 if i >= 0 else -i for i in axes), default=1)
 
 
 def normalized(axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -68,6 +80,7 @@ class NormRule(Rule):
     def traits(self) -> frozenset[str]:
         found = {self.name, "every constraint", "built-in constraints", "norm constraints"}
         found |= {"idempotent maps"} if self.rate in (0, 1) else set()
+        found |= {"projections"} if self.rate == 1 else set()
         found |= {"convex sets"} if self.lower == 0 and self.rate == 1 else set()
         found |= {"sets with an interior"} if self.lower < self.upper else set()
         return frozenset(found)
@@ -79,6 +92,10 @@ class NormRule(Rule):
 
     def axes(self, ndim: int) -> tuple[int, ...]:
         return normalized(self.axis, ndim)
+
+    def fits(self, form: Format, n: int) -> bool:
+        """Whether the bounds are from sqrt(n) t to the largest number of the format."""
+        return all(math.sqrt(n) * form.smallest <= b <= form.largest for b in self.bounds)
 
     def along(self, axis: Axis) -> NormRule:
         return replace(self, axis=axis, arguments={**self.arguments, "axis": axis})
@@ -126,6 +143,7 @@ class EntryRule(Rule):
                 "built-in constraints",
                 "convex sets",
                 "idempotent maps",
+                "projections",
                 "sets with an interior",
             }
         )
@@ -149,7 +167,8 @@ class MembershipRule(Rule):
     def traits(self) -> frozenset[str]:
         found = {"every constraint", "sets with an interior"}
         found |= {"convex sets"} if self.convex else set()
-        return frozenset(found | ({"idempotent maps"} if self.idempotent else set()))
+        found |= {"idempotent maps", "projections"} if self.idempotent else set()
+        return frozenset(found)
 
     def axes(self, ndim: int) -> tuple[int, ...]:
         return normalized(self.axis, ndim)
@@ -157,10 +176,20 @@ class MembershipRule(Rule):
     def holds(self, slices: Slices, slack: Fraction) -> np.ndarray:
         return np.asarray(
             [
-                bool(finite) and bool(self.contains(row, float(slack)))
+                bool(finite) and self._contains(row, float(slack))
                 for row, finite in zip(slices.values, slices.finite, strict=True)
             ]
         )
+
+    def _contains(self, row: np.ndarray, slack: float) -> bool:
+        try:
+            answer = self.contains(row, slack)
+        except Exception as error:
+            given = f"for {text(row)} and slack {slack:g}"
+            raise WrongMembership(f"contains= raised {said(error)}, {given}") from error
+        if not isinstance(answer, bool | np.bool_):
+            raise WrongMembership(f"contains= is to return True or False, not {answer!r:.80}")
+        return bool(answer)
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from array_constraints_conformance import strategies
-from array_constraints_conformance.checks import CHECKS, LAWS
+from array_constraints_conformance.checks import CHECKS, COMPARING, LAWS
 from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import Library, UnknownLibrary
@@ -21,6 +21,8 @@ from array_constraints_conformance.verdict import (
     NotProvided,
     Refused,
     RequirementNotMet,
+    WrongMembership,
+    said,
 )
 
 MODULE = "module"
@@ -53,6 +55,10 @@ class Result:
     counterexample: Counterexample | None = None
 
 
+class WrongPlan(ValueError):
+    """What was asked for cannot be judged, or is nothing."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to judge, and how thoroughly."""
@@ -66,12 +72,17 @@ class Plan:
     constraints: Sequence[str] = ()
     gaps: Sequence[Gap] = field(default_factory=tuple)
     dtypes: Sequence[str] = ()
+    gaps_named: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse dtypes that a library does not have: nothing would be judged there."""
+        """Refuse what would judge nothing: it would seem to be met."""
+        if self.seed < 0:
+            raise WrongPlan(f"a seed is not negative, got {self.seed}")
         for library in self.libraries:
             if self.dtypes and not set(self.dtypes) & set(library.dtypes):
                 raise UnknownLibrary(f"{library.name} has none of {', '.join(self.dtypes)}")
+        if next(self.tasks(), None) is None:
+            raise WrongPlan("nothing is left to judge, of these constraints and requirements")
 
     def trial(self, name: str, library: Library) -> Trial:
         """Return the trial of a constraint, or of the first one for the module as a whole."""
@@ -112,7 +123,7 @@ def run(plan: Plan, progress: Callable[[Result], object] = id) -> list[Result]:
         result = with_gap(result, plan)
         progress(result)
         results.append(result)
-    return [_closed_everywhere(result, results, plan) for result in results]
+    return [closed_everywhere(result, results, plan) for result in results]
 
 
 def judge(requirement: Requirement, name: str, trial: Trial) -> Result:
@@ -141,8 +152,10 @@ def _outcome(requirement: Requirement, name: str, trial: Trial) -> Result:
         return replace(blank, outcome="not provided", reason=str(missing))
     except NotApplicable as exempt:
         return replace(blank, outcome="not applicable", reason=str(exempt))
-    except (Exception, SystemExit) as crash:  # whatever an implementation may do
-        message = f"raised {type(crash).__name__}: {crash}"[:500]
+    except (WrongMembership, KeyboardInterrupt):
+        raise
+    except BaseException as crash:  # whatever an implementation may do
+        message = f"raised {said(crash)}"
         return replace(
             blank, outcome="not met", counterexample=Counterexample(message, name, got=message)
         )
@@ -178,9 +191,10 @@ def put_to_the_test(requirement: str, trial: Trial) -> int:
         nonlocal applied
         applied += law(trial.observe(case))
 
-    if any(layout.axis == 0 for layout in strategies.layouts_for(trial.rule, True)):
+    if strategies.may_be_drawn(trial.rule):
         fewer = 3 if trial.sparse else 1
-        source = (rules, trial.formats, trial.seed, trial.profile.examples // fewer)
+        count = trial.profile.examples // fewer
+        source = (strategies.fitting(rules, trial.formats), trial.seed, count)
         try:
             for case in strategies.drawn(*source):
                 holds(case)
@@ -190,7 +204,9 @@ def put_to_the_test(requirement: str, trial: Trial) -> int:
     for case in trial.cases:
         if terms & case.rule.traits:
             holds(case)
-    return applied + sum(law(pool) for pool in trial.pools)
+    if requirement in COMPARING:
+        applied += sum(law(pool) for pool in trial.pools)
+    return applied
 
 
 def with_gap(result: Result, plan: Plan) -> Result:
@@ -209,8 +225,8 @@ def with_gap(result: Result, plan: Plan) -> Result:
     return result
 
 
-def _closed_everywhere(result: Result, results: Sequence[Result], plan: Plan) -> Result:
-    """Return the result, as met where the entry of its closed gap still shows elsewhere."""
+def closed_everywhere(result: Result, results: Iterable[Result], plan: Plan) -> Result:
+    """Return the result, as met where the entry of its closed gap still shows in another."""
     if result.outcome != "gap closed":
         return result
     key = result.requirement.id, result.constraint, result.library

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from array_constraints_conformance.rules import CATALOGUE, Entry, MembershipRule, Rule
-from array_constraints_conformance.verdict import NotProvided
+from array_constraints_conformance.verdict import NotProvided, said
 
 
 class UnknownSubject(ValueError):
@@ -46,24 +46,24 @@ class Subject:
 
     @property
     def version(self) -> str | None:
-        own = getattr(self.module, "__version__", None)
-        if own is not None:
-            return str(own)
         package = self.name.partition(".")[0]
-        try:
-            return metadata.version(package.replace("_", "-"))
-        except metadata.PackageNotFoundError:
-            return getattr(sys.modules.get(package), "__version__", None)
+        own = looked_up(self.module, "__version__")
+        if own is None:
+            try:
+                return metadata.version(package.replace("_", "-"))
+            except metadata.PackageNotFoundError:
+                own = looked_up(sys.modules.get(package), "__version__")
+        return own if isinstance(own, str) else None
 
     def function(self, name: str) -> Callable[..., Any]:
         """Return a function or class of the module, or raise :class:`NotProvided`."""
-        found = getattr(self.module, name, None)
+        found = looked_up(self.module, name)
         if found is None:
             raise NotProvided(f"{self.name} has no {name}")
         return found  # type: ignore[no-any-return]
 
     def provides(self, name: str) -> bool:
-        return self.made is not None or getattr(self.module, name, None) is not None
+        return self.made is not None or looked_up(self.module, name) is not None
 
     def make(self, rule: Rule) -> Any:
         """Return the constraint of a rule."""
@@ -75,7 +75,15 @@ class Subject:
         return self.function(rule.name)(**given)
 
 
-def module_named(name: str) -> Subject:
+def looked_up(module: Any, name: str) -> Any:
+    """Return what a module has by a name; None where looking it up raises."""
+    try:
+        return getattr(module, name, None)
+    except Exception:
+        return None
+
+
+def module_named(name: str, option: str = "--constraints") -> Subject:
     """Return the subject that is a module.
 
     Raises
@@ -85,17 +93,17 @@ def module_named(name: str) -> Subject:
     """
     try:
         module = importlib.import_module(name)
-    except ImportError as error:
-        raise UnknownSubject(f"--constraints {name!r} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        raise UnknownSubject(f"{option} {name!r} cannot be imported: {said(error)}") from error
     return module_subject(module, name)
 
 
 def module_subject(module: Any, name: str | None = None) -> Subject:
     """Return the subject that is this module, or any object with the constraints' names."""
     name = name or str(getattr(module, "__name__", type(module).__name__))
-    if not any(getattr(module, known, None) is not None for known in CATALOGUE):
+    if not any(looked_up(module, known) is not None for known in CATALOGUE):
         raise UnknownSubject(f"{name} has none of {', '.join(CATALOGUE)}")
-    return Subject(name, module, scopes=getattr(module, "CONFORMANCE_SCOPES", None))
+    return Subject(name, module, scopes=looked_up(module, "CONFORMANCE_SCOPES"))
 
 
 def single(
@@ -113,13 +121,24 @@ def single(
     """
     name = constraint.__name__ if inspect.isfunction(constraint) else type(constraint).__name__
     if contains is not None:
-        rule = MembershipRule(name, {}, axis, contains, convex, idempotent)
-        entry = Entry(name, {}, ({},), lambda name, given: rule)
+        member = MembershipRule(name, {}, axis, contains, convex, idempotent)
+        entry = Entry(name, {}, ({},), lambda name, given: member)
         return Subject(name, None, {name: entry}, made=constraint, single=True)
-    if name not in CATALOGUE or not hasattr(constraint, "get_config"):
+    if inspect.isclass(constraint):
+        raise UnknownSubject(f"{constraint.__name__} is a class: pass an instance of it")
+    if name not in CATALOGUE:
         known = ", ".join(CATALOGUE)
         raise UnknownSubject(f"{name} is none of {known}: pass contains=, its membership test")
-    config = {k: float(v) if v == "inf" else v for k, v in constraint.get_config().items()}
-    entry = replace(CATALOGUE[name], parameters=(config,), more=())
+    try:
+        given = constraint.get_config()
+        config = {k: float(v) if v == "inf" else v for k, v in given.items()}
+        entry = replace(CATALOGUE[name], parameters=(config,), more=())
+        for rule in entry.rules():
+            _ = rule.traits
+    except Exception as error:
+        raise UnknownSubject(
+            f"get_config() does not give the parameters of {name} ({said(error)}): "
+            "pass contains=, its membership test"
+        ) from error
     module = SimpleNamespace(**{name: type(constraint)})
     return Subject(name, module, {name: entry}, single=True)

@@ -19,6 +19,7 @@ from array_constraints_conformance.strategies import Case
 from array_constraints_conformance.subject import Subject
 from array_constraints_conformance.verdict import NotProvided, attempt
 
+_LONG = 1000  # entries of the longest slices in a layout
 _KEPT = 3000  # observations: the draws of one constraint, so that each call is made once
 
 
@@ -155,7 +156,10 @@ class Trial:
     def samples(self) -> list[Case]:
         """One deck for each dtype and rule."""
         layouts = strategies.layouts_for(self.rule, True)
-        layout = layouts[min(1, len(layouts) - 1)]
+        return self.decks(layouts[min(1, len(layouts) - 1)])
+
+    def decks(self, layout: strategies.Layout) -> list[Case]:
+        """Return a deck in a layout for each pair of rule and dtype."""
         return [
             case
             for rule, form in self.pairs
@@ -164,8 +168,11 @@ class Trial:
 
     @cached_property
     def pairs(self) -> list[tuple[Rule, Format]]:
-        """Every rule in every dtype; quickly, or where calls are dear, each at least once."""
-        return self.paired(self.rules)
+        """Every rule in every dtype; quickly, or where calls are dear, each at least once.
+
+        Rules with bounds out of the range that the specification speaks of are left out.
+        """
+        return [(r, form) for r, form in self.paired(self.rules) if r.fits(form, _LONG)]
 
     def paired(self, rules: Sequence[Rule]) -> list[tuple[Rule, Format]]:
         if not self.profile.quick and not self.dear:
@@ -196,5 +203,6 @@ class Trial:
                     for k in range(count):
                         rule = self.rules[(i + j + k) % len(self.rules)]
                         seed = self.seed + 1000 * turn
-                        found += strategies.deck(layout, rule, form, seed, self.dear)
+                        cases = strategies.deck(layout, rule, form, seed, self.dear)
+                        found += [c for c in cases if rule.fits(form, c.slices.length)]
         return found

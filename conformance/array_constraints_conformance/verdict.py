@@ -41,6 +41,10 @@ class NotProvided(Exception):
     """The implementation has no such function, method or argument."""
 
 
+class WrongMembership(ValueError):
+    """The membership test of a custom constraint raised, or returned something else."""
+
+
 class NotApplicable(Exception):
     """The requirement does not apply here; the message says why."""
 
@@ -59,15 +63,24 @@ def attempt(constraint: str, run: Callable[..., Any], *arguments: Any, w: Any = 
     """
     try:
         return run(*arguments)
-    except (RequirementNotMet, Refused, NotProvided):
+    except (RequirementNotMet, Refused, NotProvided, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
-        message = f"raised {type(error).__name__}: {error}"[:500]
+    except BaseException as error:  # SystemExit, and the panics of compiled extensions
+        message = f"raised {said(error)}"
         shown = w() if callable(w) else w
         dtype = str(shown.dtype) if isinstance(shown, np.ndarray) else None
         name = type(error).__name__
         details = Counterexample(message, constraint, dtype, text(shown), "a result", name)
         raise Refused(error, details) from error
+
+
+def said(error: BaseException) -> str:
+    """Return the class and the message of an error, whose ``str`` may raise too."""
+    try:
+        message = str(error)
+    except Exception as another:
+        message = f"(its message raises {type(another).__name__})"
+    return f"{type(error).__name__}: {message}"[:500]
 
 
 def text(value: Any) -> str:

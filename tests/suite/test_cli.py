@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import sys
 
 import pytest
 from array_constraints_conformance import golden
@@ -63,6 +65,19 @@ def test_what_is_not_met_exits_1_with_a_line_that_reproduces_it(capsys, tmp_path
         ([*OURS, "--known-gaps", "nothing.toml"], "cannot be read"),
         ([*OURS, "--xp", "jax.numpy", "--dtype", "float64"], "jax.numpy has none of float64"),
         ([*OURS, "--device", "moon", "--xp", "torch"], "on device 'moon'"),
+        ([*OURS, "--device", "cuda:0"], "on device 'cuda:0'"),
+        ([*OURS, "--device", "cuda:0", "--xp", "dask.array"], "no device to choose"),
+        ([*OURS, "--seed", "-1"], "a seed is not negative"),
+        (["--constraints", ".relative"], "cannot be imported: TypeError"),
+        ([*OURS, "--only", "SET-2", "--report", __file__], "File exists"),
+        (["--golden", "/no/such/folder/golden.json"], "No such file"),
+        ([*OURS, "--against", "no.such"], "--against 'no.such' cannot be imported"),
+        ([*OURS, "--against", "json"], "json has none of MaxNorm"),
+        ([*OURS, "--against", "array_constraints", "--only", "SET-2"], "takes no --only"),
+        (
+            [*OURS, "--against", "array_constraints", "--constraint", "module"],
+            "constraints are compared",
+        ),
     ],
 )
 def test_a_wrong_call_exits_2_and_says_what_is_wrong(capsys, arguments, message):
@@ -73,10 +88,66 @@ def test_a_wrong_call_exits_2_and_says_what_is_wrong(capsys, arguments, message)
     assert not said.out
 
 
-def test_a_wrong_option_exits_2(capsys):
+@pytest.mark.parametrize("options", [["--quick", "--thorough"], ["--matrix", "--xp", "numpy"]])
+def test_a_wrong_option_exits_2(capsys, options):
     with pytest.raises(SystemExit, match="2"):
-        main(["--quick", "--thorough"])
+        main(options)
     assert "not allowed with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("raise SystemExit(0)", "SystemExit: 0"),
+        ("1 / 0", "ZeroDivisionError"),
+        ("def", "SyntaxError"),
+        ("def __getattr__(name): raise ValueError(name)", "has none of MaxNorm"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_exits_2(capsys, monkeypatch, tmp_path, text, message):
+    (tmp_path / "hostile.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "hostile", raising=False)
+    assert main(["--constraints", "hostile"]) == 2
+    assert message in capsys.readouterr().err
+
+
+RUDE = r"""
+def NonNeg():
+    def call(w):
+        raise ValueError("\udc80 [/bold] \x1b[31m")
+    return call
+"""
+
+
+def test_what_an_implementation_says_cannot_break_the_report(capsys, monkeypatch, tmp_path):
+    (tmp_path / "rude.py").write_text(RUDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = [
+        "--constraints",
+        "rude",
+        "--quick",
+        "--only",
+        "SET-1",
+        "--constraint",
+        "NonNeg",
+    ]
+    assert main(arguments) == 1
+    assert r"ValueError: \udc80 [/bold] \x1b[31m" in capsys.readouterr().out
+
+
+def test_a_library_is_judged_once(capsys):
+    arguments = [*OURS, "--only", "SET-2", "--constraint", "NonNeg"]
+    assert main([*arguments, "--xp", "numpy", "--xp", "numpy"]) == 0
+    assert "map: met (1 met)" in capsys.readouterr().out
+
+
+def test_where_nothing_is_provided_the_verdict_is_untested(capsys, monkeypatch, tmp_path):
+    (tmp_path / "little.py").write_text("MaxNorm = max")
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = ["--constraints", "little", "--only", "SET-1", "--constraint", "NonNeg"]
+    assert main(arguments) == 0
+    assert "little: untested" in capsys.readouterr().out
 
 
 class TestKnownGaps:
@@ -118,6 +189,9 @@ class TestKnownGaps:
             ("[[gap]]\nrequirement = 'SET-1'", "reason"),
             ("[[gap]]\nrequirement = 'SET-1'\nreason = 'x'\nwhy = 'y'", "why"),
             ("[[gap]", "cannot be read"),
+            ("[[gap]]\nrequirement = 'SET-1'\nreason = 3", "every value is a string"),
+            ("gap = 3", "each entry begins with"),
+            ("gap = [3]", "must be a mapping"),
             (
                 "[[gap]]\nrequirement = 'SET-2'\nreason = 'x'\nconstraint = 'Max'",
                 "is for 'Max', which there is not",
@@ -130,7 +204,7 @@ class TestKnownGaps:
 
 
 def test_two_implementations_side_by_side(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv("COLUMNS", "40")  # lines are not cut
     arguments = [
         *OURS,
         "--against",
@@ -141,15 +215,17 @@ def test_two_implementations_side_by_side(capsys, monkeypatch):
         "MaxNorm",
     ]
     assert main(arguments) == 0
-    rows = {
-        tuple(cell.strip() for cell in line.split("│")[1:5])
-        for line in capsys.readouterr().out.splitlines()
-        if line.startswith("│")
-    }
-    found = {(row[0], row[2]): row[3] for row in rows}
-    assert found["NonNeg", "float32"] == "0 u"
-    assert found["MaxNorm", "float32"] == "inf u"  # Keras overflows
+    title, *parts = capsys.readouterr().out.split("\n\n")
+    assert title == "array_constraints against keras.constraints"
+    found = {tuple(part.splitlines()[0].split(", ")): part for part in parts}
     assert len(found) == 2 * len(FORMATS)
+    assert "largest difference: 0 u" in found["NonNeg", "numpy", "float32"]
+    max_norm = found["MaxNorm", "numpy", "float32"]
+    largest, apart = max_norm.split("  NaN or infinity in one alone:\n")  # Keras overflows
+    assert re.search(r"largest difference: [\d.e+]+ u\n    constraint: MaxNorm", largest)
+    for shown in (largest, apart):
+        assert re.search(r"\n?    input: \[.+\]\n    array_constraints: \[.+\]", shown)
+        assert re.search(r"\n    keras.constraints: \[.+\]", shown)
 
 
 def test_the_requirements_are_listed(capsys):
@@ -161,7 +237,8 @@ class TestGoldenVectors:
     @pytest.fixture
     def vectors(self, tmp_path):
         assert main(["--golden", str(tmp_path / "golden.json")]) == 0
-        return json.loads((tmp_path / "golden.json").read_text())["vectors"]
+        text = (tmp_path / "golden.json").read_text()
+        return json.loads(text, parse_constant=pytest.fail)["vectors"]  # NaN is no JSON
 
     def test_they_hold_every_constraint_in_every_format(self, vectors):
         found = {(v["constraint"], v["dtype"]) for v in vectors}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import types
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from array_constraints_conformance import check_constraint, parametrize_with_checks
 from array_constraints_conformance.outcomes import ORDER
+from array_constraints_conformance.subject import module_subject
 from faults.making import implementation
 
 import array_constraints as ac
@@ -92,8 +94,58 @@ class TestACustomConstraint:
         )
         assert report.outcome("ARR-1") == "met"
 
+    @pytest.mark.parametrize("axis", [None, 2, -1, (0, 1), (-1, -3), [1]], ids=str)
+    def test_may_have_slices_along_any_axis(self, axis):
+        def in_ball(w, slack):
+            return bool(np.linalg.norm(w) <= 1 + slack)
+
+        report = check_constraint(
+            ac.MaxNorm(1.0, axis=axis),
+            contains=in_ball,
+            axis=axis,
+            convex=True,
+            profile="quick",
+            scope="map",
+            dtypes="float64",
+        )
+        assert report.met, str(report)
+        assert not outcomes(report)["untested"]
+
+    def test_may_bring_a_weight_near_zero(self):
+        def centred(w):
+            return w - w.mean()
+
+        def mean_is_zero(w, slack):
+            return bool(abs(w.mean()) <= max(slack, 0) * (1 + np.abs(w).max()))
+
+        options = {"profile": "quick", "dtypes": "float64", "only": ["SET-6", "SET-7"]}
+        assert check_constraint(centred, contains=mean_is_zero, **options).met
+
+    @pytest.mark.parametrize(
+        ("contains", "message"),
+        [
+            (lambda w, slack: 1 / 0, "contains= raised ZeroDivisionError: .* slack"),
+            (lambda w: True, "contains= raised TypeError"),
+            (lambda w, slack: None, "is to return True or False, not None"),
+            (lambda w, slack: w <= 1, "is to return True or False, not array"),
+        ],
+    )
+    def test_a_membership_test_that_cannot_be_used_is_the_callers_error(
+        self, contains, message
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_constraint(clip, contains=contains, profile="quick", only="SET-1")
+
     def test_that_crashes_is_not_met_and_does_not_crash_the_suite(self):
-        for error in (ZeroDivisionError("division"), SystemExit(3), MemoryError()):
+        class Panic(BaseException):
+            """What compiled extensions may raise."""
+
+        class UnprintableError(Exception):
+            def __str__(self):
+                raise ValueError
+
+        errors = (ZeroDivisionError("division"), SystemExit(3), MemoryError())
+        for error in (*errors, GeneratorExit(), Panic("panic"), UnprintableError()):
 
             def crash(w, error=error):
                 raise error
@@ -151,6 +203,39 @@ class TestAKnownConstraint:
         (result,) = [r for r in report.results if r.requirement.id == "SET-1"]
         assert report.reproduce(result).startswith("check_constraint(..., only=['SET-1']")
 
+    @pytest.mark.parametrize(
+        "constraint",
+        [
+            ac.MaxNorm(math.inf),
+            ac.MaxNorm(0),
+            ac.MaxNorm(1e5),
+            ac.MaxNorm(1e-6),
+            ac.MinMaxNorm(0.5, math.inf),
+            ac.MinMaxNorm(0.5, 1.5, rate=0.9),
+            ac.MinMaxNorm(0.0, 1.0, rate=0.0),
+        ],
+        ids=repr,
+    )
+    def test_is_met_with_any_parameters(self, constraint):
+        """Also where no law applies in some dtype: 1e5 is no float16."""
+        report = check_constraint(constraint, profile="quick")
+        assert report.met, str(report)
+
+    @pytest.mark.parametrize(
+        ("constraint", "message"),
+        [
+            (ac.MaxNorm, "MaxNorm is a class: pass an instance"),
+            (type("MaxNorm", (), {})(), r"get_config\(\) does not give .*AttributeError"),
+            (
+                type("MaxNorm", (), {"get_config": lambda self: {"max_value": None}})(),
+                r"get_config\(\) does not give .*TypeError",
+            ),
+        ],
+    )
+    def test_needs_parameters_that_can_be_read(self, constraint, message):
+        with pytest.raises(ValueError, match=message):
+            check_constraint(constraint)
+
     def test_an_unknown_one_needs_a_membership_test(self):
         with pytest.raises(ValueError, match=r"clip is none of MaxNorm, .*pass contains="):
             check_constraint(clip)
@@ -180,6 +265,11 @@ class TestAKnownConstraint:
         ({"only": ["SET-99"]}, "'SET-99' is none of"),
         ({"profile": "slow"}, "'slow' is none of: quick, default, thorough"),
         ({"gaps": "no_such_file"}, "cannot be read"),
+        ({"seed": -1}, "a seed is not negative"),
+        ({"device": "cuda:0"}, "on device 'cuda:0'"),
+        ({"xp": []}, "nothing is left to judge"),
+        ({"scope": []}, "nothing is left to judge"),
+        ({"only": "SET-1", "scope": "this API"}, "nothing is left to judge"),
     ],
 )
 def test_a_wrong_call_is_a_value_error(options, message):
@@ -261,13 +351,31 @@ def test_in_pytest_failures_fail_gaps_are_xfails_and_the_rest_is_skipped(
         assert "keep-SET-1-numpy" in run.stdout
 
 
+def test_in_pytest_a_gap_is_open_while_one_of_those_that_it_covers_shows_it(tmp_path):
+    (tmp_path / "gaps.toml").write_text(
+        '[[gap]]\nrequirement = "SET-2"\nconstraint = "M*"\nreason = "known"\n'
+    )
+    faulty = implementation(MaxNorm={"__call__": lambda self, w, copy=None: w * 0.999})
+    faulty.CONFORMANCE_SCOPES = ("map",)
+    subject = module_subject(faulty, "faulty")
+    options = {"only": "SET-2", "dtypes": "float64", "gaps": str(tmp_path / "gaps.toml")}
+    mark = parametrize_with_checks(subject, **options)
+    cases = {repr(case): case for case in mark.args[1]}
+    with pytest.raises(pytest.xfail.Exception, match="known"):
+        cases["MaxNorm-SET-2-numpy"]()
+    cases["MinMaxNorm-SET-2-numpy"]()  # met there, and shown by MaxNorm
+
+
+def test_an_unknown_option_is_a_type_error():
+    with pytest.raises(TypeError, match="parametrize_with_checks takes no quick="):
+        parametrize_with_checks(ac.NonNeg(), quick=True)
+
+
 def test_two_seeds_give_the_same_verdict_on_a_fault_and_on_the_right_one():
     faulty = implementation(MaxNorm={"__call__": lambda self, w, copy=None: w * 0.999})
     for module, expected in ((ac, "met"), (faulty, "not met")):
         module.__dict__.setdefault("__name__", "faulty")
         for seed in (1, 2):
-            from array_constraints_conformance.subject import module_subject
-
             report = check_constraint(
                 module_subject(module), seed=seed, only=["SET-2"], profile="quick"
             )

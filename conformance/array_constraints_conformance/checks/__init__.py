@@ -13,10 +13,11 @@ from array_constraints_conformance.checks import (
     tracing,
     violations,
 )
-from array_constraints_conformance.checks.registry import CHECKS, LAWS
+from array_constraints_conformance.checks.registry import CHECKS, COMPARING, LAWS
 
 __all__ = [
     "CHECKS",
+    "COMPARING",
     "LAWS",
     "arrays",
     "calls",

@@ -10,7 +10,7 @@ import numpy as np
 from array_constraints_conformance.comparison import relative, same_values
 from array_constraints_conformance.observation import Observation
 from array_constraints_conformance.oracles import Slices, root
-from array_constraints_conformance.rules import EntryRule, NormRule
+from array_constraints_conformance.rules import EntryRule, MembershipRule, NormRule
 
 
 def where(mask: np.ndarray) -> list[int]:
@@ -76,9 +76,10 @@ def stays(seen: Observation, later: np.ndarray, times: str) -> int:
         expected = seen.after.rows[i]
         if not moved.finite[i]:
             seen.fail(i, f"applied {times}, it is not finite", expected, moved.rows[i])
-        distance = moved.distance(i, seen.after)
-        allowed = seen.form.tolerance(seen.n) * root(seen.after.square(i))
-        allowed += seen.underflow
+        distance, size = moved.distance(i, seen.after), root(seen.after.square(i))
+        if isinstance(seen.rule, MembershipRule):  # it may bring any weight near zero
+            size = max(size, root(seen.before.square(i)))
+        allowed = seen.form.tolerance(seen.n) * size + seen.underflow
         if distance > allowed:
             how = f"moved by {relative(distance)}, allowed: {relative(allowed)}"
             seen.fail(i, f"applied {times}, it {how}", expected, moved.rows[i])

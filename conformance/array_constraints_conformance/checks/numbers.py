@@ -36,9 +36,19 @@ def accuracy_does_not_degrade_with_length(trial: Trial) -> int:
     applied, n = 0, 1 << trial.profile.log_length
     for form in trial.formats:
         rule = trial.rule.along(0)
-        w = np.full((n, 2), 1.3 * max(1.0, rule.upper)).astype(form.dtype)  # type: ignore[attr-defined]
+        if not isinstance(rule, NormRule) or not rule.fits(form, n):
+            continue
+        equal = 1.3 * max([1.0, *rule.bounds])
+        w = np.full((n, 2), min(equal, form.largest)).astype(form.dtype)
         w[:, 1] = np.random.default_rng(trial.seed).standard_normal(n).astype(form.dtype)
-        applied += is_allowed(trial.observe(Case(w, rule)), np.ones(2, dtype=bool))
+        seen = trial.observe(Case(w, rule))
+        if rule.rate == 1:
+            applied += is_allowed(seen, seen.directed)
+            continue
+        for i in where(seen.directed):
+            seen.require(seen.after.finite[i], i, "the result is not finite", "a finite slice")
+            is_near(seen, i, rule.scale(seen.before, i))
+            applied += 1
     return applied
 
 

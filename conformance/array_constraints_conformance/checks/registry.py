@@ -11,12 +11,16 @@ from array_constraints_conformance.trial import Trial
 Law = Callable[[Observation], int]
 Check = Callable[[Trial], int]
 LAWS: dict[str, Law] = {}
+COMPARING: set[str] = set()
+"""Laws that compare slices: whole weights are compared with each other."""
 CHECKS: dict[str, Check] = {}
 
 
-def law(requirement: str) -> Callable[[Law], Law]:
+def law(requirement: str, *, compares: bool = False) -> Callable[[Law], Law]:
     """Register a law on what is seen of one weight; it returns how often it applied."""
     _refuse_unknown(requirement)
+    if compares:
+        COMPARING.add(requirement)
 
     def register(function: Law) -> Law:
         LAWS[requirement] = function

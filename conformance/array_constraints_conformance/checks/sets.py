@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
+from math import inf
 
 import numpy as np
 
@@ -57,13 +58,13 @@ def the_result_is_the_nearest_point(seen: Observation) -> int:
     return len(chosen)
 
 
-@law("SET-4")
+@law("SET-4", compares=True)
 def the_variational_inequality_holds(seen: Observation) -> int:
     rule = seen.rule
     if isinstance(rule, EntryRule):
         return _orthant_inequality(seen)
     if isinstance(rule, NormRule):
-        return _ball_inequality(seen, Fraction(rule.upper))
+        return _ball_inequality(seen, Fraction(rule.upper) if rule.upper < inf else None)
     applied = 0
     finite = where(seen.before.finite & seen.after.finite)
     for i in finite:
@@ -73,10 +74,13 @@ def the_variational_inequality_holds(seen: Observation) -> int:
     return applied
 
 
-def _ball_inequality(seen: Observation, radius: Fraction) -> int:
+def _ball_inequality(seen: Observation, radius: Fraction | None) -> int:
     """At the worst member of the ball, the one in the direction of ``w - P(w)``."""
     chosen = where(seen.directed & seen.ordinary & seen.after.finite)
     for i in chosen:
+        if radius is None:  # all of the space: w is a member
+            _demand(seen, i, seen.before.vector(i))
+            continue
         step = difference(seen.before.vector(i), seen.after.vector(i))
         length = root(product(step, step))
         if length:
@@ -108,7 +112,7 @@ def _demand(seen: Observation, i: int, member: Vector) -> None:
         seen.fail(i, message, f"at most {relative(allowed)}")
 
 
-@law("SET-5")
+@law("SET-5", compares=True)
 def projections_are_non_expansive(seen: Observation) -> int:
     finite = where(seen.before.finite & seen.after.finite)
     if isinstance(seen.rule, EntryRule):

@@ -47,6 +47,8 @@ def read(name: str) -> tuple[Gap, ...]:
     try:
         text = path.read_text("utf-8") if path.is_file() else packaged.read_text("utf-8")
         entries: list[dict[str, Any]] = tomllib.loads(text).get("gap", [])
+        if not isinstance(entries, list):
+            raise BadGaps(f"known gaps {name!r}: each entry begins with [[gap]]")
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadGaps(f"known gaps {name!r} cannot be read: {error}") from error
     return tuple(_gap(name, entry) for entry in entries)
@@ -54,9 +56,11 @@ def read(name: str) -> tuple[Gap, ...]:
 
 def _gap(name: str, entry: dict[str, Any]) -> Gap:
     try:
-        gap = Gap(**entry)
+        gap = Gap(**entry)  # TypeError too where it is no table
     except TypeError as error:
         raise BadGaps(f"known gaps {name!r}: {entry}: {error}") from error
+    if not all(isinstance(value, str) for value in entry.values()):
+        raise BadGaps(f"known gaps {name!r}: {entry}: every value is a string")
     if gap.requirement not in requirements():
         raise BadGaps(f"known gaps {name!r}: there is no requirement {gap.requirement}")
     if not gap.reason.strip():

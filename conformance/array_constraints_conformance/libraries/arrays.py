@@ -20,7 +20,7 @@ class Numpy(Library):
         return tuple(FORMATS)  # bfloat16 is that of ml_dtypes
 
     def array(self, a: np.ndarray) -> np.ndarray:
-        return np.array(a)
+        return np.asarray(np.array(a), device=self.device_name)  # the CPU, or ValueError
 
     def is_own(self, x: Any) -> bool:
         return isinstance(x, np.ndarray | np.generic)

@@ -29,6 +29,8 @@ class Dask(Library):
         return self.chunked(a, tuple(max(1, -(-n // 2)) for n in a.shape))
 
     def chunked(self, a: np.ndarray, chunks: Any) -> Any:
+        if self.device_name is not None:
+            raise ValueError("the chunks of a Dask array have no device to choose")
         return self.xp.from_array(a.copy(), chunks=chunks)
 
     def numpy(self, x: Any) -> np.ndarray:

@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from .summary import UNMET, Record, described, visible
+from ..outcomes import FAILURES
+from .summary import Record, described, visible
 
 
 def to_junit(record: Record) -> str:
@@ -58,7 +59,7 @@ def _case(result: Record, requirement: Record) -> ElementTree.Element:
     )
     outcome = result["outcome"]
     message = visible(_message(result))
-    if outcome in UNMET:
+    if outcome in FAILURES:
         failure = ElementTree.SubElement(case, "failure", type=outcome, message=message)
         failure.text = visible(_details(result, requirement))
     elif outcome != "met":
@@ -90,7 +91,7 @@ def _properties(parent: ElementTree.Element, **values: str) -> None:
 
 def _count(element: ElementTree.Element, results: Sequence[Record]) -> None:
     outcomes = [result["outcome"] for result in results]
-    failures = sum(outcome in UNMET for outcome in outcomes)
+    failures = sum(outcome in FAILURES for outcome in outcomes)
     element.set("tests", str(len(outcomes)))
     element.set("failures", str(failures))
     element.set("errors", "0")

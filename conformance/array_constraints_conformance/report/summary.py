@@ -11,7 +11,6 @@ from ..outcomes import ORDER
 Record = Mapping[str, Any]
 
 
-UNMET = ORDER[:3]
 FINDINGS = ORDER[:4]
 SILENT = ORDER[5:]  # nothing was judged
 

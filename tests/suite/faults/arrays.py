@@ -1,4 +1,4 @@
-"""Faults with arrays: what ARR-1 to ARR-13 are there to find."""
+"""Faults with arrays: what ARR-1 to ARR-14 are there to find."""
 
 from __future__ import annotations
 
@@ -122,6 +122,16 @@ def _native(self, w, copy=None):
     return result.astype(result.dtype.newbyteorder("=")) if copy is None else result
 
 
+_BUFFERS: dict[object, np.ndarray] = {}
+
+
+def _buffered(self, w, result):
+    key = (w.shape, w.dtype)
+    buffer = _BUFFERS.setdefault(key, np.empty(w.shape, w.dtype))
+    buffer[...] = result
+    return buffer
+
+
 FAULTS = [
     Fault(
         "ARR-1", "a dimension of length 1 is lost", of("MaxNorm", without_writing(_squeezed))
@@ -211,5 +221,11 @@ FAULTS = [
         "ARR-13",
         "the result is in the byte order of the machine",
         lambda: implementation(MaxNorm={"__call__": _native}),
+    ),
+    Fault(
+        "ARR-14",
+        "every result of a shape is in one buffer",
+        lambda: implementation(MaxNorm=after(_buffered)),
+        also=frozenset({"SET-6", "NUM-9", "VIO-3"}),  # they use the result again
     ),
 ]
