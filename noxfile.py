@@ -1,5 +1,6 @@
 """The only list of commands: ``nox --list``."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def conformance(session: nox.Session) -> None:
     """Judge this library by the conformance suite, on every array library."""
     install(session, "conformance")
     session.env["JAX_PLATFORMS"] = "cpu"
-    options = session.posargs or ["--matrix", "--quick", "--report", "conformance/report"]
+    matrix = ["--matrix", "--quick", f"--processes={os.cpu_count()}"]
+    options = session.posargs or [*matrix, "--report", "conformance/report"]
     command = ["-m", "array_constraints_conformance", "--constraints", "array_constraints"]
     session.run("python", *command, *options)
 

@@ -10,12 +10,13 @@ import pytest
 from libraries import DASK, DTYPES, JAX, LIBRARIES, NUMPY, STRICT, TORCH, Library, bits
 
 import array_constraints.constraint
-import array_constraints.sets.norms
 from array_constraints import (
     Constraint,
+    Interval,
     MaxNorm,
     MinMaxNorm,
     NonNeg,
+    NormConstraint,
     RadialConstraint,
     UnitNorm,
     WholeSlice,
@@ -37,13 +38,42 @@ def example(dtype: str = "float32") -> np.ndarray:
         (array_constraints.Elementwise, ("excess", "project")),
         (array_constraints.Slicewise, ("apply", "excess", "measure", "merge")),
         (array_constraints.WholeSlice, ("excess", "project")),
-        (array_constraints.sets.norms.NormConstraint, ("interval",)),
+        (NormConstraint, ("interval",)),
     ],
 )
 def test_a_form_is_incomplete_without_its_methods(form, methods):
     assert sorted(form.__abstractmethods__) == sorted(methods)
     with pytest.raises(TypeError, match=f"abstract.*{methods[0]}"):
         form()
+
+
+@pytest.mark.parametrize("constraint", [*CONSTRAINTS, Constraint()], ids=repr)
+def test_the_weight_may_be_named_and_copy_has_to_be(constraint):
+    w = example()
+    np.testing.assert_array_equal(constraint(w=w), constraint(w))
+    with pytest.raises(TypeError, match="positional argument"):
+        constraint(w, True)
+
+
+def test_what_a_form_offers_its_subclasses_needs_no_instance():
+    w = np.ones((2, 3, 5), np.float32)
+    for one in (NonNeg, NonNeg()):
+        assert one.accumulated(w, np).dtype == np.float64
+    for one in (MaxNorm, MaxNorm()):
+        assert one.count(w, (0, 2), np) == 10
+
+
+def test_an_axis_that_is_no_field_is_left_to_the_subclass():
+    @dataclasses.dataclass(frozen=True)
+    class Leading(NormConstraint):
+        amount: float = 1.0
+        zeal: float = 1.0
+        axis = property(lambda self: 0)  # cannot be set
+
+        def interval(self):
+            return Interval(0.0, self.amount * self.zeal)
+
+    np.testing.assert_allclose(Leading(2.0)(np.asarray([3.0, 4.0])), [1.2, 1.6], rtol=1e-14)
 
 
 @every_constraint

@@ -7,7 +7,10 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 
 from rich.console import Console
@@ -20,7 +23,14 @@ from array_constraints_conformance.known_gaps import BadGaps
 from array_constraints_conformance.libraries import UnknownLibrary, installed, library
 from array_constraints_conformance.record import NAME, VERSION, Report, worst
 from array_constraints_conformance.report.summary import visible
-from array_constraints_conformance.runner import MODULE, Plan, Result, WrongPlan, run
+from array_constraints_conformance.runner import (
+    MODULE,
+    Plan,
+    Result,
+    WrongPlan,
+    closed_everywhere,
+    judged,
+)
 from array_constraints_conformance.specification import SCOPES, requirements
 from array_constraints_conformance.subject import UnknownSubject, module_named
 from array_constraints_conformance.trial import PROFILES
@@ -99,6 +109,13 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--device", help="where arrays are made, as cuda:0; the library's own choice by default"
     )
+    add(
+        "--processes",
+        metavar="N",
+        type=_count,
+        default=1,
+        help="judge so many libraries at a time, each in a process of its own; 1 by default",
+    )
     add("--seed", type=int, default=0, help="what is drawn; 0 by default")
     add(
         "--known-gaps",
@@ -126,6 +143,13 @@ def parser() -> argparse.ArgumentParser:
     add("--version", action="version", version=f"{NAME} {VERSION}")
     made.set_defaults(profile="default")
     return made
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -169,7 +193,9 @@ def _main(options: argparse.Namespace, console: Console, command: str) -> int:
     _refuse_idle_gaps(plan)
     if options.report:
         options.report.mkdir(parents=True, exist_ok=True)  # or fail before judging
-    report = Report(plan, _judged(plan), command)
+    results = _judged(plan, options)
+    results = [closed_everywhere(result, results, plan) for result in results]
+    report = Report(plan, results, command)
     console.print(_summary(report))
     for line in str(report).splitlines():
         console.print(visible(line), markup=False)
@@ -208,15 +234,29 @@ def _progress(total: int) -> Iterator[Progress]:
         yield progress
 
 
-def _judged(plan: Plan) -> list[Result]:
+def _judged(plan: Plan, options: argparse.Namespace) -> list[Result]:
+    results: list[Result] = []
     with _progress(len(list(plan.tasks()))) as progress:
-        task = progress.task_ids[0]
-
-        def show(result: Result) -> None:
+        for result in _results(plan, options):
+            results.append(result)
             text = f"{result.library} {result.constraint} {result.requirement.id}"
-            progress.update(task, advance=1, description=text)
+            progress.update(progress.task_ids[0], advance=1, description=text)
+    return results
 
-        return run(plan, show)
+
+def _results(plan: Plan, options: argparse.Namespace) -> Iterator[Result]:
+    if options.processes == 1 or len(plan.libraries) == 1:
+        yield from judged(plan)
+        return
+    with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
+        names = [library.name for library in plan.libraries]
+        for results in pool.map(_on_one_library, repeat(options), names):
+            yield from results
+
+
+def _on_one_library(options: argparse.Namespace, name: str) -> list[Result]:
+    options.xp, options.matrix = [name], False
+    return list(judged(_plan(options)))
 
 
 def _refuse_idle_gaps(plan: Plan) -> None:

@@ -110,20 +110,21 @@ class Plan:
                         yield requirement, name, library
 
 
-def run(plan: Plan, progress: Callable[[Result], object] = id) -> list[Result]:
+def run(plan: Plan) -> list[Result]:
     """Run a plan and return a result for each of its tasks, in their order."""
+    results = list(judged(plan))
+    return [closed_everywhere(result, results, plan) for result in results]
+
+
+def judged(plan: Plan) -> Iterator[Result]:
+    """Yield a result for each task of a plan; some gaps may seem closed until all are known."""
     trials: dict[tuple[str, str], Trial] = {}
-    results = []
     for requirement, name, library in plan.tasks():
         key = (name, library.name)
         if key not in trials:
             trials.clear()  # the observations of the last one are not needed again
             trials[key] = plan.trial(name, library)
-        result = judge(requirement, name, trials[key])
-        result = with_gap(result, plan)
-        progress(result)
-        results.append(result)
-    return [closed_everywhere(result, results, plan) for result in results]
+        yield with_gap(judge(requirement, name, trials[key]), plan)
 
 
 def judge(requirement: Requirement, name: str, trial: Trial) -> Result:

@@ -142,6 +142,17 @@ def test_a_library_is_judged_once(capsys):
     assert "map: met (1 met)" in capsys.readouterr().out
 
 
+def test_libraries_are_judged_in_processes_of_their_own(capsys):
+    arguments = [*OURS, "--only", "ERR-1", "--xp", "numpy", "--xp", "array_api_strict"]
+    assert main([*arguments, "--processes", "2"]) == 0
+    apart = capsys.readouterr().out
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == apart
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments, "--processes", "0"])
+    assert "argument --processes: invalid" in capsys.readouterr().err
+
+
 def test_where_nothing_is_provided_the_verdict_is_untested(capsys, monkeypatch, tmp_path):
     (tmp_path / "little.py").write_text("MaxNorm = max")
     monkeypatch.syspath_prepend(tmp_path)
