@@ -120,6 +120,7 @@ class Judge:
         sys.path.insert(0, str(self.folder))
         sys.dont_write_bytecode = True
         self.costs: dict[tuple[str, str], float] = {}
+        self.name = ""  # of the module that is mutated
         if stage == "numpy":
             found = self.suite()
             for name in [name for name in sys.modules if name.startswith("array_constraints.")]:
@@ -154,7 +155,8 @@ class Judge:
 
     def tests(self) -> str | None:
         """Return the first of the project's tests that fails."""
-        found = (_in_a_fork(partial(self.tests_of, path), 10 * LIMIT) for path in TESTS)
+        paths = sorted(TESTS, key=lambda path: self.name not in path)  # its own tests first
+        found = (_in_a_fork(partial(self.tests_of, path), 10 * LIMIT) for path in paths)
         return next(filter(None, found), None)
 
     def tests_of(self, path: str) -> str | None:
@@ -186,7 +188,7 @@ class Judge:
     def __call__(self, mutant: Mutant) -> str | None:
         """Return what noticed the mutant, if anything did."""
         path = self.folder / "array_constraints" / f"{mutant.module}.py"
-        original = path.read_text()
+        original, self.name = path.read_text(), path.stem.strip("_")
         path.write_text(mutant.code)
         try:
             return self.noticed()

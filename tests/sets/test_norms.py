@@ -288,6 +288,19 @@ class TestByHand:
         np.testing.assert_allclose(result, [[0.6, 0.3], [0.8, 0.4]], rtol=1e-6)
         assert bits(result[:, 1]) == bits(w[:, 1])
 
+    @pytest.mark.parametrize("c", [MaxNorm(5.0), MinMaxNorm(5.0, 9.0), MinMaxNorm(1.0, 5.0)])
+    def test_a_slice_on_the_bound_is_kept(self, library, c):
+        """Squares and root of 3, 4 and 5 are exact."""
+        w = np.asarray([3.0, 4.0], dtype="float32")
+        assert bits(library.numpy(c(library.array(w)))) == bits(w)
+        assert float(library.numpy(c.violation(library.array(w)))[0]) == 0
+
+    def test_the_largest_number_is_the_norm_of_a_slice(self):
+        w = np.asarray([np.finfo("float64").max])
+        for c in (MaxNorm(w[0]), MaxNorm(math.inf)):
+            assert bits(c(w)) == bits(w)
+            assert c.violation(w) == 0
+
     def test_each_slice_may_have_its_own_radius(self, library):
         w = np.asarray([[3.0, 4.0], [6.0, 8.0], [0.3, 0.4]], dtype="float32")
         c = MaxNorm((1.0, math.inf, 2.0), axis=1)
