@@ -111,9 +111,8 @@ def excess(measure: NormMeasure, interval: Interval, xp: Namespace) -> Array:
     size = norm(measure, xp)
     lower, upper = representable(interval, measure.precision)
     finite = per_slice(finite_or_zero(upper), measure, xp)
-    above = size > inner.upper
     kept = (size >= inner.lower) & (size <= inner.upper)
-    distance = xp.where(above, size - finite, lower - size)
+    distance = xp.where(size > inner.upper, size - finite, lower - size)
     return xp.where(kept, xp.zeros_like(size), distance)
 
 

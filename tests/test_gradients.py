@@ -138,6 +138,16 @@ def test_torch_gradcheck():
         assert torch.autograd.gradcheck(constraint, (w,))
 
 
+def test_equal_bounds_make_a_sphere():
+    """Also where they are two objects, as from a config: the kept slice has its derivative."""
+    torch = pytest.importorskip("torch")
+    sphere = MinMaxNorm(1.0, float("1.0"))
+    assert sphere.min_value is not sphere.max_value
+    unit = np.asarray([0.6, -0.8])
+    found = torch.autograd.functional.jacobian(sphere, torch.from_numpy(unit))
+    np.testing.assert_allclose(found, np.eye(2) - np.outer(unit, unit), atol=1e-12)
+
+
 def test_a_violation_can_be_a_penalty():
     torch = pytest.importorskip("torch")
     w = torch.tensor([[3.0, 0.0], [4.0, 0.0]], requires_grad=True)
