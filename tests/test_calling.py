@@ -47,7 +47,9 @@ def test_a_form_is_incomplete_without_its_methods(form, methods):
         form()
 
 
-@pytest.mark.parametrize("constraint", [*CONSTRAINTS, Constraint()], ids=repr)
+@pytest.mark.parametrize(
+    "constraint", [*CONSTRAINTS, Constraint()], ids=lambda c: type(c).__name__
+)
 def test_the_weight_may_be_named_and_copy_has_to_be(constraint):
     w = example()
     np.testing.assert_array_equal(constraint(w=w), constraint(w))
