@@ -15,6 +15,7 @@ from array_constraints.sets.norms import (
     min_max_norm,
     unit_norm,
 )
+from array_constraints.trees import apply
 
 __all__ = [
     "Array",
@@ -32,6 +33,7 @@ __all__ = [
     "Slicewise",
     "UnitNorm",
     "WholeSlice",
+    "apply",
     "deserialize",
     "get",
     "max_norm",

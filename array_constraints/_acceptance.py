@@ -8,7 +8,7 @@ from array_constraints import _arrays
 from array_constraints._formats import FORMATS
 from array_constraints._protocol import Array, Namespace
 
-_INTEGERS = {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+_REAL = FORMATS.keys() | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 _DENSE = "make it dense first"
 
 
@@ -32,16 +32,17 @@ def accepted(owner: str, w: Any, copy: bool | None = None) -> tuple[Any, Namespa
 
 
 def require_real_floating(owner: str, w: Array) -> None:
-    if _arrays.dtype_name(w) not in FORMATS:
+    name = _arrays.dtype_name(w, _arrays.namespace(w))
+    if name not in FORMATS:
         raise TypeError(
-            f"{owner} takes a real floating dtype ({', '.join(FORMATS)}), "
-            f"got {_arrays.dtype_name(w)}"
+            f"{owner} takes a real floating dtype ({', '.join(FORMATS)}), got {name}"
         )
 
 
 def require_real_numeric(owner: str, w: Array) -> None:
-    if _arrays.dtype_name(w) not in FORMATS.keys() | _INTEGERS:
-        raise TypeError(f"{owner} takes a real numeric dtype, got {_arrays.dtype_name(w)}")
+    name = _arrays.dtype_name(w, _arrays.namespace(w))
+    if name not in _REAL:
+        raise TypeError(f"{owner} takes a real numeric dtype, got {name}")
 
 
 def _named(w: object) -> str:

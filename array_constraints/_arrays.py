@@ -15,10 +15,15 @@ from typing import Any, cast
 
 import array_api_compat
 
-from array_constraints import _writing
-from array_constraints._formats import FORMATS, Precision
+from array_constraints import _in_memory, _writing
+from array_constraints._formats import FORMATS, PRECISIONS, Precision
+from array_constraints._in_memory import InMemory
 from array_constraints._protocol import Array, Count, Namespace
 from array_constraints._sums import Term, pairwise_sum, peak, plain_sum
+
+
+def _reduced(block: Any, axis: tuple[int, ...], keepdims: bool, reduce: Any) -> Any:
+    return reduce(block, axis, array_api_compat.array_namespace(block))
 
 
 def _reduce_chunks(
@@ -27,19 +32,19 @@ def _reduce_chunks(
     """Reduce each chunk of a Dask array, then the results: one task per chunk and few more."""
     import dask.array
 
-    def chunk(block: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-        return reduce(block, axis, array_api_compat.array_namespace(block))
-
+    chunk = functools.partial(_reduced, reduce=reduce)  # a closure would be pickled by value
     options = {"axis": axes, "keepdims": True, "dtype": x.dtype}
     return cast(Array, dask.array.reduction(x, chunk=chunk, aggregate=chunk, **options))
+
+
+def _pairwise(block: Any, axes: tuple[int, ...], xp: Any) -> Array:
+    return pairwise_sum(block, None, axes, xp)
 
 
 def _chunkwise_sum(
     x: Array, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
 ) -> Array:
-    return _reduce_chunks(
-        term(x, scale), axes, lambda block, axis, xp: pairwise_sum(block, None, axis, xp)
-    )
+    return _reduce_chunks(term(x, scale), axes, _pairwise)
 
 
 def _chunkwise_peak(x: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
@@ -50,26 +55,67 @@ def _run(function: Callable[..., Array], form: object, w: Array, xp: Namespace) 
     return function(form, w, xp)
 
 
+def _with_float64() -> Any:
+    """Let JAX make float64 arrays in this thread, for a while, as an accumulator."""
+    import jax
+
+    return jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+
+
 @functools.cache
 def _jitted(function: Callable[..., Array]) -> Callable[..., Array]:
     import jax
 
-    def call(form: object, w: Array, xp: Namespace, shown: str) -> Array:
-        return function(form, w, xp)
+    def call(form: object, w: Array, xp: Namespace, narrow: bool, shown: str) -> Array:
+        return _narrowed(function(form, w, xp), narrow, xp)
 
-    return cast(Callable[..., Array], jax.jit(call, static_argnums=(0, 2, 3)))
+    return cast(Callable[..., Array], jax.jit(call, static_argnums=(0, 2, 3, 4)))
 
 
-def _run_jitted(function: Callable[..., Array], form: Any, w: Array, xp: Namespace) -> Array:
-    """Run one cached ``jit``: for a frozen dataclass, whose value is that of its fields."""
+def _narrowed(result: Array, narrow: bool, xp: Namespace) -> Array:
+    float64 = narrow and dtype_name(result, xp) == "float64"
+    return xp.astype(result, xp.float32) if float64 else result
+
+
+def is_frozen(form: object) -> bool:
+    """Whether a form is a frozen dataclass, so that its fields say all about it."""
     parameters = getattr(type(form), "__dataclass_params__", None)
     try:
         hash(form)
     except TypeError:  # a list among its fields
-        return function(form, w, xp)
-    if parameters is None or not parameters.frozen or not parameters.eq:
-        return function(form, w, xp)
-    return _jitted(function)(form, w, xp, repr(form))  # 1, True and 1.0 are equal, not the same
+        return False
+    return parameters is not None and parameters.frozen and parameters.eq
+
+
+def _run_jitted(function: Callable[..., Array], form: Any, w: Array, xp: Namespace) -> Array:
+    """Run one cached ``jit``: for a frozen dataclass, whose value is that of its fields."""
+    narrow = not sys.modules["jax"].config.jax_enable_x64
+    with _with_float64()(True):
+        if not is_frozen(form):
+            return _narrowed(function(form, w, xp), narrow, xp)
+        # 1, True and 1.0 are equal, not the same: their text tells them apart
+        return _jitted(function)(form, w, xp, narrow, repr(form))
+
+
+def mapped_at_once(constraint: Any, weights: Any, copy: bool | None) -> Any | None:
+    """Return a pytree of JAX arrays mapped in one cached ``jit``; None for anything else."""
+    jax = sys.modules.get("jax")
+    if jax is None or copy is False or not is_frozen(constraint):
+        return None
+    leaves = jax.tree.leaves(weights)
+    if not leaves or not all(isinstance(leaf, jax.Array) for leaf in leaves):
+        return None
+    return _jitted_map()(constraint, weights, repr(constraint))
+
+
+@functools.cache
+def _jitted_map() -> Callable[..., Any]:
+    import jax
+
+    def call(constraint: Any, weights: Any, shown: str) -> Any:
+        return jax.tree.map(constraint, weights)
+
+    return cast(Callable[..., Any], jax.jit(call, static_argnums=(0, 2)))
 
 
 def _negative(w: Array, xp: Namespace) -> Array:
@@ -77,13 +123,13 @@ def _negative(w: Array, xp: Namespace) -> Array:
 
 
 def _negative_widened(w: Array, xp: Namespace) -> Array:
-    return (accumulated(w, xp) if dtype_name(w) == "bfloat16" else w) < 0
+    return (accumulated(w, xp) if dtype_name(w, xp) == "bfloat16" else w) < 0
 
 
 def _negative_by_bits(w: Any, xp: Any) -> Any:
     import jax
 
-    if dtype_name(w) not in FORMATS:
+    if dtype_name(w, xp) not in FORMATS:
         return w < 0
     bits = jax.lax.bitcast_convert_type(w, f"int{8 * w.dtype.itemsize}")
     return (bits < 0) & (bits != xp.iinfo(bits.dtype).min) & ~xp.isnan(w)
@@ -110,9 +156,30 @@ def _fused_sum(
 def _fused_spare_sum(
     x: Array, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
 ) -> Array:
-    """As above, but XLA on CPUs converts all of a bfloat16 array before it slices it."""
-    add = plain_sum if dtype_name(x) == "bfloat16" else _fused_sum
-    return add(x, scale, axes, xp, term)
+    """Sum in float64 in one loop, as XLA on CPUs does it fastest.
+
+    It would convert float16 as a whole, and reads long rows column by column.
+    """
+    if dtype_name(x, xp) == "float16":
+        return _fused_sum(x, scale, axes, xp, term)
+    if 0 in axes and x.shape[0] >= 2 * _ROWS and math.prod(x.shape) >= 2**23:
+        return _rowwise_sum(x, axes, xp, term)
+    return plain_sum(x, scale, axes, xp, term)
+
+
+_ROWS = 64
+
+
+def _rowwise_sum(x: Any, axes: tuple[int, ...], xp: Namespace, term: Term) -> Array:
+    import jax
+
+    def add(i: Any, total: Any) -> Any:
+        rows = jax.lax.dynamic_slice_in_dim(x, i * _ROWS, _ROWS)
+        return total + plain_sum(rows, None, axes, xp, term)
+
+    count = x.shape[0] // _ROWS
+    total = plain_sum(x[count * _ROWS :, ...], None, axes, xp, term)
+    return cast(Array, jax.lax.fori_loop(0, count, jax.checkpoint(add), total))
 
 
 def _barrier(w: Any) -> Any:
@@ -121,7 +188,13 @@ def _barrier(w: Any) -> Any:
     return jax.lax.optimization_barrier(w)
 
 
+def _name_of(dtype: Any) -> str:
+    return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
+
+
 def _numpy_refused(w: Any) -> str | None:
+    if type(w).__name__ == "ndarray" and type(w).__module__ == "numpy":
+        return None
     kinds = {cls.__name__ for cls in type(w).__mro__ if cls.__module__.startswith("numpy")}
     if not kinds & {"MaskedArray", "matrix"}:
         return None
@@ -161,6 +234,8 @@ class Library:
     run: Callable[..., Array] = _run
     refused: Callable[[Any], str | None] = lambda w: None
     array: Callable[[Any], Any] = lambda w: w
+    name_of: Callable[[Any], str] = _name_of
+    in_memory: InMemory | None = None
     copied: Callable[[Any, Namespace], Any] = lambda w, xp: xp.asarray(w, copy=True)
     unwritable: Callable[[Any], str | None] = lambda w: None
     write: Callable[[Any, Any], None] = _writing.assign
@@ -174,6 +249,21 @@ NUMPY = Library(
     refused=_numpy_refused,
     array=_numpy_array,
     unwritable=_writing.numpy_unwritable,
+    name_of=functools.cache(lambda dtype: str(dtype.name)),  # numpy makes it anew: 2 us
+    in_memory=InMemory(
+        _in_memory.numpy_holds,
+        partial_from=2**13,
+        squares=_in_memory.numpy_squares,
+        largest=lambda x: float(x.max()),
+        smallest=lambda x: float(x.min()),
+        number=float,
+        multiply=_in_memory.numpy_multiply,
+        memory_order=_in_memory.numpy_memory_order,
+        empty_like=_in_memory.numpy_empty_like,
+        # numpy.sum makes an array of the squares first, and adds short rows one by one.
+        sum_middle=_in_memory.numpy_sum_middle,
+        sum_squares_middle=_in_memory.numpy_sum_squares_middle,
+    ),
 )
 LIBRARIES = {
     "numpy": NUMPY,
@@ -190,6 +280,20 @@ LIBRARIES = {
         unwritable=_writing.torch_unwritable,
         copied=lambda w, xp: w.clone(),  # asarray(copy=True) would leave the graph
         write=_writing.torch_write,
+        in_memory=InMemory(
+            _in_memory.torch_holds,
+            partial_from=2**15,
+            squares=_in_memory.torch_squares,
+            largest=lambda x: float(x.max()),
+            smallest=lambda x: float(x.min()),
+            # A Python number is made a tensor at each call.
+            number=_in_memory.torch_number,
+            multiply=_in_memory.torch_multiply,
+            sum_squares_middle=_in_memory.torch_sum_squares_middle,
+            sum_middle=_in_memory.torch_sum_middle,
+            memory_order=_in_memory.torch_memory_order,
+            empty_like=_in_memory.torch_empty_like,
+        ),
     ),
     "jax.numpy": Library(
         # XLA adds in windows of 32: up to 240 roundoffs at 2**22 entries. A tree over many
@@ -198,13 +302,15 @@ LIBRARIES = {
         spare_sum=_fused_spare_sum,
         # Without the barrier XLA keeps the float64 copy of a bfloat16 weight between two reads.
         reread=_barrier,
-        # Without x64, astype(..., float64) warns and returns float32.
+        # A call has float64 while it runs; a measure made outside of one only with x64.
         has_float64=lambda w, xp: bool(sys.modules["jax"].config.jax_enable_x64),
         # XLA on CPUs compares subnormal numbers as zeros.
         negative=_negative_by_bits,
         differentiates=True,
         straight_through=_stopped,
-        run=_run_jitted,  # one dispatch instead of thirty, and eager results equal jitted ones
+        # One dispatch instead of thirty, and eager results equal jitted ones. float64 within:
+        # a sum in float32 that is as accurate needs a tree of additions, 4 to 13 times as long.
+        run=_run_jitted,
         unwritable=_writing.always_unwritable,
     ),
     "array_api_compat.dask.array": Library(
@@ -232,16 +338,34 @@ def namespace(w: Any) -> Namespace:
     ``array_api_compat.array_namespace`` is asked, but not for torch: where ``torch.compile``
     traces the cache of that function, it warns.
     """
+    if type(w) in _NAMESPACES:
+        return _NAMESPACES[type(w)]
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(w, torch.Tensor):
         import array_api_compat.torch as xp
     else:
         xp = array_api_compat.array_namespace(w)
+    _NAMESPACES[type(w)] = xp
     return cast(Namespace, xp)
 
 
-def dtype_name(w: Array) -> str:
-    return getattr(w.dtype, "name", None) or str(w.dtype).rpartition(".")[2]
+_NAMESPACES: dict[type, Namespace] = {}  # asking takes a microsecond
+
+
+def in_memory(w: Any, xp: Namespace) -> InMemory | None:
+    """Return how to work on ``w`` where it is at hand, in the memory of the processor."""
+    found = library(xp).in_memory
+    return found if found is not None and found.holds(w) else None
+
+
+def dtype_name(w: Array, xp: Namespace) -> str:
+    return library(xp).name_of(w.dtype)
+
+
+def compiling() -> bool:
+    """Whether ``torch.compile`` traces this: it does not see through tables and caches."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_compiling()
 
 
 def device(w: Any) -> Any:
@@ -251,7 +375,8 @@ def device(w: Any) -> Any:
 def precision(w: Array, xp: Namespace) -> Precision:
     """Return the format of ``w`` (float64 for integers) and that of its accumulator."""
     widest = "float64" if library(xp).has_float64(w, xp) else "float32"
-    return Precision(FORMATS.get(dtype_name(w), FORMATS[widest]), FORMATS[widest])
+    name = dtype_name(w, xp)
+    return PRECISIONS[name if name in FORMATS else widest, widest]
 
 
 def accumulated(w: Array, xp: Namespace) -> Array:
@@ -264,7 +389,10 @@ def count_entries(block: Array, axes: tuple[int, ...], xp: Namespace) -> Count:
 
     The standard writes None for a length that is unknown before computing, and Dask NaN.
     """
-    lengths = [block.shape[i] for i in axes]
-    if any(n is None or n != n for n in lengths):
-        return xp.sum(xp.ones_like(accumulated(block, xp)), axis=axes, keepdims=True)
-    return int(math.prod(lengths))  # torch.compile then knows it: margins depend on it
+    entries = 1
+    for i in axes:
+        n = block.shape[i]
+        if n is None or n != n:
+            return xp.sum(xp.ones_like(accumulated(block, xp)), axis=axes, keepdims=True)
+        entries *= int(n)
+    return entries  # an int: torch.compile then knows it, and margins depend on it

@@ -46,12 +46,28 @@ class Precision(NamedTuple):
         """Whether results are rounded once more, from the accumulator to the weight's dtype."""
         return self.accumulator.digits > self.weight.digits
 
+    def overflows(self, accumulator: Format) -> bool:
+        """Whether a sum of up to 2**40 squares of weights may leave the accumulator's range."""
+        return 2 * self.weight.max_exponent + 40 >= accumulator.max_exponent
+
     @property
-    def overflows(self) -> bool:
-        """Whether a sum of up to 2**40 squares may leave the accumulator's range."""
-        return 2 * self.weight.max_exponent + 40 >= self.accumulator.max_exponent
+    def ample(self) -> bool:
+        """Whether 2**20 terms may be added in any order, and their squares never overflow."""
+        return self.accumulator.digits - self.weight.digits >= 29
+
+    @property
+    def partial(self) -> Format:
+        """The format in which a few squares are added up before they are accumulated."""
+        return FORMATS["float32"] if self.ample else self.accumulator
 
     @property
     def spare(self) -> bool:
         """Whether the roundoff of the accumulator is negligible beside the weight's."""
         return self.accumulator.digits - self.weight.digits >= 16
+
+
+PRECISIONS = {
+    (weight, accumulator): Precision(FORMATS[weight], FORMATS[accumulator])
+    for weight in FORMATS
+    for accumulator in ("float32", "float64")
+}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from array_constraints import _arrays
-from array_constraints._formats import Format, Precision
+from array_constraints._formats import FORMATS, Format, Precision
 from array_constraints._protocol import Array, Count, Namespace
 
 
@@ -29,14 +29,16 @@ class NormMeasure(NamedTuple):
     entries: Count
     """How many entries each slice has."""
     scale: Array | None
-    """The power of two that the entries were multiplied by; None where the accumulator's
-    range covers every sum of squares."""
+    """The power of two that the entries were multiplied by; None where no square leaves the
+    range."""
     square: Array
     """The sum of the squares of the scaled entries."""
-    carry: Array
-    """What rounding dropped from ``square``."""
+    carry: Array | None
+    """What rounding dropped from ``square``; None where that does not count."""
     precision: Precision
     """The formats of the weight and of the accumulator."""
+    terms: int = 0
+    """How many squares were added up in float32 before they went to a wider accumulator."""
 
 
 class Interval(NamedTuple):
@@ -65,15 +67,14 @@ class Limits(NamedTuple):
 def limits(measure: NormMeasure, interval: Interval, xp: Namespace) -> Limits:
     """Return the norms that are kept, and targets inside by a proven margin of roundoff."""
     weight, accumulator = measure.precision
-    u = accumulator.roundoff
     lower, upper = representable(interval, measure.precision)
-    steps = _rounding_steps(measure, xp)
-    margin = (steps if isinstance(steps, int) else _LONGEST) * u
+    slack = _slack(measure, xp)
+    margin = slack if isinstance(slack, float) else _LONGEST * accumulator.roundoff
     margin += (2 if measure.precision.rounds else 1) * weight.roundoff
     close = lower * (1 + margin) / (1 - margin)
     if lower and not isinstance(upper, tuple) and close >= upper < math.inf:
         middle = lower + (upper - lower) / 2
-        band = (steps - 1) * u + _stored(middle, measure, xp)
+        band = _widest_slack(measure, xp) - accumulator.roundoff + _stored(middle, measure, xp)
         reach = upper * (1 + band)
         if isinstance(reach, float):
             reach = min(reach, accumulator.largest)
@@ -81,11 +82,11 @@ def limits(measure: NormMeasure, interval: Interval, xp: Namespace) -> Limits:
     lower_target: Any = lower
     least: Any = -_rounded_down(-lower, accumulator)
     if lower * (1 + 2 * margin) <= weight.largest:
-        lower_target = (lower + lower * (steps * u)) / (1 - _stored(lower, measure, xp))
+        lower_target = (lower + lower * slack) / (1 - _stored(lower, measure, xp))
     else:  # the entries could leave the range: aim at the bound, and keep what falls short
-        least = lower * (1 - steps * u - _stored(lower, measure, xp))
+        least = lower * (1 - slack - _stored(lower, measure, xp))
     stored = _stored(upper, measure, xp)
-    upper_target = per_slice(upper, measure, xp) * (1 - steps * u) / (1 + stored)
+    upper_target = per_slice(upper, measure, xp) * (1 - slack) / (1 + stored)
     most = per_slice(_each(lambda c: _rounded_down(c, accumulator), upper), measure, xp)
     return Limits(least, most, lower_target, upper_target)
 
@@ -101,20 +102,49 @@ def _rounded_down(c: float, accumulator: Format) -> float:
 
 _LONGEST = 40 + 8  # rounding steps of a slice of 2**40 entries
 _CASCADE = 1024  # those of a sum that the library makes, where there are digits to spare
+_ANY_ORDER = 2**20  # those of a sum of so many terms in any order, where there are more
+_PARTIAL = FORMATS["float32"].roundoff
 
 
-def _rounding_steps(measure: NormMeasure, xp: Namespace) -> Any:
-    """Return by how many roundoffs of the accumulator a target must stay inside its bound.
+def _slack(measure: NormMeasure, xp: Namespace) -> Any:
+    """Return how far a target must stay inside its bound, relative to it, for all roundoff.
 
-    L/2 + 1.5 for the norm, 3 for the division, the product and the target, L/2 + 1.5 for the
-    norm measured when the constraint is applied again, 1 for the bound itself: L + 7.
+    L/2 + 1.5 roundoffs for the norm, 3 for the division, the product and the target, L/2 + 1.5
+    for the norm measured when the constraint is applied again, 1 for the bound itself: L + 7.
+    With partial sums in float32, half a roundoff of it for each term, twice, and 2 for the
+    factor and the product.
     """
+    accumulator = measure.precision.accumulator
+    if measure.precision.ample:
+        partial = (measure.terms + 2) * _PARTIAL if measure.terms else 0.0
+        return partial + _ANY_ORDER * accumulator.roundoff
     if measure.precision.spare:
-        return _CASCADE
+        return _CASCADE * accumulator.roundoff
+    return (_tree_depth(measure, xp) + 7) * accumulator.roundoff
+
+
+def _widest_slack(measure: NormMeasure, xp: Namespace) -> Any:
+    """Return the slack with partial sums as long as there are: a result is kept everywhere."""
+    if not measure.precision.ample:
+        return _slack(measure, xp)
+    terms = most_terms(measure.precision, _tree_depth(measure, xp))
+    return (terms + 2) * _PARTIAL + _ANY_ORDER * measure.precision.accumulator.roundoff
+
+
+def most_terms(precision: Precision, depth: Any) -> Any:
+    """Return how many squares a partial sum may have: the norm stays within L/2 + 1 roundoffs.
+
+    For the half types, 2**-19 of the norm, where they round by 2**-11 and 2**-8.
+    """
+    return 32 if precision.weight != precision.partial else depth + 2
+
+
+def _tree_depth(measure: NormMeasure, xp: Namespace) -> Any:
+    """Return L = ceil(log2 n)."""
     if isinstance(measure.entries, int):
-        return max(measure.entries - 1, 0).bit_length() + 7
+        return max(measure.entries - 1, 0).bit_length()
     entries = xp.maximum(measure.entries, xp.ones_like(measure.entries))  # may turn out empty
-    return xp.ceil(xp.log2(entries)) + 7
+    return xp.ceil(xp.log2(entries))
 
 
 def _stored(bound: float | tuple[float, ...], measure: NormMeasure, xp: Namespace) -> Any:

@@ -28,9 +28,8 @@ from array_constraints._protocol import Array, Namespace
 def measure(block: Array, axes: tuple[int, ...], xp: Namespace) -> NormMeasure:
     """Return the measure of the Euclidean norm of each slice of ``block``."""
     library, precision = _arrays.library(xp), _arrays.precision(block, xp)
-    entries = _arrays.count_entries(block, axes, xp)
-    scale = None
-    if precision.overflows:
+    entries, scale = _arrays.count_entries(block, axes, xp), None
+    if precision.overflows(precision.accumulator):
         peak = _arrays.accumulated(library.peak(block, axes, xp), xp)
         scale = power_of_two(peak, precision, xp)
 
@@ -41,7 +40,8 @@ def measure(block: Array, axes: tuple[int, ...], xp: Namespace) -> NormMeasure:
 
     add = library.spare_sum if precision.spare else library.sum
     square = add(block, scale, axes, xp, squared)
-    return NormMeasure(entries, scale, square, xp.zeros_like(square), precision)
+    carry = None if precision.ample else xp.zeros_like(square)
+    return NormMeasure(entries, scale, square, carry, precision)
 
 
 def power_of_two(peak: Array, precision: Precision, xp: Namespace) -> Array:
@@ -61,19 +61,22 @@ def power_of_two(peak: Array, precision: Precision, xp: Namespace) -> Array:
 
 def merge(a: NormMeasure, b: NormMeasure, xp: Namespace) -> NormMeasure:
     """Return the measure of two blocks of the same slices, to within the roundoff of each."""
-    scale, parts = a.scale, [(a.square, a.carry), (b.square, b.carry)]
-    if a.scale is not None and b.scale is not None:
-        scale = xp.minimum(a.scale, b.scale)
-        ratios = (scale / a.scale, scale / b.scale)  # powers of two, at most 1
+    entries, terms = a.entries + b.entries, max(a.terms, b.terms)
+    if a.carry is None or b.carry is None:
+        return NormMeasure(entries, None, a.square + b.square, None, a.precision, terms)
+    scale, parts = None, [(a.square, a.carry), (b.square, b.carry)]
+    if a.scale is not None or b.scale is not None:
+        one = xp.ones_like(a.square)
+        scales = [one if scale is None else scale for scale in (a.scale, b.scale)]
+        scale = xp.minimum(*scales)
+        ratios = [scale / s for s in scales]  # powers of two, at most 1
         parts = [
             (square * ratio * ratio, carry * ratio * ratio)
             for (square, carry), ratio in zip(parts, ratios, strict=True)
         ]
     (x, x_carry), (y, y_carry) = parts
-    total, dropped = _add_exactly(x, y, xp)
-    return NormMeasure(
-        a.entries + b.entries, scale, total, x_carry + y_carry + dropped, a.precision
-    )
+    square, dropped = _add_exactly(x, y, xp)
+    return NormMeasure(entries, scale, square, x_carry + y_carry + dropped, a.precision, terms)
 
 
 def _add_exactly(x: Array, y: Array, xp: Namespace) -> tuple[Array, Array]:
@@ -90,13 +93,18 @@ def _add_exactly(x: Array, y: Array, xp: Namespace) -> tuple[Array, Array]:
 
 def norm(measure: NormMeasure, xp: Namespace) -> Array:
     """Return the norm of each slice: infinite where it is above the accumulator's range."""
-    root = _root(measure.square + measure.carry, xp)
+    root = _root(total(measure), xp)
     if measure.scale is None:
         return root
     largest = measure.precision.accumulator.largest
     above = root > largest * xp.minimum(measure.scale, xp.ones_like(root))
     root = xp.where(above, xp.ones_like(root), root) / measure.scale
     return xp.where(above, xp.full_like(root, math.inf), root)
+
+
+def total(measure: NormMeasure) -> Array:
+    """Return the sum of squares with what rounding dropped."""
+    return measure.square if measure.carry is None else measure.square + measure.carry
 
 
 def _root(square: Array, xp: Namespace) -> Array:
@@ -148,14 +156,16 @@ def _scaled(
     interval: Interval,
     xp: Namespace,
 ) -> Array:
-    """Return the block with the chosen slices at their target: first to norm 1, then out."""
+    """Return the block with the chosen slices at their target; no step leaves the range."""
     one = xp.ones_like(measure.square)
     target = xp.where(above, one * inner.upper_target, one * inner.lower_target)
     target = xp.where(chosen, target, one)
-    root = xp.sqrt(xp.where(chosen, measure.square + measure.carry, one))
+    root = xp.sqrt(xp.where(chosen, total(measure), one))
     v = _arrays.accumulated(_arrays.library(xp).reread(block), xp)
-    unit = (v if measure.scale is None else v * measure.scale) / root
-    result = unit * target
+    if measure.precision.ample:  # the quotient of any two norms is in the accumulator's range
+        result = v * (target / root)
+    else:
+        result = (v if measure.scale is None else v * measure.scale) / root * target
     if interval.rate != 1:
         result = v * (1 - interval.rate) + result * interval.rate
     return xp.astype(result, block.dtype, copy=False)

@@ -51,6 +51,8 @@ def normalized_axes(owner: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     """Return the dimensions that ``axis`` names, counted from the front, in order."""
     if axis is None:
         return tuple(range(ndim))
+    if isinstance(axis, int) and -ndim <= axis < ndim:
+        return (axis % ndim,)
     axes = (axis,) if isinstance(axis, int) else axis
     for i in axes:
         if not -ndim <= i < ndim:

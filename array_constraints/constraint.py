@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any, Self
 
 from array_constraints import _acceptance, _arrays, _config_values, _parameters, execution
+from array_constraints._formats import Precision
+from array_constraints._in_memory import InMemory
 from array_constraints._parameters import Axis
 from array_constraints._protocol import Array, Count, Namespace
 
@@ -96,6 +99,12 @@ class Form(Constraint, ABC):
         ValueError
             If the shape or axis does not fit, or ``copy=False`` and ``w`` cannot be written.
         """
+        run = execution.ready(self, w)
+        if run is not None:
+            return run(w, copy)
+        return self._run(w, copy)
+
+    def _run(self, w: Any, copy: bool | None) -> Any:
         w, xp = self._accepted(w, copy)
         return execution.execute(self, w, copy, xp)
 
@@ -106,7 +115,7 @@ class Form(Constraint, ABC):
         NaN, and infinity for an infinity that is not allowed.
         """
         w, xp = self._accepted(w)
-        return _arrays.library(xp).run(execution.violation, self, w, xp)
+        return execution.violation(self, w, xp)
 
     def _accepted(self, w: Any, copy: bool | None = None) -> tuple[Any, Namespace]:
         w, xp = _acceptance.accepted(type(self).__name__, w, copy)
@@ -129,6 +138,16 @@ class Form(Constraint, ABC):
     @abstractmethod
     def whole_violation(self, w: Array, xp: Namespace) -> Array:
         """Return the violation of all of ``w`` as one expression of ``xp``."""
+
+    def blocked(self, w: Array, copy: bool | None, memory: InMemory, xp: Namespace) -> Any:
+        """Return the allowed weight for ``w``, an array at hand; in place as ``copy`` asks."""
+        del copy, memory
+        return execution.whole(self, w, xp)
+
+    def blocked_violation(self, w: Array, memory: InMemory, xp: Namespace) -> Any:
+        """Return the violation of ``w``, an array at hand, by the measure of ``blocked``."""
+        del memory
+        return self.whole_violation(w, xp)
 
 
 class Elementwise(Form):
@@ -155,11 +174,18 @@ class Elementwise(Form):
     def excess(self, w: Array, xp: Namespace) -> Array:
         """Return the distance of each entry, in the accumulator's dtype, to what is allowed."""
 
+    def satisfied(self, w: Array, xp: Namespace) -> bool:
+        """Whether every entry of ``w``, an array at hand, is allowed; override it for speed."""
+        return not bool(xp.any(self.excess(_arrays.accumulated(w, xp), xp)))
+
     def validate(self, w: Array) -> None:
         _acceptance.require_real_numeric(type(self).__name__, w)
 
     def whole(self, w: Array, xp: Namespace) -> Array:
         return self.project(w, xp)
+
+    def blocked(self, w: Array, copy: bool | None, memory: InMemory, xp: Namespace) -> Any:
+        return execution.in_blocks_of_entries(self, w, copy, memory, xp)
 
     def whole_violation(self, w: Array, xp: Namespace) -> Array:
         return self.excess(_arrays.accumulated(w, xp), xp)
@@ -218,6 +244,42 @@ class Slicewise(_AlongAxis):
     def apply(self, block: Array, measure: Any, xp: Namespace) -> Array:
         """Return the allowed block, its shape and dtype kept, given the whole measure."""
 
+    def measure_in_memory(
+        self, block: Array, axes: tuple[int, ...], memory: InMemory, xp: Namespace
+    ) -> Any:
+        """Return ``measure`` of a block at hand, whose values may be read."""
+        del memory
+        return self.measure(block, axes, xp)
+
+    def factor(self, measure: Any, memory: InMemory, xp: Namespace) -> Array | float | None:
+        """Return what ``apply`` multiplies each slice by, from the values of ``measure``.
+
+        1.0 where all slices are allowed as they are; None where ``apply`` does anything else
+        than multiply. Only arrays at hand are asked; override it for speed.
+        """
+        del memory
+        return None if bool(xp.any(self.excess(measure, xp))) else 1.0
+
+    def factor_of(
+        self,
+        shape: tuple[int, ...],
+        axes: tuple[int, ...],
+        precision: Precision,
+        memory: InMemory,
+        xp: Namespace,
+    ) -> Callable[[Array], Array | float | None] | None:
+        """Return the function from one block of that shape and format to its factor, if any.
+
+        It is kept for the next call, so that what follows from the shape is found once.
+        """
+        del shape, axes, precision, memory, xp
+        return None
+
+    @property
+    def uniform(self) -> bool:
+        """Whether all slices have the same bounds, so that they may be taken in any order."""
+        return True
+
     @staticmethod
     def count(block: Array, axes: tuple[int, ...], xp: Namespace) -> Count:
         """Return the entries of ``block`` in each slice: an ``int``, or a lazy array."""
@@ -228,6 +290,16 @@ class Slicewise(_AlongAxis):
 
     def whole_violation(self, w: Array, xp: Namespace) -> Array:
         return self.excess(self.measure(w, self.axes(w), xp), xp)
+
+    def blocked(self, w: Array, copy: bool | None, memory: InMemory, xp: Namespace) -> Any:
+        if not self.uniform:
+            return super().blocked(w, copy, memory, xp)
+        return execution.in_blocks_of_slices(self, w, self.axes(w), copy, memory, xp)
+
+    def blocked_violation(self, w: Array, memory: InMemory, xp: Namespace) -> Any:
+        if not self.uniform:
+            return super().blocked_violation(w, memory, xp)
+        return execution.violation_in_blocks(self, w, self.axes(w), memory, xp)
 
 
 class WholeSlice(_AlongAxis):

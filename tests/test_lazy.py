@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from libraries import DTYPES, JAX, JAX_X64, bits
+from libraries import DTYPES, JAX, JAX_X64, ROUNDOFF, bits
 
 from array_constraints import (
     Elementwise,
@@ -115,8 +115,6 @@ class TestJax:
         import jax
 
         for dtype in library.dtypes:
-            if (library, dtype) == (JAX, "bfloat16"):
-                continue  # see the next test
             for constraint in (MaxNorm(2, axis), UnitNorm(axis), MinMaxNorm(0.5, 1, 0.9, axis)):
                 weight = jax.ShapeDtypeStruct(shape, dtype)
                 memory = jax.jit(constraint).lower(weight).compile().memory_analysis()
@@ -149,26 +147,20 @@ def test_jax_sees_the_changes_of_a_mutable_form():
         assert (JAX.numpy(limit(w)) == 3).all()
 
 
-def test_without_x64_xla_converts_a_bfloat16_array_even_for_the_bare_expression():
-    """A limitation of XLA on CPUs: when this fails, the exception above can go."""
-    import jax
-    import jax.numpy as jnp
-
-    def bare(w):
-        v = w.astype("float32")
-        norm = jnp.sqrt(jnp.sum(v * v, axis=0, keepdims=True))
-        return jnp.where(norm > 2, (v / norm * 2).astype(w.dtype), w)
-
-    with JAX.active():
-        weight = jax.ShapeDtypeStruct((1024, 256), "bfloat16")
-        memory = jax.jit(bare).lower(weight).compile().memory_analysis()
-    assert memory.temp_size_in_bytes >= 2 * 2 * 1024 * 256
-
-
 class TestTorch:
     @pytest.fixture(autouse=True)
     def torch(self):
         return pytest.importorskip("torch")
+
+    @staticmethod
+    def assert_agree(a, b):
+        """Within twice the tolerance of the contract, at most 64 entries per slice."""
+        import torch
+
+        name = str(a.dtype).rpartition(".")[2]
+        assert a.dtype == b.dtype
+        tolerance = {"bfloat16": 2 * 2.05}.get(name, 2 * (12 + 1.5 * 6)) * ROUNDOFF[name]
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=0)
 
     @every_constraint
     @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
@@ -176,9 +168,9 @@ class TestTorch:
         torch.compiler.reset()
         w = torch.from_numpy(normal((33, 4))).to(getattr(torch, dtype))
         compiled = torch.compile(constraint, fullgraph=True, backend="aot_eager")
-        assert torch.equal(compiled(w), constraint(w))
+        self.assert_agree(compiled(w), constraint(w))
         violation = torch.compile(constraint.violation, fullgraph=True, backend="aot_eager")
-        assert torch.equal(violation(w), constraint.violation(w))
+        self.assert_agree(violation(w) + 1, constraint.violation(w) + 1)  # of the norm
 
     @pytest.mark.parametrize("constraint", [*CONSTRAINTS, MaxNorm((1, 2, 3, 4))], ids=repr)
     def test_compile_for_several_shapes_and_a_parameter(self, torch, constraint):
@@ -186,9 +178,9 @@ class TestTorch:
         compiled = torch.compile(constraint, fullgraph=True, backend="aot_eager")
         for rows in (5, 7, 9):
             w = torch.from_numpy(normal((rows, 4), "float64"))
-            assert torch.equal(compiled(w), constraint(w))
+            self.assert_agree(compiled(w), constraint(w))
         parameter = torch.nn.Parameter(w)
-        assert torch.equal(compiled(parameter), constraint(w))
+        self.assert_agree(compiled(parameter), constraint(w))
 
     @every_constraint
     def test_compile_and_write_in_place(self, torch, constraint):
@@ -199,7 +191,7 @@ class TestTorch:
             lambda w: constraint(w, copy=False), fullgraph=True, backend="aot_eager"
         )
         write(w)
-        assert torch.equal(w, expected)
+        self.assert_agree(w, expected)
 
     def test_compile_with_inductor(self, torch):
         with warnings.catch_warnings():
@@ -208,13 +200,13 @@ class TestTorch:
         torch.compiler.reset()
         w = torch.from_numpy(normal((33, 4)))
         compiled = torch.compile(MaxNorm(1.0), fullgraph=True)
-        torch.testing.assert_close(compiled(w), MaxNorm(1.0)(w), rtol=2e-7, atol=0)
+        self.assert_agree(compiled(w), MaxNorm(1.0)(w))
 
     @every_constraint
     def test_vmap_and_functional_gradients(self, torch, constraint):
         w = torch.from_numpy(normal((5, 6, 4)))
         batch = torch.func.vmap(constraint)(w)
-        assert torch.equal(batch, torch.stack([constraint(x) for x in w]))
+        self.assert_agree(batch, torch.stack([constraint(x) for x in w]))
         grad = torch.func.vmap(torch.func.grad(lambda w: constraint(w).sum()))(w)
         assert torch.isfinite(grad).all()
 

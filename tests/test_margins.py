@@ -18,6 +18,7 @@ from array_constraints._margins import (
 )
 
 U = 2.0**-53
+ANY = 2**20  # a sum of so many terms in any order
 LARGEST = {name: FORMATS[name].largest for name in FORMATS}
 
 
@@ -46,36 +47,44 @@ def test_formats_are_those_of_numpy(name):
 
 
 @pytest.mark.parametrize(
-    ("weight", "accumulator", "rounds", "overflows", "spare"),
+    ("weight", "accumulator", "rounds", "overflows", "spare", "ample"),
     [
-        ("float16", "float64", True, False, True),
-        ("bfloat16", "float64", True, False, True),
-        ("float32", "float64", True, False, True),
-        ("float64", "float64", False, True, False),
-        ("float16", "float32", True, False, False),
-        ("bfloat16", "float32", True, True, True),
-        ("float32", "float32", False, True, False),
+        ("float16", "float64", True, False, True, True),
+        ("bfloat16", "float64", True, False, True, True),
+        ("float32", "float64", True, False, True, True),
+        ("float64", "float64", False, True, False, False),
+        ("float16", "float32", True, False, False, False),
+        ("bfloat16", "float32", True, True, True, False),
+        ("float32", "float32", False, True, False, False),
     ],
 )
-def test_what_an_accumulator_spares(weight, accumulator, rounds, overflows, spare):
+def test_what_an_accumulator_spares(weight, accumulator, rounds, overflows, spare, ample):
     precision = Precision(FORMATS[weight], FORMATS[accumulator])
     assert precision.rounds is rounds
-    assert precision.overflows is overflows
+    assert precision.overflows(precision.accumulator) is overflows
     assert precision.spare is spare
+    assert precision.ample is ample
+    assert precision.partial == FORMATS["float32" if ample else accumulator]
 
 
 def test_an_accumulator_has_room_for_the_squares_of_2_to_the_40_entries():
     """Squares below 2**86 add up to less than 2**126; below 2**88, to almost 2**128."""
     single = FORMATS["float32"]
-    assert not Precision(Format("", 8, 43), single).overflows
-    assert Precision(Format("", 8, 44), single).overflows
-    assert Precision(Format("", 8, 45), single).overflows
+    assert not Precision(Format("", 8, 43), single).overflows(single)
+    assert Precision(Format("", 8, 44), single).overflows(single)
+    assert Precision(Format("", 8, 45), single).overflows(single)
 
 
 def test_sixteen_digits_are_enough_to_spare():
     assert Precision(Format("", 8, 16), FORMATS["float32"]).spare
     assert not Precision(Format("", 9, 16), FORMATS["float32"]).spare
     assert Precision(Format("", 7, 16), FORMATS["float32"]).spare
+
+
+def test_twenty_nine_digits_are_ample():
+    assert Precision(Format("", 24, 16), FORMATS["float64"]).ample
+    assert not Precision(Format("", 25, 16), FORMATS["float64"]).ample
+    assert Precision(Format("", 23, 16), FORMATS["float64"]).ample
 
 
 @pytest.mark.parametrize(
@@ -103,30 +112,44 @@ def test_targets_are_steps_inside_where_nothing_is_rounded_again(entries, steps,
     ],
 )
 def test_targets_of_a_rounded_result_leave_room_for_that_rounding(c, entries, share):
-    """1,024 steps of the wide accumulator, and u (1 + u) times the share, u = 2**-11."""
+    """2**20 steps of the wide accumulator, and u (1 + u) times the share, u = 2**-11."""
     stored = 2.0**-11 * (1 + 2.0**-11) * share
     found = limits_of(c, 4.0, weight="float16", entries=entries)
     assert (found.lower, found.upper) == (c, 4.0)
-    assert found.lower_target == close_to(c * (1 + 1024 * U) / (1 - stored))
+    assert found.lower_target == close_to(c * (1 + ANY * U) / (1 - stored))
     found = limits_of(0.0, c, weight="float16", entries=entries)
     assert (found.lower, found.lower_target) == (0.0, 0.0)
-    assert found.upper_target == close_to(c * (1 - 1024 * U) / (1 + stored))
+    assert found.upper_target == close_to(c * (1 - ANY * U) / (1 + stored))
     (targets,) = limits_of(0.0, (c, 0.0), weight="float16", entries=entries, slices=2)[3]
-    assert targets[0] == close_to(c * (1 - 1024 * U) / (1 + stored))
+    assert targets[0] == close_to(c * (1 - ANY * U) / (1 + stored))
     assert targets[1] == 0
 
 
-@pytest.mark.parametrize("steps", [1023, 1025])
-def test_a_sum_that_the_library_makes_has_1024_steps(steps):
-    target = limits_of(0.0, 1.0, weight="float16").upper_target
-    stored = 2.0**-11 * (1 + 2.0**-11) * (1.5 - 0.5 / (1 + 2.0**-28))
-    assert target == (1 - 1024 * U) / (1 + stored)
-    assert target != (1 - steps * U) / (1 + stored)
+@pytest.mark.parametrize(
+    ("weight", "accumulator", "steps"),
+    [("float32", "float64", ANY), ("float16", "float64", ANY), ("bfloat16", "float32", 1024)],
+)
+def test_a_sum_that_the_library_makes_has_many_steps(weight, accumulator, steps):
+    target = limits_of(0.0, 1.0, weight=weight, accumulator=accumulator).upper_target
+    u, t = FORMATS[weight].roundoff, FORMATS[weight].smallest_normal
+    stored = u * (1 + u) * (1.5 - 0.5 / (1 + t * t))
+    assert target == (1 - steps * FORMATS[accumulator].roundoff) / (1 + stored)
+
+
+@pytest.mark.parametrize("weight", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("terms", [1, 2, 32])
+def test_partial_sums_in_float32_cost_a_roundoff_of_it_for_each_term(weight, terms):
+    """Half a roundoff in the norm, twice; and 2 for the factor and the product."""
+    measure = measured(weight)._replace(terms=terms)
+    target = limits(measure, Interval(0.0, 1.0), np).upper_target
+    u, t = FORMATS[weight].roundoff, FORMATS[weight].smallest_normal
+    stored = u * (1 + u) * (1.5 - 0.5 / (1 + t * t))
+    assert target == (1 - ((terms + 2) * 2.0**-24 + ANY * U)) / (1 + stored)
 
 
 def test_a_bound_out_of_reach_has_a_small_margin():
     target = limits_of(0.0, 1e-300, weight="float16").upper_target
-    assert target == close_to(1e-300 * (1 - 1024 * U) / (1 + 1.5 * 2.0**-11 * (1 + 2.0**-11)))
+    assert target == close_to(1e-300 * (1 - ANY * U) / (1 + 1.5 * 2.0**-11 * (1 + 2.0**-11)))
 
 
 def test_bounds_are_compared_in_the_accumulator():
@@ -160,15 +183,18 @@ def test_bounds_whose_margins_meet_are_one_point(kind, width):
 
 @pytest.mark.parametrize(
     ("weight", "margin"),
-    [("float16", 1024 * U + 2 * 2.0**-11), ("bfloat16", 1024 * U + 2 * 2.0**-8)],
+    [("float16", ANY * U + 2 * 2.0**-11), ("bfloat16", ANY * U + 2 * 2.0**-8)],
 )
 def test_rounded_results_have_wider_margins_that_meet(weight, margin):
-    """Two roundoffs of the weight on both sides: one of storing is 1.5 u at most."""
+    """Two roundoffs of the weight on both sides: one of storing is 1.5 u at most.
+
+    What is kept is what a norm of 32 terms in float32 at a time may make of a result.
+    """
     closest = 0.75 * (1 + margin) / (1 - margin)
     found = limits_of(0.75, closest * (1 - 1e-9), weight=weight)
     u, t = FORMATS[weight].roundoff, FORMATS[weight].smallest_normal
     middle = (0.75 + closest * (1 - 1e-9)) / 2
-    band = 1023 * U + u * (1 + u) * (1.5 - 0.5 / (1 + (t / middle) ** 2))
+    band = 34 * 2.0**-24 + (ANY - 1) * U + u * (1 + u) * (1.5 - 0.5 / (1 + (t / middle) ** 2))
     assert found.lower_target == found.upper_target == close_to(middle)
     assert found.lower == close_to(0.75 * (1 - band))
     assert found.upper == close_to(closest * (1 - 1e-9) * (1 + band))
@@ -190,7 +216,7 @@ def test_one_point_at_the_largest_number_stays_in_range():
 def test_a_lower_bound_near_the_largest_number_keeps_what_falls_short(weight):
     """The target would be twice the margin away, where entries may leave the range."""
     u, c = FORMATS[weight].roundoff, LARGEST[weight]
-    steps = 7 if weight == "float64" else 1024
+    steps = 7 if weight == "float64" else ANY
     margin = steps * U + (U if weight == "float64" else 2 * u)
     near, below = (c / (1 + 2 * margin) * (1 + side * U * 8) for side in (1, -1))
     t = FORMATS[weight].smallest_normal

@@ -67,7 +67,8 @@ def value(measure, column, library) -> Fraction:
         return Fraction(float(library.numpy(array).ravel()[column]))
 
     scale = Fraction(1) if measure.scale is None else number(measure.scale)
-    return (number(measure.square) + number(measure.carry)) / scale**2
+    carry = Fraction(0) if measure.carry is None else number(measure.carry)
+    return (number(measure.square) + carry) / scale**2
 
 
 @pytest.mark.parametrize(("accumulator", "step"), [("float32", 50), ("float64", 400)])

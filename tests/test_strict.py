@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import array_api_strict
 import numpy as np
 import pytest
+from libraries import ROUNDOFF
 
 from array_constraints import MaxNorm, MinMaxNorm, NonNeg, RadialConstraint, UnitNorm
 
@@ -46,9 +47,15 @@ def test_the_flags_are_what_this_test_says(xp):
 def test_constraints_use_the_standard_alone(xp, constraint, dtype):
     values = np.random.default_rng(0).standard_normal((7, 3)).astype(dtype)
     w = xp.asarray(values.tolist(), dtype=getattr(xp, dtype))
-    np.testing.assert_array_equal(np.asarray(constraint(w)._array), constraint(values))
-    np.testing.assert_array_equal(
-        np.asarray(constraint.violation(w)._array), constraint.violation(values)
+    agree = 2 * (12 + 1.5 * 5) * ROUNDOFF[dtype]  # twice the tolerance of the contract, n <= 21
+    np.testing.assert_allclose(
+        np.asarray(constraint(w)._array), constraint(values), rtol=agree, atol=0
+    )
+    np.testing.assert_allclose(
+        np.asarray(constraint.violation(w)._array),
+        constraint.violation(values),
+        rtol=agree,
+        atol=4 * agree,  # of the norm, which is below 4
     )
     if hasattr(constraint, "measure"):
         a, b = (

@@ -41,12 +41,19 @@ class NonNeg(Elementwise):
     """
 
     def project(self, w: Array, xp: Namespace) -> Array:
-        if _arrays.dtype_name(w).startswith("uint"):
+        if _unsigned(w, xp):
             return w
         return xp.where(_arrays.library(xp).negative(w, xp), xp.zeros_like(w), w)
 
+    def satisfied(self, w: Array, xp: Namespace) -> bool:
+        return _unsigned(w, xp) or not bool(xp.any(_arrays.library(xp).negative(w, xp)))
+
     def excess(self, w: Array, xp: Namespace) -> Array:
         return xp.where(w >= 0, xp.zeros_like(w), -w)
+
+
+def _unsigned(w: Array, xp: Namespace) -> bool:
+    return _arrays.dtype_name(w, xp).startswith("uint")
 
 
 non_neg = NonNeg

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from array_constraints import _norms, _parameters
+from array_constraints import _norms, _norms_in_memory, _parameters
+from array_constraints._formats import Precision
+from array_constraints._in_memory import InMemory
 from array_constraints._margins import Interval, NormMeasure
 from array_constraints._parameters import Axis
 from array_constraints._protocol import Array, Namespace
@@ -42,6 +45,26 @@ class NormConstraint(Slicewise):
 
     def excess(self, measure: NormMeasure, xp: Namespace) -> Array:
         return _norms.excess(measure, self.interval(), xp)
+
+    def measure_in_memory(
+        self, block: Array, axes: tuple[int, ...], memory: InMemory, xp: Namespace
+    ) -> NormMeasure:
+        return _norms_in_memory.measure(block, axes, memory, xp)
+
+    def factor(
+        self, measure: NormMeasure, memory: InMemory, xp: Namespace
+    ) -> Array | float | None:
+        return _norms_in_memory.factor(measure, self.interval(), memory, xp)
+
+    def factor_of(
+        self,
+        shape: tuple[int, ...],
+        axes: tuple[int, ...],
+        precision: Precision,
+        memory: InMemory,
+        xp: Namespace,
+    ) -> Callable[[Array], Array | float | None] | None:
+        return _norms_in_memory.factor_of(shape, axes, precision, self.interval(), memory, xp)
 
     def apply(self, block: Array, measure: NormMeasure, xp: Namespace) -> Array:
         return _norms.rescale(block, measure, self.interval(), xp)
@@ -108,6 +131,10 @@ class MaxNorm(NormConstraint):
                     f"MaxNorm: max_value has {len(self.max_value)} entries, an array of shape "
                     f"{tuple(w.shape)} has {slices} slices along axis {self.axis}"
                 )
+
+    @property
+    def uniform(self) -> bool:
+        return not isinstance(self.max_value, tuple)
 
     def interval(self) -> Interval:
         return Interval(0.0, self.max_value)

@@ -1,0 +1,137 @@
+"""Arrays at hand in memory, whose values may be read: what each library does fastest there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """How one library works on arrays at hand, in blocks that stay in the caches."""
+
+    holds: Callable[[Any], bool]
+    """Whether an array is at hand: nobody traces, records or maps over it."""
+    partial_from: int
+    """Entries from which partial sums in float32 are faster than sums in float64."""
+    squares: Callable[[Any, tuple[int, ...]], Any]
+    """The sums of squares over axes, in float64, dimensions kept."""
+    sum_squares_middle: Callable[[Any], Any]
+    """The sums of squares of a three-dimensional array over its second dimension."""
+    sum_middle: Callable[[Any], Any]
+    """The sums, in float64, of a three-dimensional array over its second dimension."""
+    largest: Callable[[Any], float]
+    smallest: Callable[[Any], float]
+    number: Callable[[float], Any]
+    """A number in float64, to compute with arrays."""
+    multiply: Callable[[Any, Any, Any], Any]
+    """An array times a factor, into a third."""
+    memory_order: Callable[[Any], tuple[int, ...] | None]
+    """The dimensions from the longest stride to the shortest; None if that is how they are."""
+    empty_like: Callable[[Any], Any]
+
+
+def numpy_holds(w: Any) -> bool:
+    import numpy
+
+    return type(w) in (numpy.ndarray, numpy.memmap) and w.dtype.isnative
+
+
+def numpy_squares(w: Any, axes: tuple[int, ...]) -> Any:
+    import numpy
+
+    v = w.astype(numpy.float64)
+    return numpy.add.reduce(v * v, axis=axes, keepdims=True)
+
+
+def numpy_multiply(w: Any, factor: Any, out: Any) -> Any:
+    import numpy
+
+    return numpy.multiply(w, factor, out=out)
+
+
+def numpy_memory_order(w: Any) -> tuple[int, ...] | None:
+    return None if w.flags.c_contiguous else _by_stride(w.strides)
+
+
+def numpy_empty_like(w: Any) -> Any:
+    import numpy
+
+    return numpy.empty_like(w, subok=False)
+
+
+def numpy_sum_squares_middle(x: Any) -> Any:
+    import numpy
+
+    return numpy.einsum("nks,nks->ns", x, x)
+
+
+def numpy_sum_middle(x: Any) -> Any:
+    import numpy
+
+    return numpy.einsum("nks->ns", x.astype(numpy.float64, copy=False))
+
+
+def torch_holds(w: Any) -> bool:
+    import torch
+
+    return (
+        type(w) in (torch.Tensor, torch.nn.Parameter)
+        and w.device.type == "cpu"
+        and w.layout is torch.strided
+        and not torch.compiler.is_compiling()
+        and not (w.requires_grad and torch.is_grad_enabled())
+        and not torch._C._functorch.is_functorch_wrapped_tensor(w)
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
+        and torch.autograd.forward_ad._current_level < 0
+    )
+
+
+def torch_squares(w: Any, axes: tuple[int, ...]) -> Any:
+    import torch
+
+    v = w.to(torch.float64)
+    return torch.sum(v * v, dim=axes, keepdim=True) if axes else v * v
+
+
+def torch_sum_squares_middle(x: Any) -> Any:
+    import torch
+
+    return torch.sum(x * x, dim=1)
+
+
+def torch_sum_middle(x: Any) -> Any:
+    """Sum over the last dimension where the third is 1: it would be the inner loop."""
+    import torch
+
+    if x.shape[2] == 1:
+        return torch.sum(x.squeeze(2), dim=1, keepdim=True, dtype=torch.float64)
+    return torch.sum(x, dim=1, dtype=torch.float64)
+
+
+def torch_number(x: float) -> Any:
+    import torch
+
+    return torch.tensor(x, dtype=torch.float64)
+
+
+def torch_multiply(w: Any, factor: Any, out: Any) -> Any:
+    import torch
+
+    return torch.mul(w, factor, out=out)
+
+
+def torch_memory_order(w: Any) -> tuple[int, ...] | None:
+    return None if w.is_contiguous() else _by_stride(w.stride())
+
+
+def torch_empty_like(w: Any) -> Any:
+    import torch
+
+    return torch.empty_like(w)
+
+
+def _by_stride(strides: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(range(len(strides)), key=lambda i: -abs(strides[i])))

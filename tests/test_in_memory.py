@@ -1,0 +1,374 @@
+"""Arrays at hand: blocks, partial sums, and what is neither written nor held."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from exact import relative_excess
+from hypothesis import given
+from hypothesis import strategies as st
+from libraries import DTYPES, NUMPY, ROUNDOFF, TORCH, bits, installed
+
+from array_constraints import (
+    Elementwise,
+    MaxNorm,
+    MinMaxNorm,
+    NonNeg,
+    Slicewise,
+    UnitNorm,
+    _arrays,
+    execution,
+)
+from array_constraints._acceptance import accepted
+from array_constraints._in_memory import InMemory
+from array_constraints._sums import exact_sum, partial_sums_of_squares
+from benchmarks import memory
+
+BOTH = [library for library in (NUMPY, TORCH) if installed(library)]
+both = pytest.mark.parametrize("library", BOTH, ids=str)
+
+
+def normal(shape, dtype="float32", seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(DTYPES[dtype])
+
+
+def reference(constraint, w):
+    """The whole expression, which reads no value: without its array being at hand."""
+    x, xp = accepted("test", w)
+    return execution.whole(constraint, x, xp)
+
+
+# Slices of lengths at, one below and one above a block of 2**18 or 2**20 entries, a fold of 64
+# rows, a sixteenth of the array; prime lengths leave tails; every place of the axis.
+EDGES = [
+    ((2**18 - 1, 1), 0),
+    ((2**18 + 1, 1), 0),
+    ((1, 2**20 + 1), 1),
+    ((1, 2**20 - 1), (0, 1)),
+    ((2**21 + 1,), 0),
+    ((2**21, 1), 0),
+    ((2**20 + 1, 3), 0),
+    ((3, 2**20 - 1), 1),
+    ((2, 2**20 + 1), 0),
+    ((1031, 2053), 0),
+    ((1031, 2053), 1),
+    ((4099, 521), (0,)),
+    ((67, 129, 257), (0, 2)),
+    ((67, 129, 257), (1,)),
+    ((67, 129, 257), (0, 1)),
+    ((67, 129, 257), (1, 2)),
+    ((64, 4, 9, 1000), (1, 3)),
+    ((2**17 + 1, 17), 1),
+]
+
+
+@both
+@pytest.mark.parametrize(("shape", "axis"), EDGES, ids=str)
+def test_blocks_and_the_whole_agree_at_every_edge(library, shape, axis):
+    w = normal(shape)
+    axes = (axis,) if isinstance(axis, int) else axis
+    entries = math.prod([shape[i] for i in axes])
+    norms = np.sqrt(np.sum(w.astype("float64") ** 2, axis=axes))
+    constraint = MaxNorm(float(np.median(norms)), axis)
+    result = library.numpy(constraint(library.array(w)))
+    tolerance = 2 * (12 + 1.5 * math.ceil(math.log2(entries))) * ROUNDOFF["float32"]
+    np.testing.assert_allclose(result, reference(constraint, w), rtol=tolerance, atol=0)
+    kept = np.broadcast_to(np.expand_dims(norms < 0.999 * constraint.max_value, axes), shape)
+    assert bits(result[kept]) == bits(w[kept])
+    written = library.array(w)
+    assert constraint(written, copy=False) is written
+    np.testing.assert_array_equal(library.numpy(written), result)
+    violation = library.numpy(constraint.violation(library.array(w)))
+    assert violation.shape == tuple(1 if i in axes else n for i, n in enumerate(shape))
+    expected = np.maximum(norms - constraint.max_value, 0).reshape(violation.shape)
+    np.testing.assert_allclose(violation, expected, atol=tolerance * float(norms.max()))
+
+
+@both
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("constraint", [MaxNorm(9, 0), MinMaxNorm(9, 10, 0.5), UnitNorm(1)])
+def test_every_dtype_in_several_blocks_and_orders(library, dtype, constraint):
+    w = normal((1500, 1501), dtype)
+    w[:, 3] = 0
+    w[5] *= DTYPES[dtype].type(0.001)
+    expected = library.numpy(constraint(library.array(w[:, :700]))), w[:, :700]
+    for part, axes in ((w, (0, 1)), (w.T, (1, 0))):
+        turned = constraint if axes == (0, 1) else type(constraint)(
+            **{**vars(constraint), "axis": 1 - constraint.axis}
+        )
+        array = library.array(w) if axes == (0, 1) else library.array(w).T
+        result = library.numpy(turned(array))
+        assert result.dtype == part.dtype
+        exact = reference(turned, part)
+        rounding = {"float16": 2 * 2.05, "bfloat16": 2 * 2.05}.get(dtype, 2 * (12 + 1.5 * 11))
+        np.testing.assert_allclose(
+            result.astype("float64"),
+            exact.astype("float64"),
+            rtol=rounding * ROUNDOFF[dtype],
+            atol=float(np.abs(exact).max()) * 2.0**-20 if dtype == "float16" else 0,
+        )
+        again = library.numpy(turned(library.array(result))) if turned == constraint else None
+        if again is not None and getattr(constraint, "rate", 1) == 1:
+            assert bits(again) == bits(result)
+    assert expected[0].shape == expected[1].shape
+
+
+@both
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("n", [16, 33, 384, 4096])
+def test_no_order_of_small_and_large_entries_breaks_the_contract(library, n, axis):
+    """What a sum of more terms in float32 would lose: entries just below half its roundoff.
+
+    A slice is one entry of 1 and others whose squares vanish when they are added to it one by
+    one. Its norm is compared in exact arithmetic.
+    """
+    u = ROUNDOFF["float32"]
+    limit = math.ceil(math.log2(n)) / 2 + 1.5
+    slices = max(2, 2**16 // n)
+    small = math.sqrt(0.98 * u)
+    w = np.full((n, slices), small, "float32")
+    w[np.arange(slices) % n, np.arange(slices)] = 1.0
+    w[1::2] *= np.float32(0.5)
+    exact_norm = math.sqrt(1 + float(np.sum(w[:, 0].astype("float64")[1:] ** 2)))
+    for step in (-limit - 0.1, 0, limit + 0.2):  # the bound, in roundoffs beside the norm
+        c = exact_norm * (1 - step * u)
+        array = library.array(w if axis == 0 else np.ascontiguousarray(w.T))
+        result = library.numpy(MaxNorm(c, axis)(array))
+        result = result if axis == 0 else result.T
+        for i in range(0, slices, max(1, slices // 7)):
+            excess = relative_excess(result[:, i : i + 1], c)
+            if bits(result[:, i]) == bits(w[:, i]):
+                assert excess <= limit * u
+            else:
+                lost = (12 + 1.5 * math.ceil(math.log2(n))) * u
+                assert -lost <= excess <= 0
+                assert relative_excess(w[:, i : i + 1], c) > -limit * u
+
+
+@both
+def test_dead_and_extreme_slices_do_not_change_the_others(library):
+    """They take the careful way; the result of the rest stays within the tolerance."""
+    w = normal((2000, 600))
+    expected = library.numpy(MaxNorm(30)(library.array(w)))
+    for column, value in ((0, 0.0), (1, 1e-30), (2, 1e30), (3, np.inf), (4, np.nan)):
+        changed = w.copy()
+        changed[:, column] = value
+        with np.errstate(all="raise"):
+            result = library.numpy(MaxNorm(30)(library.array(changed)))
+        others = np.arange(600) != column
+        np.testing.assert_allclose(result[:, others], expected[:, others], rtol=4e-6)
+        if value == 1e30:
+            norm = np.sqrt(np.sum(result[:, 2].astype("float64") ** 2))
+            assert 30 * (1 - 2e-6) <= norm <= 30
+        else:
+            assert bits(result[:, column]) == bits(changed[:, column])
+
+
+@both
+@pytest.mark.parametrize("shape", [(8, 8), (300, 300), (3000, 1000)], ids=str)
+def test_an_allowed_weight_is_returned_itself(library, shape):
+    w = library.array(normal(shape))
+    for constraint in (MaxNorm(1e4), MaxNorm(1e4, 1), MinMaxNorm(0, 1e4)):
+        for _ in range(2):
+            assert constraint(w) is w
+            assert constraint(w, copy=False) is w
+            new = constraint(w, copy=True)
+            assert new is not w
+            assert bits(library.numpy(new)) == bits(library.numpy(w))
+    positive = library.array(np.abs(normal(shape)))
+    assert NonNeg()(positive) is positive
+
+
+@both
+def test_regions_that_are_allowed_are_copied_beside_those_that_change(library):
+    for first in (True, False):
+        w = normal((40000, 64)) * np.float32(0.01)
+        w[slice(0, 3) if first else slice(-3, None)] *= np.float32(1000)
+        result = library.numpy(MaxNorm(1, 1)(library.array(w)))
+        assert (np.linalg.norm(result.astype("float64"), axis=1) <= 1).all()
+        still = np.linalg.norm(w, axis=1) < 0.9
+        assert 39000 < still.sum() < 40000
+        assert bits(result[still]) == bits(w[still])
+
+
+class Shifted(Slicewise):
+    """A form of one's own that does not multiply: the mean of a slice is at most 0."""
+
+    axis = 0
+
+    def measure(self, block, axes, xp):
+        return xp.sum(block, axis=axes, keepdims=True), self.count(block, axes, xp)
+
+    def merge(self, a, b, xp):
+        return a[0] + b[0], a[1] + b[1]
+
+    def excess(self, measure, xp):
+        mean = measure[0] / measure[1]
+        return xp.where(mean > 0, mean, xp.zeros_like(mean))
+
+    def apply(self, block, measure, xp):
+        return block - self.excess(measure, xp)
+
+
+class Above(Elementwise):
+    """An entry is at least -1."""
+
+    def project(self, w, xp):
+        return xp.where(w < -1, xp.full_like(w, -1.0), w)
+
+    def excess(self, w, xp):
+        return xp.where(w < -1, -1 - w, xp.zeros_like(w))
+
+
+@both
+@pytest.mark.parametrize("shape", [(50, 40), (700, 800)], ids=str)
+def test_forms_of_ones_own_run_in_blocks(library, shape):
+    w = normal(shape, "float64")
+    for form, expected in (
+        (Shifted(), w - np.maximum(w.mean(axis=0), 0)),
+        (Above(), np.maximum(w, -1)),
+    ):
+        for array in (library.array(w), library.array(np.ascontiguousarray(w.T)).T):
+            np.testing.assert_allclose(library.numpy(form(array)), expected, atol=1e-12)
+            assert form(array, copy=False) is array
+            np.testing.assert_allclose(library.numpy(array), expected, atol=1e-12)
+        kept = library.array(-np.abs(w) / 100)
+        assert form(kept) is kept
+
+
+class TestRegions:
+    @given(
+        shape=st.lists(st.sampled_from([1, 2, 3, 64, 65, 300]), min_size=1, max_size=4),
+        most=st.sampled_from([1, 2, 17, 64, 1000, 5000]),
+        data=st.data(),
+    )
+    def test_blocks_cover_each_entry_once_and_regions_hold_whole_slices(self, shape, most, data):
+        while math.prod(shape) > 100_000:
+            shape.pop()
+        axes = tuple(sorted(data.draw(st.sets(st.integers(0, len(shape) - 1)))))
+        seen = np.zeros(shape, int)
+        for region, blocks in execution.regions(tuple(shape), axes, most):
+            inside = np.zeros(shape, int)
+            for block in blocks:
+                assert seen[block].size <= most
+                inside[block] += 1
+            whole = np.zeros(shape, int)
+            whole[region] += 1
+            np.testing.assert_array_equal(inside, whole)
+            assert all(
+                part == slice(None) for i, part in enumerate(region) if i in axes
+            )
+            seen += inside
+        assert (seen == 1).all()
+
+
+class TestSums:
+    @given(
+        shape=st.lists(st.sampled_from([1, 2, 5, 12, 31, 97]), min_size=1, max_size=4),
+        terms=st.integers(1, 20),
+        data=st.data(),
+    )
+    def test_partial_sums_have_few_terms_and_add_up_to_the_squares(self, shape, terms, data):
+        while math.prod(shape) > 20_000:
+            shape.pop()
+        axes = tuple(sorted(data.draw(st.sets(st.integers(0, len(shape) - 1)))))
+        w = np.random.default_rng(0).integers(1, 9, shape).astype("float64")
+        lengths = []
+
+        def add(x):
+            lengths.append(x.shape[1])
+            return np.sum(x * x, axis=1)
+
+        sums = partial_sums_of_squares(w, axes, terms, add, np)
+        assert max(lengths) <= terms
+        kept = [n for i, n in enumerate(shape) if i not in axes]
+        total = sum(np.sum(part, axis=1) for part in sums)
+        np.testing.assert_array_equal(
+            np.reshape(total, kept), np.sum(w * w, axis=axes) if axes else w * w
+        )
+
+    @pytest.mark.parametrize("order", ["rising", "falling", "mixed"])
+    def test_exact_sums_lose_nothing_in_any_order(self, order):
+        values = np.exp2(-np.arange(4000) / 37.0)
+        values = {"rising": values[::-1], "falling": values}.get(
+            order, np.random.default_rng(0).permutation(values)
+        )
+        square, carry = exact_sum(
+            np.ascontiguousarray(values).reshape(1, -1, 1), lambda x: np.cumsum(x, 1)[:, -1], np
+        )
+        exact = math.fsum(values)
+        assert abs(float(square[0, 0]) - exact + float(carry[0, 0])) <= 2.0**-52 * exact
+        assert float(square[0, 0]) + float(carry[0, 0]) == pytest.approx(exact, rel=2.0**-53)
+
+
+def test_arrays_that_are_not_at_hand_are_not_read():
+    """Recorded by autograd, mapped over, traced, on another device: no value is looked at."""
+    torch = pytest.importorskip("torch")
+
+    def held(w):
+        x, xp = accepted("test", w)
+        return isinstance(_arrays.in_memory(x, xp), InMemory)
+
+    w = torch.zeros(3, 2)
+    assert held(w)
+    assert held(torch.nn.Parameter(w, requires_grad=False))
+    assert not held(torch.nn.Parameter(w))
+    with torch.no_grad():
+        assert held(torch.nn.Parameter(w))
+    assert not held(torch.zeros(3, 2, device="meta"))
+    found = []
+    torch.func.vmap(lambda x: (found.append(held(x)), x)[1])(w)
+    torch.func.grad(lambda x: (found.append(held(x)), x.sum())[1])(w)
+    with torch.autograd.forward_ad.dual_level():
+        found.append(held(torch.autograd.forward_ad.make_dual(w, w)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is deprecated
+        torch.jit.trace(lambda x: (found.append(held(x)), x * 2)[1], w, check_trace=False)
+    assert found == [False] * 5
+    assert not held(np.zeros(3).view(type("Sub", (np.ndarray,), {})))
+    assert not held(np.zeros(3, ">f4"))
+    assert held(np.zeros(3))
+
+
+@both
+def test_what_was_found_for_one_array_is_judged_again_for_the_next(library):
+    """A call remembers what follows from the shape: not whether the next may be written."""
+    constraint, w = MaxNorm(1.0), normal((16, 4))
+    constraint(library.array(w))
+    other = library.array(w)
+    if library is NUMPY:
+        other.flags.writeable = False
+        message = "read-only"
+    else:
+        other.requires_grad_()
+        message = "requires grad"
+    with pytest.raises(ValueError, match=message):
+        constraint(other, copy=False)
+    with pytest.raises(TypeError, match="copy must be"):
+        constraint(library.array(w), copy=1)
+    with pytest.raises(TypeError, match="real floating dtype"):
+        constraint(library.array(w.astype("int32")))
+
+
+class TestMemory:
+    """Peaks beyond the weight, as multiples of it: they do not depend on the machine."""
+
+    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+    @pytest.mark.parametrize(
+        ("shape", "axis"),
+        [((2048, 2048), 0), ((2048, 2048), 1), ((2**18, 16), 1), ((16, 2**18), 0)],
+    )
+    @both
+    def test_a_new_result_holds_itself_and_blocks(self, library, shape, axis, dtype):
+        values = normal(shape, dtype)
+        w = library.array(values)
+        peak = memory.numpy_peak if library is NUMPY else memory.torch_peak
+        n = shape[axis]
+        assert peak(lambda: MaxNorm(0.9 * n**0.5, axis)(w)) <= 1.1 * values.nbytes
+        assert peak(lambda: MaxNorm(1e4, axis)(w)) <= 0.1 * values.nbytes
+        assert peak(lambda: MaxNorm(0.9 * n**0.5, axis)(w, copy=False)) <= 0.1 * values.nbytes
+        distances = 8 * values.size // n
+        assert peak(lambda: MaxNorm(1, axis).violation(w)) <= 0.1 * values.nbytes + distances
