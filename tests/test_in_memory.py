@@ -96,8 +96,10 @@ def test_every_dtype_in_several_blocks_and_orders(library, dtype, constraint):
     w[5] *= DTYPES[dtype].type(0.001)
     expected = library.numpy(constraint(library.array(w[:, :700]))), w[:, :700]
     for part, axes in ((w, (0, 1)), (w.T, (1, 0))):
-        turned = constraint if axes == (0, 1) else type(constraint)(
-            **{**vars(constraint), "axis": 1 - constraint.axis}
+        turned = (
+            constraint
+            if axes == (0, 1)
+            else type(constraint)(**{**vars(constraint), "axis": 1 - constraint.axis})
         )
         array = library.array(w) if axes == (0, 1) else library.array(w).T
         result = library.numpy(turned(array))
@@ -245,7 +247,9 @@ class TestRegions:
         most=st.sampled_from([1, 2, 17, 64, 1000, 5000]),
         data=st.data(),
     )
-    def test_blocks_cover_each_entry_once_and_regions_hold_whole_slices(self, shape, most, data):
+    def test_blocks_cover_each_entry_once_and_regions_hold_whole_slices(
+        self, shape, most, data
+    ):
         while math.prod(shape) > 100_000:
             shape.pop()
         axes = tuple(sorted(data.draw(st.sets(st.integers(0, len(shape) - 1)))))
@@ -258,9 +262,7 @@ class TestRegions:
             whole = np.zeros(shape, int)
             whole[region] += 1
             np.testing.assert_array_equal(inside, whole)
-            assert all(
-                part == slice(None) for i, part in enumerate(region) if i in axes
-            )
+            assert all(part == slice(None) for i, part in enumerate(region) if i in axes)
             seen += inside
         assert (seen == 1).all()
 

@@ -43,7 +43,8 @@ class NonNeg(Elementwise):
     def project(self, w: Array, xp: Namespace) -> Array:
         if _unsigned(w, xp):
             return w
-        return xp.where(_arrays.library(xp).negative(w, xp), xp.zeros_like(w), w)
+        result: Array = _arrays.library(xp).without_negative(w, xp)
+        return result
 
     def satisfied(self, w: Array, xp: Namespace) -> bool:
         return _unsigned(w, xp) or not bool(xp.any(_arrays.library(xp).negative(w, xp)))
