@@ -101,6 +101,13 @@ def numerics(session: nox.Session) -> None:
 
 
 @nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Time this library beside its peers, as ratios: a short version of docs/performance.md."""
+    install(session, "test")
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["--rounds", "3"]))
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """Build the wheel, and use it in a clean environment outside the source tree."""
     with tempfile.TemporaryDirectory() as folder:

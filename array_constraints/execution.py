@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from array_constraints import _arrays
+from array_constraints._blocks import Index, Target, entries_of_block, regions
 from array_constraints._in_memory import InMemory
 from array_constraints._protocol import Array, Namespace
 
@@ -71,9 +71,6 @@ def scaled(w: Array, factor: Array, xp: Namespace) -> Array:
     return xp.astype(xp.astype(w, factor.dtype) * factor, w.dtype)
 
 
-Index: TypeAlias = Any  # of one slice for each dimension, or an ellipsis
-
-
 class Slices(Protocol):
     """What the blocked executor needs of a form on slices."""
 
@@ -93,67 +90,6 @@ class Entries(Protocol):
     def project(self, w: Array, xp: Namespace) -> Array: ...
 
 
-class _Target:
-    """What a blocked run writes into: nothing while nothing changes, a new array, or ``w``.
-
-    ``source`` and ``written`` have their dimensions in memory order.
-    """
-
-    def __init__(self, w: Any, copy: bool | None, memory: InMemory, xp: Namespace) -> None:
-        self.w, self.memory, self.xp = w, memory, xp
-        self.order = memory.memory_order(w)
-        self.source = self.in_memory_order(w)
-        self.written: Any = self.source if copy is False else None
-        self.factors: Any = None
-        self.scaled: list[Index] = []
-        self.kept: list[Index] = []
-
-    def in_memory_order(self, x: Any) -> Any:
-        """Return a view of ``x``, an array like ``w``, with its dimensions in memory order."""
-        return x if self.order is None else self.xp.permute_dims(x, self.order)
-
-    def axes(self, axes: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the axes of ``w`` as those of ``source``."""
-        order = self.order
-        return axes if order is None else tuple(sorted(order.index(i) for i in axes))
-
-    def keep(self, index: Index) -> None:
-        """Take over a block as it is."""
-        if self.written is None:
-            self.kept.append(index)
-        elif self.written is not self.source:
-            self.written[index] = self.source[index]
-
-    def at(self, index: Index) -> Any:
-        """Return the block to write into."""
-        if self.written is None:
-            self.written = self.in_memory_order(self.memory.empty_like(self.w))
-            for kept in self.kept:
-                self.written[kept] = self.source[kept]
-        return self.written[index]
-
-    def multiply(self, region: Index, factor: Any, shape: tuple[int, ...]) -> None:
-        """Take over a region times a factor, in the end: one call for all regions is faster."""
-        if self.factors is None:
-            self.factors = self.xp.ones(shape, dtype=factor.dtype)
-        self.factors[region] = factor
-        self.scaled.append(region)
-
-    def result(self) -> Any:
-        """Return the result, its dimensions in the order of ``w``."""
-        if self.written is None and self.scaled:
-            self.written = self.source * self.factors
-        else:
-            for i in self.scaled:
-                self.memory.multiply(self.source[i], self.factors[i], self.at(i))
-        if self.written is None or self.written is self.source:
-            return self.w
-        if self.order is None:
-            return self.written
-        back = tuple(self.order.index(i) for i in range(len(self.order)))
-        return self.xp.permute_dims(self.written, back)
-
-
 def in_blocks_of_slices(
     form: Slices,
     w: Array,
@@ -163,10 +99,10 @@ def in_blocks_of_slices(
     xp: Namespace,
 ) -> Any:
     """Run ``form`` block by block: measure the slices of a region, then write what changes."""
-    most = _block(w, xp)
+    most = entries_of_block(w, memory, xp)
     if most is None:
         return _in_one_block(form, w, axes, memory, xp)
-    target = _Target(w, copy, memory, xp)
+    target = Target(w, copy, memory, xp)
     source, axes = target.source, target.axes(axes)
     slices = tuple([1 if i in axes else n for i, n in enumerate(source.shape)])
     long = 64 * math.prod(slices) <= math.prod(source.shape)
@@ -207,10 +143,10 @@ def violation_in_blocks(
     form: Slices, w: Array, axes: tuple[int, ...], memory: InMemory, xp: Namespace
 ) -> Any:
     """Measure slices block by block, and return how far each is from what is allowed."""
-    most = _block(w, xp)
+    most = entries_of_block(w, memory, xp)
     if most is None:
         return form.excess(form.measure_in_memory(w, axes, memory, xp), xp)
-    source = _Target(w, None, memory, xp)
+    source = Target(w, None, memory, xp)
     shape = tuple([1 if i in axes else n for i, n in enumerate(w.shape)])
     result: Any = None
     for region, blocks in regions(source.source.shape, source.axes(axes), most):
@@ -260,7 +196,7 @@ def _in_one_block(
 
     def call(w: Any, copy: bool | None) -> Any:
         judged = copy is None or copy is True or (copy is False and not unwritable(w))
-        if not judged or not memory.holds(w):
+        if not judged or not memory.holds(w) or memory.memory_order(w) is not None:
             return form._run(w, copy)  # says what is wrong, or finds another way
         return deliver(w, run(w), copy, xp)
 
@@ -276,10 +212,10 @@ def in_blocks_of_entries(
     form: Entries, w: Array, copy: bool | None, memory: InMemory, xp: Namespace
 ) -> Any:
     """Run ``form`` block by block, and write those that change."""
-    most = _block(w, xp)
+    most = entries_of_block(w, memory, xp)
     if most is None:
         return w if form.satisfied(w, xp) else form.project(w, xp)
-    target = _Target(w, copy, memory, xp)
+    target = Target(w, copy, memory, xp)
     source = target.source
     for _, blocks in regions(source.shape, tuple(range(w.ndim)), most):
         for block in blocks:
@@ -288,43 +224,3 @@ def in_blocks_of_entries(
             else:
                 target.at(block)[...] = form.project(source[block], xp)
     return target.result()
-
-
-def _block(w: Array, xp: Namespace) -> int | None:
-    """Return how many entries a block has; None for an array that is one block.
-
-    At least 2**18: each block costs some 30 calls. At most 2**20, out of the caches from there
-    on; and a sixteenth of the array, so that what is made for a block is less than a tenth. A
-    quarter of that for the half types, which are widened.
-    """
-    entries, half = math.prod(w.shape), _arrays.precision(w, xp).weight.digits < 24
-    least, share = (2**16, 64) if half else (2**18, 16)
-    return None if entries <= 2**21 else min(max(entries // share, least), 2**20)
-
-
-def regions(
-    shape: tuple[int, ...], axes: tuple[int, ...], most: int
-) -> Iterator[tuple[Index, list[Index]]]:
-    """Cut an array into regions of whole slices, and each region into blocks of entries.
-
-    A block has at most ``most`` entries, of at most ``most / 16`` slices, side by side in
-    memory as far as that goes.
-    """
-    steps, room, slices = [0] * len(shape), most, max(1, most // 16)
-    for i in reversed(range(len(shape))):
-        step = min(shape[i], room if i in axes else min(room, slices))
-        if 64 < step < shape[i]:
-            step -= step % 64  # the squares of a block are added up in parts of equal length
-        steps[i], room = step, room // step
-        slices = slices if i in axes else slices // step
-        room, slices = max(1, room), max(1, slices)
-    cuts = [
-        [slice(start, min(start + step, n)) for start in range(0, n, step)]
-        for n, step in zip(shape, steps, strict=True)
-    ]
-    everything = [slice(None)]
-    for region in itertools.product(
-        *(everything if i in axes else cut for i, cut in enumerate(cuts))
-    ):
-        inside = (cut if i in axes else [region[i]] for i, cut in enumerate(cuts))
-        yield region, list(itertools.product(*inside))

@@ -20,6 +20,7 @@ from array_constraints import (
     Slicewise,
     UnitNorm,
     _arrays,
+    _blocks,
     execution,
 )
 from array_constraints._acceptance import accepted
@@ -41,21 +42,17 @@ def reference(constraint, w):
     return execution.whole(constraint, x, xp)
 
 
-# Slices of lengths at, one below and one above a block of 2**18 or 2**20 entries, a fold of 64
-# rows, a sixteenth of the array; prime lengths leave tails; every place of the axis.
+# Weights at, one below and one above the sizes from which partial sums (2**13, 2**15) and
+# blocks (2**21) are used; slices at, below and above a block of 2**18; prime lengths, which
+# leave tails; every place of the axis.
 EDGES = [
-    ((2**18 - 1, 1), 0),
-    ((2**18 + 1, 1), 0),
-    ((1, 2**20 + 1), 1),
-    ((1, 2**20 - 1), (0, 1)),
+    *[((n, 1), 0) for size in (2**13, 2**15, 2**21) for n in (size - 1, size, size + 1)],
+    *[((9, n), 1) for n in (2**18 - 1, 2**18, 2**18 + 1)],
     ((2**21 + 1,), 0),
-    ((2**21, 1), 0),
     ((2**20 + 1, 3), 0),
-    ((3, 2**20 - 1), 1),
     ((2, 2**20 + 1), 0),
     ((1031, 2053), 0),
     ((1031, 2053), 1),
-    ((4099, 521), (0,)),
     ((67, 129, 257), (0, 2)),
     ((67, 129, 257), (1,)),
     ((67, 129, 257), (0, 1)),
@@ -244,17 +241,17 @@ def test_forms_of_ones_own_run_in_blocks(library, shape):
 class TestRegions:
     @given(
         shape=st.lists(st.sampled_from([1, 2, 3, 64, 65, 300]), min_size=1, max_size=4),
-        most=st.sampled_from([1, 2, 17, 64, 1000, 5000]),
+        most=st.sampled_from([17, 64, 1000, 5000]),
         data=st.data(),
     )
     def test_blocks_cover_each_entry_once_and_regions_hold_whole_slices(
         self, shape, most, data
     ):
-        while math.prod(shape) > 100_000:
+        while math.prod(shape) > 20_000:
             shape.pop()
         axes = tuple(sorted(data.draw(st.sets(st.integers(0, len(shape) - 1)))))
         seen = np.zeros(shape, int)
-        for region, blocks in execution.regions(tuple(shape), axes, most):
+        for region, blocks in _blocks.regions(tuple(shape), axes, most):
             inside = np.zeros(shape, int)
             for block in blocks:
                 assert seen[block].size <= most
@@ -324,12 +321,12 @@ def test_arrays_that_are_not_at_hand_are_not_read():
     found = []
     torch.func.vmap(lambda x: (found.append(held(x)), x)[1])(w)
     torch.func.grad(lambda x: (found.append(held(x)), x.sum())[1])(w)
-    with torch.autograd.forward_ad.dual_level():
-        found.append(held(torch.autograd.forward_ad.make_dual(w, w)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is deprecated
+        warnings.simplefilter("ignore")  # torch uses what it deprecates
+        with torch.autograd.forward_ad.dual_level():
+            found.append(held(torch.autograd.forward_ad.make_dual(w, w)))
         torch.jit.trace(lambda x: (found.append(held(x)), x * 2)[1], w, check_trace=False)
-    assert found == [False] * 5
+    assert found == [False] * 4
     assert not held(np.zeros(3).view(type("Sub", (np.ndarray,), {})))
     assert not held(np.zeros(3, ">f4"))
     assert held(np.zeros(3))

@@ -1,0 +1,140 @@
+"""The benchmarks: what they compare, not how long it takes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import contestants, measure, report, targets
+from benchmarks.cases import CASES, Case
+from benchmarks.interleaved import Contestant, Ratio, interleave, ratio
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_contestants_take_turns_and_are_restored_before_each_call():
+    events = []
+    pair = [
+        Contestant("a", lambda: events.append("a")),
+        Contestant("b", lambda: events.append("b"), lambda: events.append("restore b")),
+    ]
+    seconds = interleave(pair, rounds=3)
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3}
+    assert all(time > 0 for times in seconds.values() for time in times)
+    for before, event in itertools.pairwise(events):
+        assert event != "b" or before == "restore b"
+    turns = [event for i, event in enumerate(events) if i == 0 or events[i - 1] != event]
+    assert turns.count("a") >= 3
+
+
+def test_a_ratio_is_the_median_of_those_of_each_round():
+    seconds = {"a": [1.0, 2.0, 9.0, 4.0, 5.0], "b": [1.0, 1.0, 1.0, 1.0, 1.0]}
+    assert ratio(seconds, "a", "b") == Ratio(4.0, 2.0, 5.0)
+    assert ratio({"a": [3.0], "b": [2.0]}, "a", "b") == Ratio(1.5, 1.5, 1.5)
+
+
+EACH = [
+    Case((8, 8), 0),
+    Case((8, 8), 0, constraint="UnitNorm"),
+    Case((8, 8), 1, constraint="MinMaxNorm"),
+    Case((8, 8), 0, constraint="NonNeg"),
+    Case((8, 8), 1, "float16", "all"),
+    Case((8, 8), 0, "bfloat16", "feasible"),
+    Case((3, 3, 4, 5), (0, 1, 2), "float64"),
+]
+
+
+@pytest.mark.parametrize("library", contestants.LIBRARIES)
+def test_all_contestants_do_what_they_are_timed_for(library):
+    """Each library in a process of its own, as Keras has one backend in each."""
+    pytest.importorskip(library)
+    cases = EACH if library != "jax" else EACH[:4]  # its benchmarks are those of float32
+    code = (
+        "import json; from benchmarks import contestants, measure;"
+        "from benchmarks.cases import Case;"
+        f"make = contestants.LIBRARIES[{library!r}];"
+        f"print(json.dumps([measure.errors(case, make(case)[1]) for case in {cases!r}]))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env=contestants.one_thread(library),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert len(found) == len(cases)
+    assert all({"ours", "Keras"} <= set(errors) for errors in found)
+
+
+def test_a_wrong_result_is_not_timed():
+    case = Case((8, 8), 0)
+    with pytest.raises(ValueError, match="ours is off"):
+        measure.errors(case, {"ours": case.weight})
+
+
+def record():
+    even = asdict(Ratio(0.5, 0.4, 0.6))
+    peers = {"numpy": ("Keras", "bare expression", "copy"), "torch": report.PEERS["torch"]}
+    rows = [
+        {
+            "library": library,
+            "case": str(case),
+            "contestant": name,
+            "seconds": 1e-5,
+            "ratios": dict.fromkeys(peers[library], even),
+        }
+        for library in peers
+        for case in CASES
+        for name in ("ours", "ours, in place", "Keras")
+    ]
+    rows += [rows[0] | {"case": "500 tensors of 64x64"}]
+    rows += [rows[0] | {"case": "growth: 8x8 axis 0", "seconds per entry": 1e-9}]
+    memory = [
+        {"library": "numpy", "shape": (8, 8), "axis": 0, "call": "feasible", "peak": 0.01}
+    ]
+    environment = {"processor": "any", "python": "3", "packages": {"numpy": "2"}}
+    found = {"environment": environment, "rounds": 1, "rows": rows, "memory": memory}
+    return found | {"targets": targets.judged(rows)}
+
+
+def test_targets_are_judged_by_the_median():
+    found = record()["targets"]
+    assert {t["library"] for t in found} == {"numpy", "torch"}
+    assert {t["met"] for t in found if t["most"] < 0.5} == {False}
+    assert {t["met"] for t in found if t["most"] >= 0.5} == {True}
+
+
+def test_every_target_names_a_case_and_contestants_that_are_measured():
+    cases = {str(case) for case in CASES} | {"500 tensors of 64x64"}
+    for target in targets.TARGETS:
+        assert set(target.cases) <= cases
+
+
+def test_tables_and_picture_are_made_of_the_record(tmp_path, capsys):
+    text = report.markdown(record())
+    for title in ("On numpy", "On torch", "Memory", "Growth", "Targets"):
+        assert f"### {title}" in text
+    assert "| 4096x4096 axis 0 | in place | 10 | 0.50 (0.40-0.60) |" in text
+    assert "**not met**" in text
+    widths = {
+        line.count("|") for line in text.split("### Memory")[1].splitlines() if "|" in line
+    }
+    assert 5 in widths
+    report.show(record())
+    assert "4096x4096" in capsys.readouterr().out
+    report.draw(record(), tmp_path / "picture.svg")
+    assert (tmp_path / "picture.svg").read_text().count("<svg") == 1
+
+
+def test_the_expected_result_is_that_of_the_definition():
+    case = Case((2, 1), 0)
+    assert np.linalg.norm(measure.expected(case)) == pytest.approx(case.bound(case.weight()))

@@ -1,0 +1,105 @@
+"""One constraint on many weights."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from libraries import JAX, JAX_X64, NUMPY, TORCH, bits, installed
+
+from array_constraints import Elementwise, MaxNorm, NonNeg, apply
+
+LIBRARIES = [library for library in (NUMPY, TORCH, JAX, JAX_X64) if installed(library)]
+
+
+def normal(shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+class Pair(NamedTuple):
+    first: object
+    second: object
+
+
+@pytest.mark.parametrize("library", LIBRARIES, ids=str)
+def test_each_array_of_a_nested_container_is_constrained(library):
+    with library.active():
+        arrays = [library.array(normal((5, 3), seed)) for seed in range(5)]
+        a, b, c, d, e = arrays
+        weights = {"layers": [a, (b, c)], "pair": Pair(d, e), "none": []}
+        result = apply(MaxNorm(1), weights)
+        assert list(result) == ["layers", "none", "pair"] or list(result) == list(weights)
+        assert type(result["layers"][1]) is tuple
+        assert type(result["pair"]) is Pair
+        assert result["none"] == []
+        found = [result["layers"][0], *result["layers"][1], *result["pair"]]
+        for array, constrained in zip(arrays, found, strict=True):
+            assert bits(library.numpy(constrained)) == bits(library.numpy(MaxNorm(1)(array)))
+        assert bits(library.numpy(apply(NonNeg(), a))) == bits(library.numpy(NonNeg()(a)))
+
+
+def test_the_parameters_of_a_module_are_written_in_place():
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Sequential(
+        torch.nn.Linear(8, 4, bias=False), torch.nn.Linear(4, 3, False)
+    )
+    before = [p.detach().clone() for p in module.parameters()]
+    with torch.no_grad():
+        result = apply(MaxNorm(0.1, axis=1), module.parameters(), copy=False)
+        named = apply(MaxNorm(0.1, axis=1), dict(module.named_parameters()), copy=False)
+    assert all(a is b for a, b in zip(result, module.parameters(), strict=True))
+    assert list(named) == ["0.weight", "1.weight"]
+    for old, new in zip(before, module.parameters(), strict=True):
+        assert torch.equal(new, MaxNorm(0.1, axis=1)(old))
+        assert not torch.equal(new, old)
+
+
+def test_a_pytree_of_jax_is_traced_once_for_its_structure():
+    jax = pytest.importorskip("jax")
+    traced = []
+
+    class Halved(Elementwise):  # not frozen: array by array
+        def project(self, w, xp):
+            traced.append(1)
+            return w / 2
+
+        def excess(self, w, xp):
+            return xp.abs(w)
+
+    weights = {"a": jax.numpy.ones((2, 3)), "b": jax.numpy.ones((2, 3))}
+    apply(Halved(), weights)
+    assert len(traced) == 2
+    jitted = jax.jit(lambda tree: apply(MaxNorm(1), tree))(weights)
+    eager = apply(MaxNorm(1), weights)
+    for name in weights:
+        assert bits(np.asarray(jitted[name])) == bits(np.asarray(eager[name]))
+    with pytest.raises(ValueError, match="immutable"):
+        apply(MaxNorm(1), weights, copy=False)
+    jax.tree_util.register_pytree_node_class(Node)
+    node = apply(MaxNorm(1), Node(weights["a"]))
+    assert isinstance(node, Node)
+    assert float(jax.numpy.linalg.norm(node.w[:, 0])) <= 1
+
+
+class Node:
+    def __init__(self, w):
+        self.w = w
+
+    def tree_flatten(self):
+        return (self.w,), None
+
+    @classmethod
+    def tree_unflatten(cls, aux, children):
+        return cls(*children)
+
+
+@pytest.mark.parametrize("weights", [1.0, [1.0], {"a": "text"}, {"a": [np.ones(3), None]}])
+def test_what_is_no_array_is_refused(weights):
+    with pytest.raises(TypeError, match="MaxNorm takes an array"):
+        apply(MaxNorm(1), weights)
+
+
+def test_a_weight_that_does_not_fit_is_named_by_its_error():
+    with pytest.raises(ValueError, match="axis 1 does not fit an array of 1 dimensions"):
+        apply(MaxNorm(1, axis=1), {"kernel": np.ones((2, 2)), "bias": np.ones(2)})
