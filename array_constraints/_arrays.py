@@ -279,6 +279,8 @@ NUMPY = Library(
         smallest=lambda x: float(x.min()),
         number=float,
         multiply=_in_memory.numpy_multiply,
+        multiply_each=_in_memory.numpy_multiply_each,
+        rows_other_than_one=_in_memory.numpy_rows_other_than_one,
         memory_order=_in_memory.numpy_memory_order,
         empty_like=_in_memory.numpy_empty_like,
         # numpy.sum makes an array of the squares first, and adds short rows one by one.
@@ -313,6 +315,8 @@ LIBRARIES = {
             multiply=_in_memory.torch_multiply,
             sum_squares_middle=_in_memory.torch_sum_squares_middle,
             sum_middle=_in_memory.torch_sum_middle,
+            multiply_each=_in_memory.torch_multiply_each,
+            rows_other_than_one=_in_memory.torch_rows_other_than_one,
             memory_order=_in_memory.torch_memory_order,
             empty_like=_in_memory.torch_empty_like,
         ),

@@ -27,6 +27,10 @@ class InMemory:
     """A number in float64, to compute with arrays."""
     multiply: Callable[[Any, Any, Any], Any]
     """An array times a factor, into a third."""
+    multiply_each: Callable[[list[Any], list[Any]], list[Any]]
+    """Arrays times factors, pair by pair, as new arrays."""
+    rows_other_than_one: Callable[[Any], list[bool]]
+    """Which indices of the first dimension have anything that is not 1."""
     memory_order: Callable[[Any], tuple[int, ...] | None]
     """The dimensions from the longest stride to the shortest; None if that is how they are."""
     empty_like: Callable[[Any], Any]
@@ -49,6 +53,15 @@ def numpy_multiply(w: Any, factor: Any, out: Any) -> Any:
     import numpy
 
     return numpy.multiply(w, factor, out=out)
+
+
+def numpy_multiply_each(arrays: list[Any], factors: list[Any]) -> list[Any]:
+    return [w * factor for w, factor in zip(arrays, factors, strict=True)]
+
+
+def numpy_rows_other_than_one(x: Any) -> list[bool]:
+    found: list[bool] = (x.reshape(x.shape[0], -1) != 1).any(axis=1).tolist()
+    return found
 
 
 def numpy_memory_order(w: Any) -> tuple[int, ...] | None:
@@ -121,6 +134,17 @@ def torch_multiply(w: Any, factor: Any, out: Any) -> Any:
     import torch
 
     return torch.mul(w, factor, out=out)
+
+
+def torch_multiply_each(arrays: list[Any], factors: list[Any]) -> list[Any]:
+    import torch
+
+    return list(torch._foreach_mul(arrays, factors)) if arrays else []
+
+
+def torch_rows_other_than_one(x: Any) -> list[bool]:
+    found: list[bool] = (x.reshape(x.shape[0], -1) != 1).any(dim=1).tolist()
+    return found
 
 
 def torch_memory_order(w: Any) -> tuple[int, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from array_constraints import _arrays
@@ -224,3 +224,58 @@ def in_blocks_of_entries(
             else:
                 target.at(block)[...] = form.project(source[block], xp)
     return target.result()
+
+
+_SMALL, _FEW = 2**14, 8  # entries of an array, and arrays, from which stacking them pays
+
+
+def constrain_each(constraint: Any, arrays: list[Any], copy: bool | None) -> list[Any]:
+    """Return ``constraint`` applied to each array; small ones that are alike are stacked.
+
+    In place each is run alone: arrays may share memory, as tied weights do.
+    """
+    results: dict[int, Any] = {}
+    if copy is None and hasattr(constraint, "factor_of") and constraint.uniform:
+        for indices in _alike(arrays):
+            factors = _factors_of_stack(constraint, [arrays[i] for i in indices])
+            if factors is not None:
+                results |= zip(indices, factors, strict=True)
+    return [
+        results[i] if i in results else constraint(w, copy=copy) for i, w in enumerate(arrays)
+    ]
+
+
+def _alike(arrays: list[Any]) -> Iterator[list[int]]:
+    """Return the places of small arrays of one type, dtype and shape, 2**19 entries each."""
+    groups: dict[Any, list[int]] = {}
+    for i, w in enumerate(arrays):
+        if hasattr(w, "dtype") and hasattr(w, "shape"):
+            groups.setdefault((type(w), w.dtype, w.shape), []).append(i)
+    for (_, _, shape), indices in groups.items():
+        entries = math.prod(shape) if shape else 0
+        if 0 < entries <= _SMALL and len(indices) >= _FEW:
+            count = 2**19 // entries
+            yield from (indices[i : i + count] for i in range(0, len(indices), count))
+
+
+def _factors_of_stack(form: Any, arrays: list[Any]) -> list[Any] | None:
+    """Return the constrained arrays; None where one is not at hand or has no factor."""
+    first, xp = form._accepted(arrays[0])
+    memory = _arrays.in_memory(first, xp)
+    if memory is None or not all(memory.holds(w) for w in arrays):
+        return None
+    axes = tuple(i + 1 for i in form.axes(first))
+    stack = xp.stack(arrays)
+    factor = form.factor(form.measure_in_memory(stack, axes, memory, xp), memory, xp)
+    if isinstance(factor, float):
+        return arrays
+    if factor is None or factor.dtype != first.dtype:
+        return None
+    changed = memory.rows_other_than_one(factor)
+    products = iter(
+        memory.multiply_each(
+            [w for w, moved in zip(arrays, changed, strict=True) if moved],
+            [f for f, moved in zip(factor, changed, strict=True) if moved],
+        )
+    )
+    return [next(products) if moved else w for w, moved in zip(arrays, changed, strict=True)]

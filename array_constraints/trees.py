@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from array_constraints import _arrays
+from array_constraints import _arrays, execution
 from array_constraints.constraint import Constraint
 
 
@@ -43,15 +44,40 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
     {'kernel': array([1., 0.]), 'biases': [array([0.])]}
     """
     mapped = _arrays.mapped_at_once(constraint, weights, copy)
-    return _each(constraint, weights, copy) if mapped is None else mapped
+    if mapped is not None:
+        return mapped
+    arrays: list[Any] = []
+    taken_apart = _take_apart(weights, arrays)
+    return _put_together(taken_apart, execution.constrain_each(constraint, arrays, copy))
 
 
-def _each(constraint: Constraint, weights: Any, copy: bool | None) -> Any:
+@dataclass(frozen=True)
+class _Place:
+    index: int
+
+
+def _take_apart(weights: Any, arrays: list[Any]) -> Any:
+    """Return the containers with the place of each array in ``arrays`` instead of it."""
+    if hasattr(weights, "shape"):
+        arrays.append(weights)
+        return _Place(len(arrays) - 1)
     if hasattr(weights, "items"):
-        return {name: _each(constraint, w, copy) for name, w in weights.items()}
+        return {name: _take_apart(w, arrays) for name, w in weights.items()}
     if isinstance(weights, list | tuple | Iterator):
-        each = [_each(constraint, w, copy) for w in weights]
-        if hasattr(weights, "_fields"):  # a named tuple
-            return type(weights)(*each)
-        return tuple(each) if isinstance(weights, tuple) else each
-    return constraint(weights, copy=copy)
+        return _like(weights, [_take_apart(w, arrays) for w in weights])
+    arrays.append(weights)  # the constraint says what is wrong with it
+    return _Place(len(arrays) - 1)
+
+
+def _put_together(taken_apart: Any, arrays: list[Any]) -> Any:
+    if isinstance(taken_apart, _Place):
+        return arrays[taken_apart.index]
+    if isinstance(taken_apart, dict):
+        return {name: _put_together(part, arrays) for name, part in taken_apart.items()}
+    return _like(taken_apart, [_put_together(part, arrays) for part in taken_apart])
+
+
+def _like(container: Any, parts: list[Any]) -> Any:
+    if hasattr(container, "_fields"):  # a named tuple
+        return type(container)(*parts)
+    return tuple(parts) if isinstance(container, tuple) else parts

@@ -103,3 +103,55 @@ def test_what_is_no_array_is_refused(weights):
 def test_a_weight_that_does_not_fit_is_named_by_its_error():
     with pytest.raises(ValueError, match="axis 1 does not fit an array of 1 dimensions"):
         apply(MaxNorm(1, axis=1), {"kernel": np.ones((2, 2)), "bias": np.ones(2)})
+
+
+@pytest.mark.parametrize(
+    "library", [lib for lib in LIBRARIES if lib in (NUMPY, TORCH)], ids=str
+)
+class TestManySmallArrays:
+    """Those that are alike are measured at once: the results are those of one call for each."""
+
+    @pytest.mark.parametrize("axis", [0, -1, (0, 1), None])
+    @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+    @pytest.mark.parametrize("count", [7, 8, 700])
+    def test_are_constrained_as_one_by_one(self, library, axis, dtype, count):
+        u = {"float16": 2 * 2.05 * 2.0**-11, "float64": 2 * 30 * 2.0**-53}
+        values = [normal((6, 64), seed).astype(dtype) for seed in range(count)]
+        for i in range(0, count, 3):
+            values[i] *= values[i].dtype.type(0.001)
+        arrays = [library.array(w) for w in values]
+        constraint = MaxNorm(2.0, axis)
+        result = apply(constraint, dict(enumerate(arrays)))
+        for i, (w, array) in enumerate(zip(values, arrays, strict=True)):
+            np.testing.assert_allclose(
+                library.numpy(result[i]),
+                library.numpy(constraint(array)),
+                rtol=u.get(dtype, 2 * 30 * 2.0**-24),
+            )
+            assert bits(library.numpy(array)) == bits(w)
+            if i % 3 == 0:
+                assert result[i] is array
+
+    def test_with_one_that_needs_more_than_a_factor(self, library):
+        arrays = [library.array(normal((5, 4), seed)) for seed in range(20)]
+        arrays[7][2, 1] = float("nan")
+        arrays[9][:, 0] = 0
+        result = apply(MaxNorm(0.5), arrays)
+        for array, found in zip(arrays, result, strict=True):
+            assert bits(library.numpy(found)) == bits(library.numpy(MaxNorm(0.5)(array)))
+
+    def test_that_are_tied_are_written_once(self, library):
+        shared = library.array(normal((5, 4)))
+        expected = library.numpy(MaxNorm(0.5)(shared)).copy()
+        apply(MaxNorm(0.5), [shared] * 20, copy=False)
+        assert bits(library.numpy(shared)) == bits(expected)
+        assert len(apply(MaxNorm(0.1), [shared] * 20)) == 20
+
+    def test_beside_others_and_with_one_radius_per_slice(self, library):
+        arrays = [library.array(normal((3, 2), seed)) for seed in range(10)]
+        arrays.insert(4, library.array(normal((9, 2))))
+        for constraint in (MaxNorm((0.1, 0.2)), NonNeg(), MaxNorm(0.1)):
+            result = apply(constraint, arrays)
+            for array, found in zip(arrays, result, strict=True):
+                one = library.numpy(constraint(array))
+                np.testing.assert_allclose(library.numpy(found), one, rtol=4e-6)
