@@ -163,16 +163,13 @@ _READY_TYPES: set[type] = set()
 
 
 def ready(form: Any, w: Any) -> Callable[[Any, bool | None], Any] | None:
-    """Return how ``form`` runs on an array of one block, where one like ``w`` has been seen.
+    """Return how ``form`` runs on an array of one block, where it has seen one like ``w``.
 
     Everything that follows from the type, dtype and shape has been judged and found then.
     """
     if type(w) not in _READY_TYPES or _arrays.compiling():
         return None
-    try:
-        return _READY.get((form, type(w), w.dtype, w.shape))
-    except TypeError:  # a form that cannot be hashed
-        return None
+    return _READY.get((id(form), type(w), w.dtype, w.shape))
 
 
 def _in_one_block(
@@ -203,7 +200,7 @@ def _in_one_block(
     if _arrays.is_frozen(form):
         if len(_READY) >= 4096:
             _READY.clear()
-        _READY[form, type(w), w.dtype, w.shape] = call
+        _READY[id(form), type(w), w.dtype, w.shape] = call  # which keeps the form alive
         _READY_TYPES.add(type(w))
     return run(w)
 

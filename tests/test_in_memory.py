@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from libraries import DTYPES, NUMPY, ROUNDOFF, TORCH, bits, installed
 
 from array_constraints import (
     Elementwise,
+    Interval,
     MaxNorm,
     MinMaxNorm,
     NonNeg,
+    NormConstraint,
     Slicewise,
     UnitNorm,
     _arrays,
@@ -350,6 +353,31 @@ def test_what_was_found_for_one_array_is_judged_again_for_the_next(library):
         constraint(library.array(w), copy=1)
     with pytest.raises(TypeError, match="real floating dtype"):
         constraint(library.array(w.astype("int32")))
+
+
+@dataclass(frozen=True, eq=False)
+class Alike(NormConstraint):
+    """A form that calls all of its kind equal, whatever their radius."""
+
+    radius: float
+    axis: int = 0
+
+    def __eq__(self, other):
+        return isinstance(other, Alike)
+
+    def __hash__(self):
+        return 0
+
+    def interval(self):
+        return Interval(0.0, self.radius)
+
+
+@both
+def test_what_is_remembered_is_remembered_of_one_form(library):
+    w = library.array(normal((16, 4)))
+    for radius in (0.5, 2.0, 0.5):
+        norms = np.linalg.norm(library.numpy(Alike(radius)(w)).astype("float64"), axis=0)
+        np.testing.assert_allclose(norms, radius, rtol=1e-5)
 
 
 class TestMemory:
