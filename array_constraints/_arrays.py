@@ -78,13 +78,13 @@ def _narrowed(result: Array, narrow: bool, xp: Namespace) -> Array:
 
 
 def is_frozen(form: object) -> bool:
-    """Whether a form is a frozen dataclass, so that its fields say all about it."""
-    parameters = getattr(type(form), "__dataclass_params__", None)
+    """Whether a form's own class is a frozen dataclass: its fields then say all about it."""
+    parameters = vars(type(form)).get("__dataclass_params__")
     try:
         hash(form)
     except TypeError:  # a list among its fields
         return False
-    return parameters is not None and parameters.frozen and parameters.eq
+    return parameters is not None and bool(parameters.frozen and parameters.eq)
 
 
 def _run_jitted(function: Callable[..., Array], form: Any, w: Array, xp: Namespace) -> Array:

@@ -99,7 +99,9 @@ class Target:
     def multiply(self, region: Index, factor: Any, shape: tuple[int, ...]) -> None:
         """Take over a region times a factor, in the end: one call for all regions is faster."""
         if self.factors is None:
-            self.factors = self.xp.ones(shape, dtype=factor.dtype)
+            self.factors = self.xp.ones(
+                shape, dtype=factor.dtype, device=_arrays.device(self.w)
+            )
         self.factors[region] = factor
         self.scaled.append(region)
 

@@ -127,7 +127,7 @@ def torch_sum_middle(x: Any) -> Any:
 def torch_number(x: float) -> Any:
     import torch
 
-    return torch.tensor(x, dtype=torch.float64)
+    return torch.tensor(x, dtype=torch.float64, device="cpu")
 
 
 def torch_multiply(w: Any, factor: Any, out: Any) -> Any:

@@ -37,8 +37,6 @@ class NormMeasure(NamedTuple):
     """What rounding dropped from ``square``; None where that does not count."""
     precision: Precision
     """The formats of the weight and of the accumulator."""
-    terms: int = 0
-    """How many squares were added up in float32 before they went to a wider accumulator."""
 
 
 class Interval(NamedTuple):
@@ -74,7 +72,7 @@ def limits(measure: NormMeasure, interval: Interval, xp: Namespace) -> Limits:
     close = lower * (1 + margin) / (1 - margin)
     if lower and not isinstance(upper, tuple) and close >= upper < math.inf:
         middle = lower + (upper - lower) / 2
-        band = _widest_slack(measure, xp) - accumulator.roundoff + _stored(middle, measure, xp)
+        band = slack - accumulator.roundoff + _stored(middle, measure, xp)
         reach = upper * (1 + band)
         if isinstance(reach, float):
             reach = min(reach, accumulator.largest)
@@ -111,31 +109,27 @@ def _slack(measure: NormMeasure, xp: Namespace) -> Any:
 
     L/2 + 1.5 roundoffs for the norm, 3 for the division, the product and the target, L/2 + 1.5
     for the norm measured when the constraint is applied again, 1 for the bound itself: L + 7.
-    With partial sums in float32, half a roundoff of it for each term, twice, and 2 for the
-    factor and the product.
+    Where partial sums in float32 may be used, half a roundoff of it for each term, twice, and 2
+    for the factor and the product: also where they were not used, so that a result is kept
+    however it is measured next.
     """
-    accumulator = measure.precision.accumulator
+    accumulator, depth = measure.precision.accumulator, _tree_depth(measure, xp)
     if measure.precision.ample:
-        partial = (measure.terms + 2) * _PARTIAL if measure.terms else 0.0
-        return partial + _ANY_ORDER * accumulator.roundoff
+        terms = most_terms(measure.precision, depth)
+        return (terms + 2) * _PARTIAL + _ANY_ORDER * accumulator.roundoff
     if measure.precision.spare:
         return _CASCADE * accumulator.roundoff
-    return (_tree_depth(measure, xp) + 7) * accumulator.roundoff
-
-
-def _widest_slack(measure: NormMeasure, xp: Namespace) -> Any:
-    """Return the slack with partial sums as long as there are: a result is kept everywhere."""
-    if not measure.precision.ample:
-        return _slack(measure, xp)
-    terms = most_terms(measure.precision, _tree_depth(measure, xp))
-    return (terms + 2) * _PARTIAL + _ANY_ORDER * measure.precision.accumulator.roundoff
+    return (depth + 7) * accumulator.roundoff
 
 
 def most_terms(precision: Precision, depth: Any) -> Any:
-    """Return how many squares a partial sum may have: the norm stays within L/2 + 1 roundoffs.
+    """Return how many squares a partial sum may have, so that the norm is within L/2 + 1.5.
 
-    For the half types, 2**-19 of the norm, where they round by 2**-11 and 2**-8.
+    Half a roundoff for each; and 1 for the root, where the accumulator is not wider. For the
+    half types, 2**-19 of the norm, where they round by 2**-11 and 2**-8.
     """
+    if not precision.ample:
+        return depth + 1
     return 32 if precision.weight != precision.partial else depth + 2
 
 

@@ -61,9 +61,9 @@ def power_of_two(peak: Array, precision: Precision, xp: Namespace) -> Array:
 
 def merge(a: NormMeasure, b: NormMeasure, xp: Namespace) -> NormMeasure:
     """Return the measure of two blocks of the same slices, to within the roundoff of each."""
-    entries, terms = a.entries + b.entries, max(a.terms, b.terms)
+    entries = a.entries + b.entries
     if a.carry is None or b.carry is None:
-        return NormMeasure(entries, None, a.square + b.square, None, a.precision, terms)
+        return NormMeasure(entries, None, a.square + b.square, None, a.precision)
     scale, parts = None, [(a.square, a.carry), (b.square, b.carry)]
     if a.scale is not None or b.scale is not None:
         one = xp.ones_like(a.square)
@@ -76,7 +76,7 @@ def merge(a: NormMeasure, b: NormMeasure, xp: Namespace) -> NormMeasure:
         ]
     (x, x_carry), (y, y_carry) = parts
     square, dropped = _add_exactly(x, y, xp)
-    return NormMeasure(entries, scale, square, x_carry + y_carry + dropped, a.precision, terms)
+    return NormMeasure(entries, scale, square, x_carry + y_carry + dropped, a.precision)
 
 
 def _add_exactly(x: Array, y: Array, xp: Namespace) -> tuple[Array, Array]:

@@ -28,12 +28,12 @@ def measure(
     precision = _arrays.precision(block, xp)
     entries: Any = _arrays.count_entries(block, axes, xp)
     if precision.ample and math.prod(block.shape) < memory.partial_from:
-        return NormMeasure(entries, None, memory.squares(block, axes), None, precision, 1)
+        return NormMeasure(entries, None, memory.squares(block, axes), None, precision)
     found = _from_partial_sums(block, axes, entries, precision, memory, xp)
     if found is not None:
         return found
     if precision.ample:
-        return NormMeasure(entries, None, memory.squares(block, axes), None, precision, 1)
+        return NormMeasure(entries, None, memory.squares(block, axes), None, precision)
     return _norms.measure(block, axes, xp)
 
 
@@ -51,9 +51,8 @@ def _from_partial_sums(
     within L/2 + 1.5 roundoffs: half a roundoff for each term, 1 for a root that is not wider.
     """
     depth = max(entries - 1, 0).bit_length()
-    terms = depth + 1
+    terms = most_terms(precision, depth)
     if precision.ample:
-        terms = most_terms(precision, depth)
         block = xp.astype(block, xp.float32, copy=False)
     sums = partial_sums_of_squares(block, axes, terms, memory.sum_squares_middle, xp)
     parts: list[tuple[Array, Array | None]]
@@ -61,11 +60,11 @@ def _from_partial_sums(
         least = 2.0**-96
         parts = [(memory.sum_middle(x), None) for x in sums]
     else:
-        least, terms = 2.0**-900, 0
+        least = 2.0**-900
         if not all(memory.largest(x) < 2.0**900 for x in sums):
             return None
         parts = [exact_sum(x, memory.sum_middle, xp) for x in sums]
-    _, _, square, carry, _, _ = functools.reduce(
+    _, _, square, carry, _ = functools.reduce(
         lambda a, b: _norms.merge(a, b, xp),
         [NormMeasure(0, None, *part, precision) for part in parts],
     )
@@ -77,7 +76,7 @@ def _from_partial_sums(
         memory.smallest(square) >= entries * least and memory.largest(square) < math.inf
     ):
         return None
-    return NormMeasure(entries, None, square, carry, precision, terms)
+    return NormMeasure(entries, None, square, carry, precision)
 
 
 def factor(measure: NormMeasure, interval: Interval, memory: InMemory, xp: Any) -> Factor:
@@ -89,7 +88,7 @@ def factor(measure: NormMeasure, interval: Interval, memory: InMemory, xp: Any) 
     if measure.scale is not None or isinstance(interval.upper, tuple):
         return None
     entries: Any = measure.entries
-    rescaling = _rescaling(entries, measure.precision, measure.terms, interval, memory, xp)
+    rescaling = _rescaling(entries, measure.precision, interval, memory, xp)
     return rescaling(_norms.total(measure))
 
 
@@ -105,7 +104,7 @@ def factor_of(
     if not precision.ample or math.prod(shape) >= memory.partial_from:
         return lambda block: factor(measure(block, axes, memory, xp), interval, memory, xp)
     entries = math.prod([shape[i] for i in axes])
-    rescaling = _rescaling(entries, precision, 1, interval, memory, xp)
+    rescaling = _rescaling(entries, precision, interval, memory, xp)
     return lambda block: rescaling(memory.squares(block, axes))
 
 
@@ -113,14 +112,13 @@ def factor_of(
 def _rescaling(
     entries: int,
     precision: Precision,
-    terms: int,
     interval: Interval,
     memory: InMemory,
     xp: Any,
 ) -> Callable[[Array], Factor]:
     """Return the function from the sums of squares to the factors."""
     no_array: Any = None  # all limits are numbers
-    like = NormMeasure(entries, None, no_array, None, precision, terms)
+    like = NormMeasure(entries, None, no_array, None, precision)
     least, most, lower, upper = limits(like, interval, xp)
     bounds: list[Any] = [interval.lower or 1.0, interval.upper]
     ordinary = all(2.0**-40 <= c <= 2.0**40 or c == math.inf for c in bounds)
@@ -143,6 +141,6 @@ def _rescaling(
         )  # exactly 1 where a slice is kept
         if rate != 1:
             factor = xp.where(moved, factor * rate + (1 - rate), factor)
-        return xp.astype(factor, xp.float32) if terms else factor
+        return xp.astype(factor, xp.float32) if precision.ample else factor
 
     return rescaling

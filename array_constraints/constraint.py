@@ -118,6 +118,7 @@ class Form(Constraint, ABC):
         return execution.violation(self, w, xp)
 
     def _accepted(self, w: Any, copy: bool | None = None) -> tuple[Any, Namespace]:
+        """Return ``w`` as an array and its namespace, or raise what a call would raise."""
         w, xp = _acceptance.accepted(type(self).__name__, w, copy)
         self.validate(w)
         return w, xp

@@ -153,7 +153,7 @@ def violation_in_blocks(
         measure = _measured(form, source.source, blocks, source.axes(axes), memory, xp)
         excess = form.excess(measure, xp)
         if result is None:
-            result = xp.ones(shape, dtype=excess.dtype)
+            result = xp.ones(shape, dtype=excess.dtype, device=_arrays.device(w))
         source.in_memory_order(result)[region] = excess
     return result
 
@@ -226,20 +226,14 @@ def in_blocks_of_entries(
 _SMALL, _FEW = 2**14, 8  # entries of an array, and arrays, from which stacking them pays
 
 
-def constrain_each(constraint: Any, arrays: list[Any], copy: bool | None) -> list[Any]:
-    """Return ``constraint`` applied to each array; small ones that are alike are stacked.
-
-    In place each is run alone: arrays may share memory, as tied weights do.
-    """
+def in_stacks(form: Any, arrays: list[Any]) -> dict[int, Any]:
+    """Return the results of small arrays that are alike, measured at once, by their places."""
     results: dict[int, Any] = {}
-    if copy is None and hasattr(constraint, "factor_of") and constraint.uniform:
-        for indices in _alike(arrays):
-            factors = _factors_of_stack(constraint, [arrays[i] for i in indices])
-            if factors is not None:
-                results |= zip(indices, factors, strict=True)
-    return [
-        results[i] if i in results else constraint(w, copy=copy) for i, w in enumerate(arrays)
-    ]
+    for indices in _alike(arrays):
+        found = _in_one_stack(form, [arrays[i] for i in indices])
+        if found is not None:
+            results |= zip(indices, found, strict=True)
+    return results
 
 
 def _alike(arrays: list[Any]) -> Iterator[list[int]]:
@@ -255,13 +249,16 @@ def _alike(arrays: list[Any]) -> Iterator[list[int]]:
             yield from (indices[i : i + count] for i in range(0, len(indices), count))
 
 
-def _factors_of_stack(form: Any, arrays: list[Any]) -> list[Any] | None:
+def _in_one_stack(form: Any, arrays: list[Any]) -> list[Any] | None:
     """Return the constrained arrays; None where one is not at hand or has no factor."""
     first, xp = form._accepted(arrays[0])
     memory = _arrays.in_memory(first, xp)
     if memory is None or not all(memory.holds(w) for w in arrays):
         return None
-    axes = tuple(i + 1 for i in form.axes(first))
+    axes = form.axes(first)
+    if form.factor_of(first.shape, axes, _arrays.precision(first, xp), memory, xp) is None:
+        return None
+    axes = tuple(i + 1 for i in axes)
     stack = xp.stack(arrays)
     factor = form.factor(form.measure_in_memory(stack, axes, memory, xp), memory, xp)
     if isinstance(factor, float):

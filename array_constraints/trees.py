@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from array_constraints import _arrays, execution
-from array_constraints.constraint import Constraint
+from array_constraints.constraint import Constraint, Form, Slicewise
 
 
 def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> Any:
@@ -28,8 +28,8 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
     Raises
     ------
     TypeError, ValueError
-        What the constraint raises for the first array that does not fit. With ``copy=False``,
-        the arrays before it have been written then.
+        What the constraint raises for the first array that does not fit: a form, before
+        anything is written.
 
     Notes
     -----
@@ -48,7 +48,26 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
         return mapped
     arrays: list[Any] = []
     taken_apart = _take_apart(weights, arrays)
-    return _put_together(taken_apart, execution.constrain_each(constraint, arrays, copy))
+    return _put_together(taken_apart, _constrained(constraint, arrays, copy))
+
+
+def _constrained(constraint: Constraint, arrays: list[Any], copy: bool | None) -> list[Any]:
+    """Return each array constrained; in place one by one: tied weights share memory."""
+    results: dict[int, Any] = {}
+    if isinstance(constraint, Form):
+        for w in arrays:
+            constraint._accepted(w, copy)
+        own_call = type(constraint).__call__ is not Form.__call__
+        if (
+            isinstance(constraint, Slicewise)
+            and constraint.uniform
+            and not own_call
+            and copy is None
+        ):
+            results = execution.in_stacks(constraint, arrays)
+    return [
+        results[i] if i in results else constraint(w, copy=copy) for i, w in enumerate(arrays)
+    ]
 
 
 @dataclass(frozen=True)

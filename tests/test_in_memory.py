@@ -24,6 +24,7 @@ from array_constraints import (
     UnitNorm,
     _arrays,
     _blocks,
+    apply,
     execution,
 )
 from array_constraints._acceptance import accepted
@@ -378,6 +379,60 @@ def test_what_is_remembered_is_remembered_of_one_form(library):
     for radius in (0.5, 2.0, 0.5):
         norms = np.linalg.norm(library.numpy(Alike(radius)(w)).astype("float64"), axis=0)
         np.testing.assert_allclose(norms, radius, rtol=1e-5)
+
+
+@both
+def test_a_result_is_kept_however_it_is_measured_next(library):
+    """In float64 beside a slice that is out of range, in partial sums once that is mended."""
+    n = 2**15
+    p = np.full(n, 2.0**-12 * 1.0002, "float32")  # squares just over half a roundoff of 1
+    p[: n // 17] = 1
+    norm = float(np.sqrt(np.sum(p.astype("float64") ** 2)))
+    for d in (3, 4, 5, 6):
+        c = norm * (1 + d * ROUNDOFF["float32"])
+        for constraint, first in (
+            (MaxNorm(c, 1), 1e25),
+            (MinMaxNorm(c / 2, c, axis=1), 1e-30),
+        ):
+            w = np.stack([np.full(n, first, "float32"), 2 * p])
+            once = constraint(library.array(w))
+            again = constraint(library.array(library.numpy(once)))
+            assert bits(library.numpy(again)) == bits(library.numpy(once))
+            assert not library.numpy(constraint.violation(once)).any()
+        each = [MaxNorm(c, 0)(library.array(2 * p[:4095])) for _ in range(8)]
+        for one, other in zip(each, apply(MaxNorm(c, 0), each), strict=True):
+            assert bits(library.numpy(one)) == bits(library.numpy(other))
+
+
+def test_the_default_device_of_torch_does_not_matter():
+    torch = pytest.importorskip("torch")
+    w = normal((3000, 1000))
+    for part in (w[:4, :3].copy(), w):
+        expected = [MaxNorm(1.5)(part), MaxNorm(1.5).violation(part)]
+        for _ in range(2):
+            tensor = torch.from_numpy(part.copy())
+            with torch.device("meta"):
+                found = [MaxNorm(1.5)(tensor), MaxNorm(1.5).violation(tensor)]
+            assert all(x.device.type == "cpu" for x in found)
+            for x, y in zip(found, expected, strict=True):
+                np.testing.assert_allclose(x.numpy(), y, rtol=4e-6, atol=1e-5)
+
+
+@both
+def test_a_class_that_is_not_itself_frozen_is_asked_each_time(library):
+    class Growing(Alike):
+        def __init__(self, radius):
+            super().__init__(radius)
+            object.__setattr__(self, "now", radius)
+
+        def interval(self):
+            return Interval(0.0, self.now)
+
+    form, w = Growing(1.0), library.array(normal((16, 4)))
+    for now in (1.0, 0.5):
+        object.__setattr__(form, "now", now)
+        norms = np.linalg.norm(library.numpy(form(w)).astype("float64"), axis=0)
+        np.testing.assert_allclose(norms, now, rtol=1e-5)
 
 
 class TestMemory:

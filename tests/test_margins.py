@@ -19,6 +19,7 @@ from array_constraints._margins import (
 
 U = 2.0**-53
 ANY = 2**20  # a sum of so many terms in any order
+HALF = 34 * 2.0**-24 + ANY * U  # and 32 of them in float32, the factor and the product
 LARGEST = {name: FORMATS[name].largest for name in FORMATS}
 
 
@@ -116,40 +117,44 @@ def test_targets_of_a_rounded_result_leave_room_for_that_rounding(c, entries, sh
     stored = 2.0**-11 * (1 + 2.0**-11) * share
     found = limits_of(c, 4.0, weight="float16", entries=entries)
     assert (found.lower, found.upper) == (c, 4.0)
-    assert found.lower_target == close_to(c * (1 + ANY * U) / (1 - stored))
+    assert found.lower_target == close_to(c * (1 + HALF) / (1 - stored))
     found = limits_of(0.0, c, weight="float16", entries=entries)
     assert (found.lower, found.lower_target) == (0.0, 0.0)
-    assert found.upper_target == close_to(c * (1 - ANY * U) / (1 + stored))
+    assert found.upper_target == close_to(c * (1 - HALF) / (1 + stored))
     (targets,) = limits_of(0.0, (c, 0.0), weight="float16", entries=entries, slices=2)[3]
-    assert targets[0] == close_to(c * (1 - ANY * U) / (1 + stored))
+    assert targets[0] == close_to(c * (1 - HALF) / (1 + stored))
     assert targets[1] == 0
 
 
 @pytest.mark.parametrize(
-    ("weight", "accumulator", "steps"),
-    [("float32", "float64", ANY), ("float16", "float64", ANY), ("bfloat16", "float32", 1024)],
+    ("weight", "accumulator", "entries", "slack"),
+    [
+        (
+            "float32",
+            "float64",
+            1,
+            4 * 2.0**-24 + ANY * U,
+        ),  # L + 2 terms, the factor, the product
+        ("float32", "float64", 64, 10 * 2.0**-24 + ANY * U),
+        ("float32", "float64", 65, 11 * 2.0**-24 + ANY * U),
+        ("float16", "float64", 1, HALF),
+        ("bfloat16", "float64", 4096, HALF),
+        ("bfloat16", "float32", 64, 1024 * 2.0**-24),  # a sum that the library makes
+    ],
 )
-def test_a_sum_that_the_library_makes_has_many_steps(weight, accumulator, steps):
-    target = limits_of(0.0, 1.0, weight=weight, accumulator=accumulator).upper_target
+def test_slack_where_the_accumulator_has_digits_to_spare(weight, accumulator, entries, slack):
+    kind = {"weight": weight, "accumulator": accumulator, "entries": entries}
     u, t = FORMATS[weight].roundoff, FORMATS[weight].smallest_normal
-    stored = u * (1 + u) * (1.5 - 0.5 / (1 + t * t))
-    assert target == (1 - steps * FORMATS[accumulator].roundoff) / (1 + stored)
-
-
-@pytest.mark.parametrize("weight", ["float16", "bfloat16", "float32"])
-@pytest.mark.parametrize("terms", [1, 2, 32])
-def test_partial_sums_in_float32_cost_a_roundoff_of_it_for_each_term(weight, terms):
-    """Half a roundoff in the norm, twice; and 2 for the factor and the product."""
-    measure = measured(weight)._replace(terms=terms)
-    target = limits(measure, Interval(0.0, 1.0), np).upper_target
-    u, t = FORMATS[weight].roundoff, FORMATS[weight].smallest_normal
-    stored = u * (1 + u) * (1.5 - 0.5 / (1 + t * t))
-    assert target == (1 - ((terms + 2) * 2.0**-24 + ANY * U)) / (1 + stored)
+    stored = u * (1 + u) * (1.5 - 0.5 / (1 + entries * t * t))
+    assert limits_of(0.0, 1.0, **kind).upper_target == (1 - slack) / (1 + stored)
+    unknown = kind | {"entries": np.asarray([[float(entries)]])}
+    found = limits_of(0.0, 1.0, **unknown).upper_target
+    assert found == pytest.approx((1 - slack) / (1 + stored), rel=8 * U)
 
 
 def test_a_bound_out_of_reach_has_a_small_margin():
     target = limits_of(0.0, 1e-300, weight="float16").upper_target
-    assert target == close_to(1e-300 * (1 - ANY * U) / (1 + 1.5 * 2.0**-11 * (1 + 2.0**-11)))
+    assert target == close_to(1e-300 * (1 - HALF) / (1 + 1.5 * 2.0**-11 * (1 + 2.0**-11)))
 
 
 def test_bounds_are_compared_in_the_accumulator():
@@ -183,7 +188,7 @@ def test_bounds_whose_margins_meet_are_one_point(kind, width):
 
 @pytest.mark.parametrize(
     ("weight", "margin"),
-    [("float16", ANY * U + 2 * 2.0**-11), ("bfloat16", ANY * U + 2 * 2.0**-8)],
+    [("float16", HALF + 2 * 2.0**-11), ("bfloat16", HALF + 2 * 2.0**-8)],
 )
 def test_rounded_results_have_wider_margins_that_meet(weight, margin):
     """Two roundoffs of the weight on both sides: one of storing is 1.5 u at most.
@@ -194,7 +199,7 @@ def test_rounded_results_have_wider_margins_that_meet(weight, margin):
     found = limits_of(0.75, closest * (1 - 1e-9), weight=weight)
     u, t = FORMATS[weight].roundoff, FORMATS[weight].smallest_normal
     middle = (0.75 + closest * (1 - 1e-9)) / 2
-    band = 34 * 2.0**-24 + (ANY - 1) * U + u * (1 + u) * (1.5 - 0.5 / (1 + (t / middle) ** 2))
+    band = HALF - U + u * (1 + u) * (1.5 - 0.5 / (1 + (t / middle) ** 2))
     assert found.lower_target == found.upper_target == close_to(middle)
     assert found.lower == close_to(0.75 * (1 - band))
     assert found.upper == close_to(closest * (1 - 1e-9) * (1 + band))
@@ -216,19 +221,19 @@ def test_one_point_at_the_largest_number_stays_in_range():
 def test_a_lower_bound_near_the_largest_number_keeps_what_falls_short(weight):
     """The target would be twice the margin away, where entries may leave the range."""
     u, c = FORMATS[weight].roundoff, LARGEST[weight]
-    steps = 7 if weight == "float64" else ANY
-    margin = steps * U + (U if weight == "float64" else 2 * u)
+    slack = {"float64": 7 * U, "float32": 4 * 2.0**-24 + ANY * U}.get(weight, HALF)
+    margin = slack + (U if weight == "float64" else 2 * u)
     near, below = (c / (1 + 2 * margin) * (1 + side * U * 8) for side in (1, -1))
     t = FORMATS[weight].smallest_normal
     stored = u * (1 + u) * (1.5 - 0.5 / (1 + (t / near) ** 2)) if weight != "float64" else 0.0
     found = limits_of(near, math.inf, weight=weight)
     assert found.lower_target == near
-    assert found.lower == close_to(near * (1 - steps * U - stored))
-    assert near - found.lower == pytest.approx(near * (steps * U + stored), rel=0.1)
+    assert found.lower == close_to(near * (1 - slack - stored))
+    assert near - found.lower == pytest.approx(near * (slack + stored), rel=0.1)
     assert found.upper == math.inf
     found = limits_of(below, math.inf, weight=weight)
     assert found.lower == below
-    assert found.lower_target > below * (1 + steps * U / 2)
+    assert found.lower_target > below * (1 + slack / 2)
 
 
 @pytest.mark.parametrize("weight", FORMATS)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from libraries import JAX, JAX_X64, NUMPY, TORCH, bits, installed
 
-from array_constraints import Elementwise, MaxNorm, NonNeg, apply
+from array_constraints import Elementwise, Interval, MaxNorm, NonNeg, NormConstraint, apply
 
 LIBRARIES = [library for library in (NUMPY, TORCH, JAX, JAX_X64) if installed(library)]
 
@@ -155,3 +156,29 @@ class TestManySmallArrays:
             for array, found in zip(arrays, result, strict=True):
                 one = library.numpy(constraint(array))
                 np.testing.assert_allclose(library.numpy(found), one, rtol=4e-6)
+
+
+@dataclass(frozen=True)
+class Marked(NormConstraint):
+    """A form with a call of its own."""
+
+    axis: int = 0
+
+    def interval(self):
+        return Interval(0.0, 1.0)
+
+    def __call__(self, w, *, copy=None):
+        return super().__call__(w, copy=copy) * 0 + 7
+
+
+def test_a_call_of_ones_own_is_called():
+    for count in (1, 20):
+        assert all((w == 7).all() for w in apply(Marked(), [normal((4, 2))] * count))
+
+
+def test_nothing_is_written_where_one_weight_does_not_fit():
+    good, bad = normal((4, 2)), np.ones(3, "float32")
+    before = good.copy()
+    with pytest.raises(ValueError, match="axis 1 does not fit"):
+        apply(MaxNorm(0.1, axis=1), [good, bad, *[np.ones((2, 2), int)] * 8], copy=False)
+    assert bits(good) == bits(before)
