@@ -122,6 +122,7 @@ def _rescaling(
     least, most, lower, upper = limits(like, interval, xp)
     bounds: list[Any] = [interval.lower or 1.0, interval.upper]
     ordinary = all(2.0**-40 <= c <= 2.0**40 or c == math.inf for c in bounds)
+    upper = min(upper, 2.0**1000)  # nothing is above infinity
     rate, targets = interval.rate, (memory.number(lower), memory.number(upper))
 
     def rescaling(square: Array) -> Factor:
@@ -129,16 +130,22 @@ def _rescaling(
         smallest = math.sqrt(memory.smallest(square)) if interval.lower else math.inf
         if rate == 0 or (largest <= most and smallest >= least):
             return 1.0
+        size = xp.sqrt(square)
+        directed = None
+        if not (smallest > 0 and largest < math.inf):  # zero, infinity or NaN: no direction
+            directed = (size > 0) & (size < math.inf)
+            some = xp.where(directed, size, xp.ones_like(size))
+            smallest, largest = memory.smallest(some), memory.largest(some)
         if not (ordinary and smallest >= 2.0**-80 and largest <= 2.0**80):
             return None
-        size = xp.sqrt(square)
         moved, target = size > most, targets[1]
         if interval.lower:
             target = xp.where(moved, *targets[::-1])
             moved = moved | (size < least)
-        factor: Array = target / xp.where(
-            moved, size, target
-        )  # exactly 1 where a slice is kept
+        if directed is not None:
+            moved = moved & directed
+        # Exactly 1 where a slice is kept.
+        factor: Array = target / xp.where(moved, size, target)
         if rate != 1:
             factor = xp.where(moved, factor * rate + (1 - rate), factor)
         return xp.astype(factor, xp.float32) if precision.ample else factor
