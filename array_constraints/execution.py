@@ -68,7 +68,8 @@ def scaled(w: Array, factor: Array, xp: Namespace) -> Array:
     """Return ``w`` times a factor, in the dtype of ``w``."""
     if factor.dtype == w.dtype:
         return w * factor
-    return xp.astype(xp.astype(w, factor.dtype) * factor, w.dtype)
+    product = xp.astype(xp.astype(w, factor.dtype) * factor, w.dtype)
+    return xp.where(xp.equal(factor, xp.ones_like(factor)), w, product)  # the bits of NaN, too
 
 
 class Slices(Protocol):
