@@ -100,7 +100,7 @@ def _run_jitted(function: Callable[..., Array], form: Any, w: Array, xp: Namespa
 def mapped_at_once(constraint: Any, weights: Any, copy: bool | None) -> Any | None:
     """Return a pytree of JAX arrays mapped in one cached ``jit``; None for anything else."""
     jax = sys.modules.get("jax")
-    if jax is None or copy is False or not is_frozen(constraint):
+    if jax is None or not (copy is None or copy is True) or not is_frozen(constraint):
         return None
     leaves = jax.tree.leaves(weights)
     if not leaves or not all(isinstance(leaf, jax.Array) for leaf in leaves):

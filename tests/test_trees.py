@@ -77,6 +77,8 @@ def test_a_pytree_of_jax_is_traced_once_for_its_structure():
         assert bits(np.asarray(jitted[name])) == bits(np.asarray(eager[name]))
     with pytest.raises(ValueError, match="immutable"):
         apply(MaxNorm(1), weights, copy=False)
+    with pytest.raises(TypeError, match="copy must be"):
+        apply(MaxNorm(1), weights, copy=1)
     jax.tree_util.register_pytree_node_class(Node)
     node = apply(MaxNorm(1), Node(weights["a"]))
     assert isinstance(node, Node)
