@@ -281,6 +281,13 @@ class Slicewise(_AlongAxis):
         """Whether all slices have the same bounds, so that they may be taken in any order."""
         return True
 
+    def for_slices(
+        self, shape: tuple[int, ...], axes: tuple[int, ...], part: tuple[slice, ...]
+    ) -> Self:
+        """Return the form for the slices in a part of an array of ``shape``."""
+        del shape, axes, part
+        return self
+
     @staticmethod
     def count(block: Array, axes: tuple[int, ...], xp: Namespace) -> Count:
         """Return the entries of ``block`` in each slice: an ``int``, or a lazy array."""

@@ -136,6 +136,17 @@ class MaxNorm(NormConstraint):
     def uniform(self) -> bool:
         return not isinstance(self.max_value, tuple)
 
+    def for_slices(
+        self, shape: tuple[int, ...], axes: tuple[int, ...], part: tuple[slice, ...]
+    ) -> MaxNorm:
+        if not isinstance(self.max_value, tuple):
+            return self
+        numbers = [0]
+        for i in sorted(set(range(len(shape))) - set(axes)):
+            inside = range(*part[i].indices(shape[i]))
+            numbers = [number * shape[i] + j for number in numbers for j in inside]
+        return MaxNorm(tuple(self.max_value[number] for number in numbers), self.axis)
+
     def interval(self) -> Interval:
         return Interval(0.0, self.max_value)
 

@@ -1,0 +1,214 @@
+"""Weights in files of any size: checked and constrained region by region."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from array_constraints.files.formats import open_weights
+from array_constraints.files.passes import Summary
+from array_constraints.files.plan import CHUNK_SIZE, Plan, plan_for
+from array_constraints.files.run import (
+    Checking,
+    Report,
+    Resumable,
+    TensorReport,
+    judge_target,
+    project,
+)
+from array_constraints.files.stored import Progress
+from array_constraints.files.workers import Workers, workers_for
+from array_constraints.rules import as_rules
+
+__all__ = [
+    "CHUNK_SIZE",
+    "Plan",
+    "Report",
+    "Resumable",
+    "Summary",
+    "TensorReport",
+    "check_file",
+    "open_weights",
+    "planned",
+    "project_file",
+]
+
+
+def _silent(count: int) -> None:
+    """Report no progress."""
+
+
+@contextlib.contextmanager
+def planned(
+    source: str | os.PathLike[str],
+    rules: Any,
+    *,
+    to_project: bool,
+    chunk_size: int = CHUNK_SIZE,
+    workers: int | None = None,
+    scheduler: Any = None,
+) -> Iterator[tuple[Plan, Workers]]:
+    """Open a source, and return what a run would do and who would do it; no tensor is read."""
+    chunk_size = _at_least("chunk_size", chunk_size, 2**16)
+    workers = None if workers is None else _at_least("workers", workers, 1)
+    with open_weights(source) as opened, contextlib.ExitStack() as stack:
+        crew = workers_for(workers, scheduler)
+        stack.callback(crew.close)
+        yield (
+            plan_for(
+                opened,
+                as_rules(rules),
+                chunk_size=chunk_size,
+                workers=crew.count,
+                to_project=to_project,
+            ),
+            crew,
+        )
+
+
+def _at_least(name: str, value: Any, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return value
+
+
+def check_file(
+    source: str | os.PathLike[str],
+    rules: Any,
+    *,
+    chunk_size: int = CHUNK_SIZE,
+    workers: int | None = None,
+    scheduler: Any = None,
+    progress: Progress = _silent,
+) -> Report:
+    """Return how far the weights in a file are from what their constraints allow.
+
+    Parameters
+    ----------
+    source
+        A file ``.safetensors``, ``.npy``, ``.npz``, ``.h5`` or ``.keras``; the index of shards,
+        ``.safetensors.index.json``, or their folder; a folder of Zarr.
+    rules
+        A constraint for all weights; pairs of a pattern of names and a constraint, or
+        :class:`array_constraints.rules.Rules`: the first that matches decides.
+    chunk_size
+        Bytes that are read at a time, at least 64 KiB: a region of about a megabyte, and whole
+        chunks of the file, are read in any case.
+    workers
+        How many threads read and compute; as many as there are processors.
+    scheduler
+        The address of a Dask cluster, or a client; without it the active client, if there is
+        one, and without ``workers``. Its workers have to see the files under the same paths.
+    progress
+        Called with the number of bytes that were read since the last call.
+
+    Returns
+    -------
+    Report
+        For each tensor how many slices, or entries, violate, and how far the farthest is off.
+
+    Raises
+    ------
+    LookupError
+        If a rule matches no tensor that is left for it.
+    TypeError, ValueError
+        If a constraint does not fit a tensor, or the file is damaged or of an unknown format.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from array_constraints import MaxNorm
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/w.npy", np.asarray([[3.0, 0.3], [4.0, 0.4]]))
+    ...     check_file(f"{folder}/w.npy", MaxNorm(1.0)).tensors[0].before
+    Summary(slices=2, violating=1, largest=4.0)
+    """
+    with planned(
+        source,
+        rules,
+        to_project=False,
+        chunk_size=chunk_size,
+        workers=workers,
+        scheduler=scheduler,
+    ) as (plan, crew):
+        return Checking(plan, crew, progress).report()
+
+
+def project_file(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    rules: Any,
+    *,
+    chunk_size: int = CHUNK_SIZE,
+    workers: int | None = None,
+    scheduler: Any = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = _silent,
+) -> Report:
+    """Make a copy of a file of weights in which they are what their constraints allow.
+
+    The source is never written to. Tensors that no rule selects, and all metadata, come over
+    byte for byte. The target appears when it is complete, in one step; until then the work is
+    in ``target.partial``. Its bytes do not depend on chunk size, workers or interruptions.
+
+    Parameters
+    ----------
+    source, rules, chunk_size, workers, scheduler, progress
+        As for :func:`check_file`; ``progress`` counts the bytes that are written, too.
+    target
+        The file, or the folder for shards and Zarr; the format is that of the source.
+    resume
+        Go on with what an earlier run has left in ``target.partial``, if it has.
+    overwrite
+        Replace the target, and what an earlier run has left.
+
+    Returns
+    -------
+    Report
+        For each tensor what :func:`check_file` reports, before and after.
+
+    Raises
+    ------
+    Resumable
+        If the run was stopped, and can be continued.
+    FileExistsError
+        If the target or a part of it exists, and is neither to be resumed nor overwritten.
+    LookupError, TypeError, ValueError, OSError
+        As for :func:`check_file`; before anything is written, also if there is no room.
+
+    Notes
+    -----
+    Elementwise constraints, and those on slices that fit into a chunk, read a tensor once;
+    those on longer slices twice. A compressed or chunked HDF5 file and a ``.npz`` are made as a
+    stream, by one thread at the end, and begin anew where others are resumed.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from array_constraints import MaxNorm
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/w.npy", np.asarray([[3.0, 0.3], [4.0, 0.4]]))
+    ...     report = project_file(f"{folder}/w.npy", f"{folder}/out.npy", MaxNorm(1.0))
+    ...     report.satisfied, np.load(f"{folder}/out.npy")
+    (True, array([[0.6, 0.3],
+           [0.8, 0.4]]))
+    """
+    target = Path(target)
+    with planned(
+        source,
+        rules,
+        to_project=True,
+        chunk_size=chunk_size,
+        workers=workers,
+        scheduler=scheduler,
+    ) as (plan, crew):
+        judge_target(plan, target, resume=resume, overwrite=overwrite)
+        return project(plan, target, crew, progress, overwrite=overwrite and not resume)

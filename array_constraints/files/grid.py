@@ -1,0 +1,191 @@
+"""How a stored array is cut: panels of whole slices, regions that are read at once, tiles.
+
+*Tiles* are what is measured: their borders depend on the shape, the axes and the chunks of the
+file alone. Measures of the tiles of a slice are merged in a binary tree over their index, so the
+bytes of a result depend neither on the size of the regions nor on who computed them when.
+
+A *region* is read and written at once: whole tiles, whole chunks of the file, and as much as the
+chunk size allows. A *panel* is a part of the array with whole slices: one region if that fits,
+otherwise so few slices that what is known about them is small.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+Region: TypeAlias = tuple[slice, ...]
+Column: TypeAlias = tuple[int, ...]
+Node: TypeAlias = tuple[Column, int, int, Any]
+"""A column, the level and the index of a node of its tree, and the measure of the tiles there."""
+
+ENTRIES_OF_TILE = 2**20
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The tiles of an array; ``axes`` are the dimensions that its slices run along.
+
+    Parameters
+    ----------
+    shape, axes
+        Those of the array; with ``axes=()`` each entry is a slice.
+    chunks
+        The chunks of the file, if it has any: a region holds whole ones.
+    order
+        The dimensions from the slowest to the fastest in the file.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    chunks: tuple[int, ...] | None
+    order: tuple[int, ...]
+
+    @cached_property
+    def steps(self) -> tuple[int, ...]:
+        """The tile's length in each dimension: at least 16 entries of a slice, where it has."""
+        lengths, room, slices = [0] * len(self.shape), ENTRIES_OF_TILE, ENTRIES_OF_TILE // 16
+        slices = slices if self.axes else room
+        for i in reversed(self.order):
+            step = min(self.shape[i], room if i in self.axes else min(room, slices))
+            unit = self.chunks[i] if self.chunks else 64
+            if unit <= step < self.shape[i]:
+                step -= step % unit
+            lengths[i], room = step, max(1, room // step)
+            slices = slices if i in self.axes else max(1, slices // step)
+        return tuple(lengths)
+
+    @cached_property
+    def quanta(self) -> tuple[int, ...]:
+        """The least length of a region in each dimension: whole tiles and whole chunks."""
+        chunks = self.chunks or self.steps
+        pairs = zip(chunks, self.steps, self.shape, strict=True)
+        return tuple(min(max(chunk, step), n) for chunk, step, n in pairs)
+
+    def borders(self, i: int, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Return index, start and stop of each tile between two borders in dimension ``i``."""
+        step, quantum = self.steps[i], self.quanta[i]
+        per_quantum = -(-quantum // step)
+        while start < stop:
+            within = start % quantum
+            end = min(start + min(step, quantum - within), stop)
+            yield start // quantum * per_quantum + within // step, start, end
+            start = end
+
+    def count(self, i: int) -> int:
+        """Return how many tiles there are in dimension ``i``."""
+        step, quantum, n = self.steps[i], self.quanta[i], self.shape[i]
+        return n // quantum * -(-quantum // step) + -(-(n % quantum) // step)
+
+    def tiles(self, region: Region) -> Iterator[tuple[Column, int, Region]]:
+        """Return the column, the index in it, and the place of each tile of a region.
+
+        A column is all tiles of the same slices.
+        """
+        borders = [self.borders(i, part.start, part.stop) for i, part in enumerate(region)]
+        for tile in itertools.product(*borders):
+            column = tuple(index for i, (index, *_) in enumerate(tile) if i not in self.axes)
+            index = 0
+            for i in self.axes:
+                index = index * self.count(i) + tile[i][0]
+            yield column, index, tuple(slice(start, stop) for _, start, stop in tile)
+
+    def panels(self, entries: int, slices: int) -> Iterator[tuple[Region, bool]]:
+        """Return the panels, and whether each is one region of at most ``entries`` entries.
+
+        Where whole slices do not fit, a panel has at most ``slices`` slices.
+        """
+        least = [n if i in self.axes else q for i, (n, q) in enumerate(self._lengths)]
+        fits = math.prod(least) <= entries
+        room = entries // math.prod(least) if fits else self._slices_to_spare(least, slices)
+        free = [i for i in reversed(self.order) if i not in self.axes]
+        for panel in _cut(self._everything, self._grown(least, free, room), self.order):
+            yield panel, fits
+
+    def regions(self, panel: Region, entries: int) -> Iterator[Region]:
+        """Cut a panel into regions of at most ``entries`` entries, or of one quantum."""
+        lengths = [part.stop - part.start for part in panel]
+        least = [min(q, n) for q, n in zip(self.quanta, lengths, strict=True)]
+        room = entries // math.prod(least)
+        grown = self._grown(least, list(reversed(self.order)), room, lengths)
+        yield from _cut(panel, grown, self.order)
+
+    @property
+    def _lengths(self) -> list[tuple[int, int]]:
+        return list(zip(self.shape, self.quanta, strict=True))
+
+    @property
+    def _everything(self) -> Region:
+        return tuple(slice(0, n) for n in self.shape)
+
+    def _slices_to_spare(self, least: list[int], slices: int) -> int:
+        free = math.prod(n for i, n in enumerate(least) if i not in self.axes)
+        return max(1, slices // free)
+
+    def _grown(
+        self, least: list[int], order: list[int], room: int, lengths: list[int] | None = None
+    ) -> list[int]:
+        """Return the lengths grown by powers of two, up to ``room`` times as many entries."""
+        grown = list(least)
+        for i in order:
+            n = lengths[i] if lengths else self.shape[i]
+            most = -(-n // least[i])  # quanta
+            power = 1 << max(0, min(room, most).bit_length() - 1)
+            grown[i] = n if most <= room else min(n, least[i] * power)
+            if grown[i] < n:
+                break
+            room //= most
+        return grown
+
+
+def _cut(whole: Region, lengths: list[int], order: tuple[int, ...]) -> Iterator[Region]:
+    """Return the parts of a region in the order of the file."""
+    cuts = [
+        [slice(at, min(at + step, part.stop)) for at in range(part.start, part.stop, step)]
+        for part, step in zip(whole, lengths, strict=True)
+    ]
+    for parts in itertools.product(*(cuts[i] for i in order)):
+        yield tuple(parts[order.index(i)] for i in range(len(order)))
+
+
+class Forest:
+    """The measures of a grid's columns, merged in one fixed order as they come in."""
+
+    def __init__(self, merge: Callable[[Any, Any], Any]) -> None:
+        self.merge = merge
+        self.nodes: dict[Column, dict[tuple[int, int], Any]] = {}
+
+    def add(self, column: Column, level: int, index: int, measure: Any) -> None:
+        """Add a node, and merge it with its sibling as long as that is there."""
+        nodes = self.nodes.setdefault(column, {})
+        while (sibling := nodes.pop((level, index ^ 1), None)) is not None:
+            pair = (sibling, measure) if index % 2 else (measure, sibling)
+            measure, level, index = self.merge(*pair), level + 1, index // 2
+        nodes[level, index] = measure
+
+    def add_all(self, nodes: Iterable[Node]) -> None:
+        """Add nodes, in whatever order."""
+        for node in nodes:
+            self.add(*node)
+
+    def left(self) -> list[Node]:
+        """Return the nodes that wait for their siblings."""
+        return [
+            (column, level, index, measure)
+            for column, nodes in self.nodes.items()
+            for (level, index), measure in nodes.items()
+        ]
+
+    def measures(self) -> dict[Column, Any]:
+        """Return the measure of each column, once all its tiles were added."""
+        merged = {}
+        for column, nodes in self.nodes.items():
+            whole, *rest = (nodes[key] for key in sorted(nodes, reverse=True))
+            for measure in rest:
+                whole = self.merge(whole, measure)
+            merged[column] = whole
+        return merged

@@ -1,0 +1,299 @@
+"""HDF5, Keras's ``.weights.h5`` among it, and the weights inside a ``.keras`` archive.
+
+Datasets that lie in the file as bytes are read and written as such; the others, in chunks or
+compressed, by the HDF5 library in a copy of the file.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+try:
+    import h5py
+except ImportError as error:  # pragma: no cover - without the extra
+    raise ImportError("HDF5 is read with h5py: pip install 'array-constraints[hdf5]'") from error
+
+from array_constraints.files.grid import Region
+from array_constraints.files.npz import ERRORS, members_of
+from array_constraints.files.stored import (
+    PIECE,
+    Bytes,
+    BytesTarget,
+    DamagedFile,
+    FileSource,
+    Progress,
+    Source,
+    Target,
+    Tensor,
+    copy_bytes,
+    numpy_dtype,
+    sync,
+    write_at,
+)
+
+_WEIGHTS_OF_KERAS = "model.weights.h5"
+
+
+@dataclass(frozen=True)
+class Dataset(Tensor):
+    """A dataset that the HDF5 library has to read: in chunks, compressed, or never written."""
+
+    path: Path
+    chunks: tuple[int, ...] | None
+
+    def read(self, region: Region) -> Any:
+        try:
+            with h5py.File(self.path, "r", locking=False) as file:
+                block = file[self.name][region]
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise DamagedFile(self.path, f"{self.name} cannot be read: {error}") from None
+        dtype = numpy_dtype(self.dtype)
+        return block.view(dtype) if block.dtype.kind == "V" else block.astype(dtype, copy=False)
+
+
+@dataclass
+class Hdf5(FileSource):
+    """An HDF5 file, opened."""
+
+    def target(self, selected: Sequence[Tensor], content: Path) -> Target:
+        if all(isinstance(tensor, Bytes) for tensor in selected):
+            return super().target(selected, content)
+        return Hdf5Target(self.path, content)
+
+
+def open_hdf5(path: Path) -> Source:
+    """Open an HDF5 file: its groups and datasets are listed."""
+    return Hdf5(path, _listed(path, path, 0, path.stat().st_size))
+
+
+def _listed(file: Any, path: Path, start: int, size: int) -> dict[str, Tensor]:
+    """Return the datasets of an HDF5 file whose bytes are at ``start`` of ``path``."""
+    tensors: dict[str, Tensor] = {}
+
+    def visit(name: str, entry: Any) -> None:
+        if isinstance(entry, h5py.Dataset):
+            tensors[name] = _tensor(name, entry, path, start, size)
+
+    try:
+        options = {} if isinstance(file, io.IOBase) else {"locking": False}
+        with h5py.File(file, "r", **options) as opened:
+            opened.visititems(visit)
+    except DamagedFile:
+        raise
+    except Exception as error:  # what h5py raises on damaged files is not documented
+        raise DamagedFile(path, f"is not a readable HDF5 file: {error}") from None
+    _judge_places([t for t in tensors.values() if isinstance(t, Bytes)], path)
+    return tensors
+
+
+def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
+    kind = _kind(entry)
+    shape = tuple(map(int, entry.shape or ()))
+    plist = entry.id.get_create_plist()
+    offset = entry.id.get_offset()
+    contiguous = plist.get_layout() == h5py.h5d.CONTIGUOUS and offset is not None
+    if plist.get_layout() == h5py.h5d.VIRTUAL or entry.external:
+        kind = f"{kind} of another file"
+    if not contiguous:
+        chunks = tuple(map(int, entry.chunks)) if entry.chunks else None
+        if chunks and not all(0 < n < 2**32 for n in chunks):
+            raise DamagedFile(path, f"{name} has chunks of {chunks}")
+        return Dataset(name, shape, kind, path, chunks)
+    nbytes = int(entry.id.get_storage_size())
+    fits = nbytes == entry.size * entry.dtype.itemsize and offset + nbytes <= size
+    if not fits and not entry.external:
+        raise DamagedFile(path, f"{name} does not lie inside of the file")
+    big = entry.dtype.byteorder == ">"
+    return Bytes(name, shape, kind, path, start + offset, big_endian=big, stored_bytes=nbytes)
+
+
+def _kind(entry: Any) -> str:
+    if entry.shape is None:
+        return "empty"
+    marked = entry.attrs.get("dtype") if "dtype" in entry.attrs else None
+    if marked == "bfloat16" and entry.dtype.kind == "V" and entry.dtype.itemsize == 2:
+        return "bfloat16"  # as Keras writes it
+    return str(entry.dtype.name if not entry.dtype.names else "structured")
+
+
+def _judge_places(tensors: list[Bytes], path: Path) -> None:
+    places = sorted((t for t in tensors if t.nbytes), key=lambda tensor: tensor.offset)
+    for a, b in itertools.pairwise(places):
+        if a.offset + a.nbytes > b.offset:
+            raise DamagedFile(path, f"{a.name} and {b.name} lie in the same place")
+
+
+class Hdf5Target(Target):
+    """A copy of the file, into which the HDF5 library writes, one chunk after the other."""
+
+    shared = False
+
+    def __init__(self, source: Path, content: Path) -> None:
+        self.source, self.content = source, content
+        self.file: Any = None
+        self.dataset: Any = None
+
+    def prepare(self, progress: Progress) -> None:
+        size = self.source.stat().st_size
+        copy_bytes(self.source, self.content, [(0, size)], progress)
+        self.file = h5py.File(self.content, "r+", locking=False)
+
+    def write(self, tensor: Tensor, region: Region, block: Any) -> None:
+        dataset = self.dataset
+        if dataset is None or dataset.name != f"/{tensor.name}":  # closing one writes its chunks
+            dataset = self.dataset = self.file[tensor.name]
+        if dataset.dtype.kind == "V":
+            block = block.view(dataset.dtype)
+        lengths = tensor.chunks or tuple(part.stop - part.start for part in region)
+        starts = [range(p.start, p.stop, n) for p, n in zip(region, lengths, strict=True)]
+        for at in itertools.product(*starts):
+            stops = [min(i + n, p.stop) for i, n, p in zip(at, lengths, region, strict=True)]
+            place = tuple(slice(i, stop) for i, stop in zip(at, stops, strict=True))
+            inside = [
+                slice(p.start - r.start, p.stop - r.start)
+                for p, r in zip(place, region, strict=True)
+            ]
+            dataset[place] = block[tuple(inside)]
+
+    def sync(self) -> None:
+        sync(self.content)
+
+    def finish(self) -> None:
+        self.abandon()
+        self.sync()
+
+    def abandon(self) -> None:
+        self.dataset = None
+        if self.file:
+            self.file.close()
+
+
+class _Window(io.RawIOBase):
+    """A part of a file as a file, for the HDF5 library to read its lists from."""
+
+    def __init__(self, file: Any, start: int, size: int) -> None:
+        self.file, self.first, self.size, self.at = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.at, os.SEEK_END: self.size}[whence]
+        self.at = base + offset
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        length = max(0, min(len(buffer), self.size - self.at))
+        piece = os.pread(self.file.fileno(), length, self.first + self.at)
+        buffer[: len(piece)] = piece
+        self.at += len(piece)
+        return len(piece)
+
+
+@dataclass
+class Keras(FileSource):
+    """A ``.keras`` archive, opened: the weights in it are an HDF5 file that is not compressed."""
+
+    member: zipfile.ZipInfo = field(default_factory=zipfile.ZipInfo)
+    start: int = 0
+
+    def target(self, selected: Sequence[Tensor], content: Path) -> Target:
+        for tensor in selected:
+            if not isinstance(tensor, Bytes):
+                raise ValueError(
+                    f"{self.path}: {tensor.name} is in chunks, which is not written inside of "
+                    "an archive: save the weights alone, with model.save_weights"
+                )
+        chosen = [t for t in selected if isinstance(t, Bytes)]
+        return KerasTarget({self.path: content}, chosen, self.member, self.start)
+
+
+def open_keras(path: Path) -> Source:
+    """Open a ``.keras`` archive: its list of members and that of its weights are read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename: info for info in members_of(archive, path)}
+            member = members.get(_WEIGHTS_OF_KERAS)
+            if member is None:
+                raise DamagedFile(path, f"has no {_WEIGHTS_OF_KERAS}")
+            start = _data_offset(archive, member)
+    except ERRORS as error:
+        raise DamagedFile(path, f"not a readable archive: {error}") from None
+    stored = member.compress_type == zipfile.ZIP_STORED
+    if not stored or member.compress_size != member.file_size:
+        raise ValueError(f"{path}: its weights are compressed: save it with Keras, which does not")
+    size = member.file_size
+    if start + size > path.stat().st_size:
+        raise DamagedFile(path, f"{_WEIGHTS_OF_KERAS} does not lie inside of the archive")
+    with path.open("rb") as file:
+        tensors = _listed(_Window(file, start, size), path, start, size)
+    return Keras(path, tensors, member, start)
+
+
+def _data_offset(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Return where the bytes of a member begin."""
+    assert archive.fp is not None
+    archive.open(member).close()  # which judges the header there
+    archive.fp.seek(member.header_offset)
+    local = archive.fp.read(30)
+    return int(member.header_offset + 30 + sum(struct.unpack("<HH", local[26:30])))
+
+
+@dataclass(frozen=True)
+class KerasTarget(BytesTarget):
+    """An archive of the same length, the checksum of the weights in it made new."""
+
+    member: zipfile.ZipInfo
+    start: int
+
+    def prepare(self, progress: Progress) -> None:
+        (source,) = self.copies
+        if self._checksum(source) != self.member.CRC:
+            raise DamagedFile(source, f"the checksum of {_WEIGHTS_OF_KERAS} is wrong")
+        super().prepare(progress)
+
+    def finish(self) -> None:
+        (content,) = self.copies.values()
+        checksum = struct.pack("<I", self._checksum(content))
+        with content.open("r+b", buffering=0) as file:
+            for at in self._places_of_checksum(file):
+                write_at(file.fileno(), at, checksum)
+        super().finish()
+
+    def _checksum(self, path: Path) -> int:
+        checksum, stop = 0, self.start + self.member.file_size
+        with path.open("rb", buffering=0) as file:
+            for at in range(self.start, stop, PIECE):
+                piece = os.pread(file.fileno(), min(PIECE, stop - at), at)
+                checksum = zlib.crc32(piece, checksum)
+        return checksum
+
+    def _places_of_checksum(self, file: Any) -> list[int]:
+        """Return where the checksum stands: before the member, behind it, and in the list.
+
+        Source: PKWARE's APPNOTE.TXT 6.3.10, 4.3.7, 4.3.9 and 4.3.12.
+        """
+        places = [self.member.header_offset + 14]
+        if self.member.flag_bits & 8:  # a data descriptor, with or without a signature
+            at = self.start + self.member.file_size
+            places = [at + 4 if os.pread(file.fileno(), 4, at) == b"PK\x07\x08" else at]
+        with zipfile.ZipFile(file) as archive:
+            at = archive.start_dir
+        while (entry := os.pread(file.fileno(), 46, at))[:4] == b"PK\x01\x02":
+            name, extra, comment = struct.unpack("<HHH", entry[28:34])
+            if os.pread(file.fileno(), name, at + 46) == _WEIGHTS_OF_KERAS.encode():
+                return [*places, at + 16]
+            at += 46 + name + extra + comment
+        raise DamagedFile(self.copies[next(iter(self.copies))], "has lost its list of members")

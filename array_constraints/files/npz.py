@@ -1,0 +1,220 @@
+"""NumPy's ``.npz``: a ZIP archive of ``.npy``, compressed or not, read and written as a stream."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from array_constraints.files.grid import Region
+from array_constraints.files.npy import read_header
+from array_constraints.files.stored import (
+    PIECE,
+    Bytes,
+    DamagedFile,
+    Progress,
+    Source,
+    Target,
+    Tensor,
+    sync,
+)
+
+ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
+"""What the ZIP library raises on damaged archives."""
+
+
+@dataclass(frozen=True)
+class Member(Bytes):
+    """An array in a member of an archive, read as a stream: its checksum is judged at the end."""
+
+    member: str = ""
+    stream: list[Any] = field(default_factory=list, compare=False, repr=False)
+    """The member, where it was last read: the next region most often follows."""
+    shared = False
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Any]:
+        if not self.stream:
+            archive = zipfile.ZipFile(self.path)
+            self.stream.extend((archive.open(self.member), archive))
+        yield self.stream[0]
+
+    def _read_at(self, file: Any, at: int, piece: memoryview) -> None:
+        try:
+            file.seek(at)
+            read_all(file, piece)
+        except ERRORS as error:
+            raise DamagedFile(self.path, f"{self.member}: {error}") from None
+
+    def spooled(self, content: Path) -> Bytes:
+        """Return a file for what cannot be written in the order of the archive."""
+        spool = content.with_name("spool")
+        spool.touch()
+        fields = {name: value for name, value in vars(self).items() if name in vars(Bytes)}
+        return Bytes(**{**fields, "path": spool, "offset": 0})
+
+    def close(self) -> None:
+        """Close the member and its archive."""
+        while self.stream:
+            self.stream.pop(0).close()
+
+
+def read_all(file: Any, piece: memoryview) -> None:
+    """Fill ``piece`` from a stream."""
+    done = 0
+    while done < len(piece):
+        got = file.readinto(piece[done : done + PIECE])
+        if not got:
+            raise EOFError("ends before its header says")
+        done += got
+
+
+@dataclass
+class Npz(Source):
+    """An archive, opened."""
+
+    path: Path
+    members: dict[str, str]
+    """The member of each tensor."""
+    tensors: dict[str, Tensor]
+
+    @property
+    def files(self) -> list[Path]:  # type: ignore[override]
+        return [self.path]
+
+    def target(self, selected: Sequence[Tensor], content: Path) -> Target:
+        return NpzTarget(self, [tensor.name for tensor in selected], content)
+
+    def __exit__(self, *error: object) -> None:
+        for tensor in self.tensors.values():
+            if isinstance(tensor, Member):
+                tensor.close()
+
+
+def open_npz(path: Path) -> Source:
+    """Open a ``.npz`` archive: its list of members and their headers are read."""
+    members: dict[str, str] = {}
+    tensors: dict[str, Tensor] = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in members_of(archive, path):
+                name = info.filename.removesuffix(".npy")
+                if name == info.filename:
+                    continue  # passed through
+                with archive.open(info) as member:
+                    header = read_header(member, path, name)
+                if header.offset + header.nbytes != info.file_size:
+                    raise DamagedFile(path, f"{name} is not as long as its header says")
+                members[name] = info.filename
+                tensors[name] = Member(**vars(header), member=info.filename)
+    except ERRORS as error:
+        raise DamagedFile(path, f"not a readable archive: {error}") from None
+    return Npz(path, members, tensors)
+
+
+def members_of(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
+    """Return the members of an archive, no name twice, none encrypted."""
+    infos = archive.infolist()
+    if len({info.filename for info in infos}) < len(infos):
+        raise DamagedFile(path, "two members of the archive have the same name")
+    for info in infos:
+        if info.flag_bits & 1:
+            raise DamagedFile(path, f"{info.filename} is encrypted")
+        if info.file_size > 2**62 or info.header_offset < 0:
+            raise DamagedFile(path, f"{info.filename} has no valid size and place")
+    return infos
+
+
+class NpzTarget(Target):
+    """A new archive, written from its first member to its last."""
+
+    shared = False
+
+    def __init__(self, source: Npz, selected: Sequence[str], content: Path) -> None:
+        self.source, self.content = source, content
+        self.names = {source.members[name]: name for name in selected}
+        self.stack = contextlib.ExitStack()
+        self.open: tuple[str, Any] | None = None
+
+    def prepare(self, progress: Progress) -> None:
+        self.progress = progress
+        self.old = self.stack.enter_context(zipfile.ZipFile(self.source.path))
+        self.new = self.stack.enter_context(zipfile.ZipFile(self.content, "w"))
+        self.new.comment = self.old.comment
+        self.left = list(self.old.infolist())
+        shutil.copymode(self.source.path, self.content)
+        self.content.chmod(self.content.stat().st_mode | 0o200)
+
+    def write(self, tensor: Tensor, region: Region, block: Any) -> None:
+        assert isinstance(tensor, Member)
+        if self.open is None or self.open[0] != tensor.name:
+            self._begin(tensor)
+            in_order = len(list(tensor.pieces(region, block))) == 1
+            self.spool = None if in_order else tensor.spooled(self.content)
+        if self.spool is not None:
+            self.spool.write(region, block, durable=False)
+            return
+        assert self.open is not None
+        block = tensor.as_stored(block)
+        for _, piece in tensor.pieces(region, block):
+            self.open[1].write(piece)
+
+    def _begin(self, tensor: Tensor) -> None:
+        """Copy the members before that of a tensor, then its header."""
+        self._end()
+        while self.names.get(self.left[0].filename) != tensor.name:
+            self._copy(self.left.pop(0))
+        info = self.left.pop(0)
+        with self.old.open(info) as member:
+            header = member.read(info.file_size - tensor.nbytes)
+        writer = self.new.open(_like(info), "w", force_zip64=info.file_size >= 2**30)
+        writer.write(header)
+        self.open = (tensor.name, writer)
+
+    def _copy(self, info: zipfile.ZipInfo) -> None:
+        force = info.file_size >= 2**30
+        with self.old.open(info) as old, self.new.open(_like(info), "w", force_zip64=force) as new:
+            while piece := old.read(PIECE):
+                new.write(piece)
+                self.progress(2 * len(piece))
+
+    def _end(self) -> None:
+        if self.open is None:
+            return
+        if self.spool is not None:
+            with self.spool.path.open("rb") as file:
+                while piece := file.read(PIECE):
+                    self.open[1].write(piece)
+            self.spool.path.unlink()
+        self.open[1].close()
+        self.open = None
+
+    def sync(self) -> None:
+        sync(self.content)
+
+    def finish(self) -> None:
+        self._end()
+        while self.left:
+            self._copy(self.left.pop(0))
+        self.stack.close()
+        self.sync()
+
+    def abandon(self) -> None:
+        with contextlib.suppress(*ERRORS, ValueError):  # it is given up
+            self._end()
+            self.stack.close()
+
+
+def _like(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """Return what describes a member, without what depends on its bytes."""
+    new = copy.copy(info)
+    new.CRC = new.compress_size = new.file_size = new.header_offset = 0
+    new.extra, new.flag_bits = b"", info.flag_bits & 0x800
+    return new
+

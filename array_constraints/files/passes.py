@@ -1,0 +1,374 @@
+"""What is done with one region of a tensor, for each form of a constraint.
+
+A :class:`Pass` is a value, sent to whichever thread or process has to do it: it reads a region,
+measures or constrains it, and writes it. The mathematics is all that of the form.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from array_constraints import _arrays, execution
+from array_constraints.constraint import Constraint, Elementwise, Form, Slicewise, WholeSlice
+from array_constraints.files.grid import (
+    ENTRIES_OF_TILE,
+    Column,
+    Forest,
+    Grid,
+    Node,
+    Region,
+)
+from array_constraints.files.stored import Tensor, numpy_dtype
+
+SLICES_OF_PANEL = 2**18
+"""Slices that are measured at a time, where they do not fit whole: their norms take 2 MiB."""
+
+Measures = dict[Column, Any]
+Nodes = list[Node]
+
+
+class Summary(NamedTuple):
+    """How far slices, or entries, are from what is allowed."""
+
+    slices: int = 0
+    """How many there are."""
+    violating: int = 0
+    """How many of them violate the constraint."""
+    largest: float = 0.0
+    """The largest violation; NaN if there is a NaN."""
+
+    def __add__(self, other: Summary) -> Summary:  # type: ignore[override]
+        largest = max(self.largest, other.largest)
+        if math.isnan(self.largest) or math.isnan(other.largest):
+            largest = math.nan
+        return Summary(
+            self.slices + other.slices, self.violating + other.violating, largest
+        )
+
+
+class Outcome(NamedTuple):
+    """What came of a region: summaries, or nodes for them; and what is still to be written."""
+
+    before: Summary = Summary()
+    after: Summary = Summary()
+    nodes: Nodes = []
+    block: Any = None
+
+
+@dataclass(frozen=True)
+class Pass(ABC):
+    """One constraint on one tensor of a file."""
+
+    constraint: Any
+    tensor: Tensor
+    result: Tensor | None = None
+    """Where results are written by whoever makes them; None if only the caller can."""
+    durable: bool = False
+    """Whether results have to be on the disk before they are reported."""
+
+    @cached_property
+    def axes(self) -> tuple[int, ...]:
+        """The dimensions that a slice runs along; none if each entry is on its own."""
+        return ()
+
+    @cached_property
+    def grid(self) -> Grid:
+        """How the tensor is cut."""
+        tensor = self.tensor
+        return Grid(tensor.shape, self.axes, tensor.chunks, tensor.order)
+
+    def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
+        """Return the panels of the tensor and their regions; one of one region is read once."""
+        if not self.tensor.entries:
+            return
+        entries = max(1, chunk_bytes // self.tensor.itemsize)
+        for panel, _ in self.grid.panels(entries, SLICES_OF_PANEL):
+            yield panel, [panel]
+
+    @abstractmethod
+    def check(self, region: Region, block: Any = None) -> Outcome:
+        """Return the violation of a region of whole slices."""
+
+    @abstractmethod
+    def project(
+        self, region: Region, block: Any = None, measures: Measures | None = None
+    ) -> Outcome:
+        """Constrain a region, and write it."""
+
+    def bytes_of(self, region: Region) -> int:
+        """Return the bytes of a region, uncompressed."""
+        return math.prod([p.stop - p.start for p in region]) * self.tensor.itemsize
+
+    def block(self, region: Region, given: Any) -> Any:
+        """Return the region as an array that may be written to."""
+        return self.tensor.read(region) if given is None else given
+
+    def written(self, region: Region, block: Any) -> Any:
+        """Write a block, or return it for the caller to write."""
+        if self.result is None:
+            return block
+        self.result.write(region, block, self.durable)
+        return None
+
+
+def _local(region: Region, part: Region) -> Region:
+    return tuple(
+        slice(p.start - r.start, p.stop - r.start) for r, p in zip(region, part, strict=True)
+    )
+
+
+def _summary(excess: Any) -> Summary:
+    import numpy
+
+    violating = int(numpy.count_nonzero(excess))  # NaN counts, too
+    largest = float(excess.max(initial=0.0)) if violating else 0.0
+    return Summary(excess.size, violating, largest)
+
+
+class EntriesPass(Pass):
+    """A constraint on each entry alone."""
+
+    def check(self, region: Region, block: Any = None) -> Outcome:
+        block = self.block(region, block)
+        return Outcome(before=sum((self._judged(tile) for tile in self._tiles(block)), Summary()))
+
+    def project(
+        self, region: Region, block: Any = None, measures: Measures | None = None
+    ) -> Outcome:
+        block = self.block(region, block)
+        before = after = Summary()
+        for tile in self._tiles(block):
+            found = left = self._judged(tile)
+            if found.violating:
+                tile[...] = self.constraint.project(tile, _arrays.namespace(tile))
+                left = self._judged(tile)
+            before, after = before + found, after + left
+        return Outcome(before, after, block=self.written(region, block))
+
+    def _tiles(self, block: Any) -> Iterator[Any]:
+        """Return views of a block that stay in the caches."""
+        flat = block.reshape(-1) if block.flags.c_contiguous else block.T.reshape(-1)
+        assert flat.base is not None or block.ndim <= 1
+        for start in range(0, flat.size, ENTRIES_OF_TILE // 4):
+            yield flat[start : start + ENTRIES_OF_TILE // 4]
+
+    def _judged(self, tile: Any) -> Summary:
+        xp = _arrays.namespace(tile)
+        if self.constraint.satisfied(tile, xp):
+            return _summary_of_satisfied(tile)
+        return _summary(self.constraint.whole_violation(tile, xp))
+
+
+def _summary_of_satisfied(tile: Any) -> Summary:
+    return Summary(tile.size)
+
+
+@dataclass(frozen=True)
+class SlicesPass(Pass):
+    """A constraint on slices through a measure that tiles are asked for apart."""
+
+    @cached_property
+    def axes(self) -> tuple[int, ...]:
+        return self.constraint.axes(_stand_in(self.tensor))
+
+    def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
+        if not self.tensor.entries:
+            return
+        entries = max(1, chunk_bytes // self.tensor.itemsize)
+        whole = 0 if in_order else entries  # panels side by side would not be in order
+        for panel, fits in self.grid.panels(whole, SLICES_OF_PANEL):
+            yield panel, [panel] if fits else list(self.grid.regions(panel, entries))
+
+    def survey(self, region: Region, block: Any = None) -> Outcome:
+        """Return the measures of a region's tiles, merged as far as it goes."""
+        return Outcome(nodes=self._nodes(region, self.block(region, block)))
+
+    def check(self, region: Region, block: Any = None) -> Outcome:
+        nodes = self._nodes(region, self.block(region, block))
+        return Outcome(before=self.summary(self.measures(nodes), region))
+
+    def project(
+        self, region: Region, block: Any = None, measures: Measures | None = None
+    ) -> Outcome:
+        block = self.block(region, block)
+        before, whole = Summary(), measures is None
+        if measures is None:
+            measures = self.measures(self._nodes(region, block))
+            before = self.summary(measures, region)
+        changed = self._constrain(region, block, measures)
+        written = self.written(region, block)
+        if whole and not changed:
+            return Outcome(before, before, block=written)
+        nodes = self._nodes(region, block)
+        if not whole:
+            return Outcome(nodes=nodes, block=written)
+        after = self.summary(self.measures(nodes), region)
+        return Outcome(before, after, block=written)
+
+    def forest(self) -> Forest:
+        """Return where the nodes of a panel are merged."""
+        return Forest(lambda a, b: self.constraint.merge(a, b, _numpy()))
+
+    def measures(self, nodes: Nodes) -> Measures:
+        """Return the measures of whole slices from the nodes of all their tiles."""
+        forest = self.forest()
+        forest.add_all(nodes)
+        return forest.measures()
+
+    def summary(self, measures: Measures, panel: Region) -> Summary:
+        """Return the violation of the slices of a panel."""
+        total, seen = Summary(), set()
+        for column, _, part in self.grid.tiles(panel):
+            if column not in seen:
+                seen.add(column)
+                form = self._form(part)
+                total += _summary(form.excess(measures[column], _numpy()))
+        return total
+
+    def _form(self, part: Region) -> Any:
+        return self.constraint.for_slices(self.tensor.shape, self.axes, part)
+
+    def _nodes(self, region: Region, block: Any) -> Nodes:
+        import numpy
+
+        forest, xp = self.forest(), _numpy()
+        for column, index, part in self.grid.tiles(region):
+            tile = numpy.ascontiguousarray(block[_local(region, part)])
+            memory = _arrays.in_memory(tile, xp)
+            form = self._form(part)
+            measure = (
+                form.measure(tile, self.axes, xp)
+                if memory is None
+                else form.measure_in_memory(tile, self.axes, memory, xp)
+            )
+            forest.add(column, 0, index, measure)
+        return forest.left()
+
+    def _constrain(self, region: Region, block: Any, measures: Measures) -> bool:
+        """Constrain a block in place, and return whether anything had to change."""
+        xp, changed = _numpy(), False
+        factors: dict[Column, Any] = {}
+        for column, _, part in self.grid.tiles(region):
+            tile, measure = block[_local(region, part)], measures[column]
+            form, memory = self._form(part), _arrays.in_memory(tile, xp)
+            if column not in factors:
+                factors[column] = None if memory is None else form.factor(measure, memory, xp)
+            factor = factors[column]
+            if isinstance(factor, float):
+                continue
+            changed = True
+            if factor is None:
+                tile[...] = form.apply(tile, measure, xp)
+            elif factor.dtype == tile.dtype:
+                memory.multiply(tile, factor, tile)
+            else:
+                tile[...] = execution.scaled(tile, factor, xp)
+        return changed
+
+
+class WholePass(Pass):
+    """A constraint that needs whole slices at once, or the whole tensor: it is simply called."""
+
+    @cached_property
+    def axes(self) -> tuple[int, ...]:
+        if isinstance(self.constraint, WholeSlice):
+            return self.constraint.axes(_stand_in(self.tensor))
+        return tuple(range(len(self.tensor.shape)))
+
+    def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
+        if not self.tensor.entries:
+            return
+        entries = max(1, chunk_bytes // self.tensor.itemsize)
+        for panel, fits in self.grid.panels(entries, SLICES_OF_PANEL):
+            if not fits:
+                least = math.prod(part.stop - part.start for part in panel)
+                raise ValueError(
+                    f"{type(self.constraint).__name__} needs whole slices of "
+                    f"{self.tensor.name!r} at once, {least * self.tensor.itemsize} bytes, more "
+                    f"than a chunk of {chunk_bytes} bytes: raise the chunk size"
+                )
+            yield panel, [panel]
+
+    def check(self, region: Region, block: Any = None) -> Outcome:
+        return Outcome(before=_summary(self.constraint.violation(self.block(region, block))))
+
+    def project(
+        self, region: Region, block: Any = None, measures: Measures | None = None
+    ) -> Outcome:
+        block = self.block(region, block)
+        before = _summary(self.constraint.violation(block))
+        if not before.violating:
+            return Outcome(before, before, block=self.written(region, block))
+        result = self.constraint(block, copy=None) if isinstance(
+            self.constraint, Form
+        ) else self.constraint(block)
+        if result.shape != block.shape or result.dtype != block.dtype:
+            raise ValueError(
+                f"{self.constraint!r} returned shape {tuple(result.shape)} and dtype "
+                f"{result.dtype} for {self.tensor.name!r}, of shape {tuple(block.shape)} and "
+                f"dtype {block.dtype}"
+            )
+        after = _summary(self.constraint.violation(result))
+        return Outcome(before, after, block=self.written(region, result))
+
+
+class Called(Constraint):
+    """Any callable as a constraint on whole tensors."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
+        return self.function(w)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"function": repr(self.function)}
+
+
+def pass_of(constraint: Any, tensor: Tensor) -> Pass:
+    """Return the pass for a constraint and a tensor, or raise where they do not fit.
+
+    Raises
+    ------
+    TypeError
+        If the dtype of the tensor is not one that the constraint takes.
+    ValueError
+        If the shape or the axis does not fit.
+    """
+    if not tensor.supported:
+        raise TypeError(
+            f"{tensor.name!r} is selected, but has dtype {tensor.dtype}: constraints on files "
+            "take float16, bfloat16, float32 and float64; select other weights"
+        )
+    if not isinstance(constraint, Constraint):
+        constraint = Called(constraint)
+    own_call = type(constraint).__call__ is not Form.__call__
+    if isinstance(constraint, Form):
+        try:
+            constraint.validate(_stand_in(tensor))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{tensor.name!r}: {error}") from None
+    if isinstance(constraint, Elementwise) and not own_call:
+        return EntriesPass(constraint, tensor)
+    if isinstance(constraint, Slicewise) and not own_call:
+        return SlicesPass(constraint, tensor)
+    return WholePass(constraint, tensor)
+
+
+def _stand_in(tensor: Tensor) -> Any:
+    """Return an array of the shape and dtype of a tensor that takes no memory."""
+    import numpy
+
+    return numpy.broadcast_to(numpy.zeros((), numpy_dtype(tensor.dtype)), tensor.shape)
+
+
+def _numpy() -> Any:
+    import numpy
+
+    return _arrays.namespace(numpy.empty(0))

@@ -1,0 +1,154 @@
+"""What a run will do: which tensors, in which pieces, how much is read, written and held."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from array_constraints.constraint import Elementwise, Slicewise, WholeSlice
+from array_constraints.files.grid import ENTRIES_OF_TILE, Region
+from array_constraints.files.passes import Pass, SlicesPass, pass_of
+from array_constraints.files.stored import Source, Target, Tensor
+from array_constraints.rules import Rules
+
+CHUNK_SIZE = 64 * 2**20
+"""Bytes of a region, unless another number is asked for."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A selected tensor, and how its constraint is brought to it."""
+
+    work: Pass
+    panels: tuple[tuple[Region, tuple[Region, ...]], ...]
+
+    @property
+    def tensor(self) -> Tensor:
+        """The selected tensor."""
+        return self.work.tensor
+
+    @property
+    def constraint(self) -> Any:
+        """Its constraint."""
+        return self.work.constraint
+
+    @property
+    def form(self) -> str:
+        """The form of the constraint, which says how often a tensor is read."""
+        for form in (Elementwise, Slicewise, WholeSlice):
+            if isinstance(self.constraint, form):
+                return form.__name__.lower()
+        return "whole array"
+
+    @property
+    def passes(self) -> int:
+        """How often the tensor is read to be constrained."""
+        return max((min(len(regions), 2) for _, regions in self.panels), default=0)
+
+    @property
+    def regions(self) -> int:
+        """How many pieces it is read in."""
+        return sum(len(regions) for _, regions in self.panels)
+
+    @property
+    def bytes_of_region(self) -> int:
+        """The bytes of its largest piece."""
+        sizes = (self.work.bytes_of(r) for _, regions in self.panels for r in regions)
+        return max(sizes, default=0)
+
+    def bytes_read(self, to_project: bool) -> int:
+        """The bytes that are read of it, uncompressed."""
+        return sum(
+            sum(map(self.work.bytes_of, regions)) * (min(len(regions), 2) if to_project else 1)
+            for _, regions in self.panels
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do; nothing of a tensor is read to make it."""
+
+    source: Source
+    rules: Rules
+    items: tuple[Item, ...]
+    chunk_size: int
+    workers: int
+    to_project: bool
+    warnings: tuple[str, ...]
+
+    def target(self, content: Path) -> Target:
+        """Return the copy to be made at ``content``."""
+        return self.source.target([item.tensor for item in self.items], content)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a run that was stopped can be continued: streams begin anew."""
+        return self.target(Path()).shared
+
+    @property
+    def peak_memory(self) -> int:
+        """Bytes held at most beside what the libraries take: regions, tiles, measures."""
+        largest = max((item.bytes_of_region for item in self.items), default=0)
+        tile = max((item.tensor.itemsize for item in self.items), default=0) * ENTRIES_OF_TILE
+        return self.workers * (largest + 4 * min(largest, tile))
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read: of the selected tensors as often as they need, of the rest once."""
+        selected = sum(item.bytes_read(self.to_project) for item in self.items)
+        return selected + (self.bytes_passed_through if self.to_project else 0)
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes written: all of the source once; uncompressed, of the selected tensors."""
+        if not self.to_project:
+            return 0
+        return self.bytes_passed_through + sum(item.tensor.nbytes for item in self.items)
+
+    @property
+    def bytes_passed_through(self) -> int:
+        """Bytes that no constraint touches."""
+        return max(0, self.source.nbytes - sum(item.tensor.nbytes for item in self.items))
+
+
+def plan_for(
+    source: Source, rules: Rules, *, chunk_size: int, workers: int, to_project: bool
+) -> Plan:
+    """Return the plan of a run.
+
+    Raises
+    ------
+    LookupError
+        If a rule is left without a tensor.
+    TypeError, ValueError
+        If a constraint does not fit a tensor that its rule selects.
+    """
+    matched = rules.match(source.tensors)
+    items = []
+    selected = [source.tensors[name] for name in matched]
+    in_order = to_project and not source.target(selected, Path()).shared
+    for name, constraint in matched.items():
+        work = pass_of(constraint, source.tensors[name])
+        panels = work.panels(chunk_size, in_order)
+        items.append(Item(work, tuple((panel, tuple(regions)) for panel, regions in panels)))
+    warnings = tuple(_warnings(source, items))
+    return Plan(source, rules, tuple(items), chunk_size, workers, to_project, warnings)
+
+
+def _warnings(source: Source, items: list[Item]) -> Iterator[str]:
+    """Return what looks like the wrong axis, the most common mistake."""
+    for item in items:
+        tensor, work = item.tensor, item.work
+        if not isinstance(work, SlicesPass) or not tensor.entries:
+            continue
+        shown = f"{tensor.name!r} of shape {tensor.shape}, axis {work.constraint.axis}"
+        if math.prod([tensor.shape[i] for i in work.axes]) == 1:
+            yield f"{shown}: each slice has one entry"
+        elif source.torch_style and len(tensor.shape) == 2 and work.axes == (0,):
+            yield (
+                f"{shown}: torch keeps (outputs, inputs), so a slice is what one input gives to "
+                "all outputs; the incoming weights of one output are axis 1"
+            )

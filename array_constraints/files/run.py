@@ -1,0 +1,314 @@
+"""The run of a plan: every region read, constrained and written, in bounded memory."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from array_constraints.files.grid import Region
+from array_constraints.files.passes import Outcome, Pass, SlicesPass, Summary
+from array_constraints.files.plan import Plan
+from array_constraints.files.staging import Key, Staging, staged
+from array_constraints.files.stored import Progress, Target
+from array_constraints.files.workers import Workers
+
+_SECONDS_BETWEEN_SYNCS = 2.0
+
+Piece: TypeAlias = tuple[Pass, Region]
+
+
+@dataclass(frozen=True)
+class TensorReport:
+    """What was found in one tensor, and what is left in the result."""
+
+    name: str
+    constraint: Any
+    before: Summary
+    after: Summary | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found, tensor by tensor."""
+
+    tensors: tuple[TensorReport, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether no slice violates its constraint: in the result, if there is one."""
+        last = [t.before if t.after is None else t.after for t in self.tensors]
+        return not any(summary.violating for summary in last)
+
+
+class Resumable(RuntimeError):
+    """A run that stopped, and can be continued from the part that it has left."""
+
+    def __init__(self, folder: Path, reason: BaseException) -> None:
+        said = str(reason) or type(reason).__name__
+        super().__init__(f"{said}\nWhat is done is in {folder}: go on with resume.")
+        self.folder = folder
+
+
+class Checking:
+    """One run that only reads."""
+
+    def __init__(self, plan: Plan, workers: Workers, progress: Progress) -> None:
+        self.plan, self.workers, self.progress = plan, workers, progress
+        self.before = {item.tensor.name: Summary() for item in plan.items}
+
+    def report(self) -> Report:
+        """Return how far each selected tensor is from what its constraint allows."""
+        for panel, pieces in _batches(self.plan):
+            if panel is None:
+                for (work, _), outcome in self.each("check", pieces):
+                    self.before[work.tensor.name] += outcome.before
+            else:
+                self.surveyed(panel, pieces)
+        return Report(
+            tuple(
+                TensorReport(item.tensor.name, item.constraint, self.before[item.tensor.name])
+                for item in self.plan.items
+            ),
+            self.plan.warnings,
+        )
+
+    def surveyed(self, panel: Region, pieces: Sequence[Piece]) -> Any:
+        """Return the measures of a panel's slices; ``before`` is told how far they are off."""
+        work = pieces[0][0]
+        assert isinstance(work, SlicesPass)
+        forest = work.forest()
+        for _, outcome in self.each("survey", pieces):
+            forest.add_all(outcome.nodes)
+        measures = forest.measures()
+        self.before[work.tensor.name] += work.summary(measures, panel)
+        return measures
+
+    def each(
+        self, method: str, pieces: Iterable[Piece], *more: Any, in_order: bool = False
+    ) -> Iterator[tuple[Piece, Outcome]]:
+        """Call a method of the pass of each piece, and return the outcomes as they come in.
+
+        What only this thread can read goes with the call.
+        """
+
+        def jobs() -> Iterator[tuple[Any, ...]]:
+            for work, region in pieces:
+                block = None if work.tensor.shared else work.tensor.read(region)
+                yield (method, work, region, block, *more)
+
+        streamed = in_order or any(not item.tensor.shared for item in self.plan.items)
+        for (_, work, region, *_), outcome in self.workers.run(_call, jobs(), streamed):
+            yield (work, region), outcome
+            self.progress((2 if method == "project" else 1) * work.bytes_of(region))
+
+
+def _call(method: str, work: Pass, *arguments: Any) -> Outcome:
+    outcome: Outcome = getattr(work, method)(*arguments)
+    return outcome
+
+
+def _batches(plan: Plan) -> Iterator[tuple[Region | None, list[Piece]]]:
+    """Return what can be done side by side: pieces read once, or a panel that is read twice."""
+    once: list[Piece] = []
+    for item in plan.items:
+        for panel, regions in item.panels:
+            if len(regions) == 1:
+                once.append((item.work, regions[0]))
+                continue
+            if once:
+                yield None, once
+                once = []
+            yield panel, [(item.work, region) for region in regions]
+    if once:
+        yield None, once
+
+
+class Projecting(Checking):
+    """One run that makes a copy whose selected tensors are constrained."""
+
+    def __init__(
+        self, plan: Plan, copy: Target, staging: Staging, workers: Workers, progress: Progress
+    ) -> None:
+        super().__init__(plan, workers, progress)
+        self.copy, self.staging = copy, staging
+        self.after = dict(self.before)
+        self.written: list[Key] = []
+        self.synced = time.monotonic()
+
+    def report(self) -> Report:
+        """Make the copy, and return what was found and what is left."""
+        if self.staging.begun is None:
+            self.staging.clear()
+            self.copy.prepare(self.progress)
+            self.copy.sync()
+            if self.copy.shared:
+                self.staging.begin(_making(self.plan))
+        for panel, pieces in _batches(self.plan):
+            if panel is None:
+                self._once(pieces)
+            else:
+                self._twice(panel, pieces)
+        self.copy.finish()
+        self.staging.commit()
+        return Report(
+            tuple(
+                TensorReport(name, item.constraint, self.before[name], self.after[name])
+                for item in self.plan.items
+                for name in [item.tensor.name]
+            ),
+            self.plan.warnings,
+        )
+
+    def _once(self, pieces: list[Piece]) -> None:
+        """Constrain pieces of whole slices; of those that an earlier run did, see the result."""
+        done = [piece for piece in pieces if _key(piece) in self.staging.done]
+        for (work, _), outcome in self._projected(pieces):
+            self.before[work.tensor.name] += outcome.before
+            self.after[work.tensor.name] += outcome.after
+        for (work, _), outcome in self.each("check", done):
+            self.before[work.tensor.name] += outcome.before
+        for (work, _), outcome in self.each("check", self._results(done)):
+            self.after[work.tensor.name] += outcome.before
+
+    def _twice(self, panel: Region, pieces: list[Piece]) -> None:
+        """Measure the slices of a panel, then constrain it piece by piece."""
+        work = pieces[0][0]
+        assert isinstance(work, SlicesPass)
+        measures = self.workers.shared(self.surveyed(panel, pieces))
+        done = [piece for piece in pieces if _key(piece) in self.staging.done]
+        forest = work.forest()
+        for _, outcome in self._projected(pieces, measures):
+            forest.add_all(outcome.nodes)
+        for _, outcome in self.each("survey", self._results(done)):
+            forest.add_all(outcome.nodes)
+        self.after[work.tensor.name] += work.summary(forest.measures(), panel)
+
+    def _projected(
+        self, pieces: list[Piece], *measures: Any
+    ) -> Iterator[tuple[Piece, Outcome]]:
+        """Constrain the pieces that are not done, and see that they are written."""
+        left = [piece for piece in pieces if _key(piece) not in self.staging.done]
+        copy, durable = self.copy, self.workers.remote
+        if copy.shared:
+            left = [
+                (replace(work, result=copy.written(work.tensor), durable=durable), region)
+                for work, region in left
+            ]
+        for piece, outcome in self.each("project", left, *measures, in_order=not copy.shared):
+            if not copy.shared:
+                copy.write(piece[0].tensor, piece[1], outcome.block)
+            yield piece, outcome._replace(block=None)
+            self._wrote(_key(piece))
+
+    def _results(self, pieces: list[Piece]) -> list[Piece]:
+        """Return the same pieces of the copy."""
+        return [
+            (replace(work, tensor=self.copy.written(work.tensor)), region)
+            for work, region in pieces
+        ]
+
+    def _wrote(self, key: Key) -> None:
+        """Have it in the journal that regions are on the disk, every few seconds."""
+        self.written.append(key)
+        if self.copy.shared and time.monotonic() > self.synced + _SECONDS_BETWEEN_SYNCS:
+            if not self.workers.remote:
+                self.copy.sync()
+            self.staging.add(self.written)
+            self.written, self.synced = [], time.monotonic()
+
+
+def _key(piece: Piece) -> Key:
+    work, region = piece
+    return work.tensor.name, tuple((part.start, part.stop) for part in region)
+
+
+def project(
+    plan: Plan, target: Path, workers: Workers, progress: Progress, *, overwrite: bool
+) -> Report:
+    """Make a copy of the source at ``target``, its selected tensors constrained.
+
+    A part that an earlier run has left is continued, unless it is to be overwritten.
+
+    Raises
+    ------
+    Resumable
+        If it stopped, and what is done can be continued.
+    """
+    with staged(target) as staging:
+        if staging.begun is not None:
+            if overwrite:
+                staging.clear()
+            elif staging.begun != _making(plan):
+                raise FileExistsError(
+                    f"{staging.folder} is what another run has left, of another source or with "
+                    "other constraints: overwrite it to begin anew"
+                )
+        copy = plan.target(staging.content)
+        try:
+            return Projecting(plan, copy, staging, workers, progress).report()
+        except BaseException as error:
+            copy.abandon()
+            if staging.begun is None:
+                staging.remove()
+                raise
+            if isinstance(error, Exception | KeyboardInterrupt):
+                raise Resumable(staging.folder, error) from error
+            raise
+
+
+def _making(plan: Plan) -> dict[str, Any]:
+    """Return what a run makes of what: a part that is left continues only the same."""
+    files = []
+    for path in plan.source.files:
+        status = path.stat()
+        files.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+    return {"version": 1, "source": files, "rules": plan.rules.to_configs()}
+
+
+def judge_target(plan: Plan, target: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raise where a result cannot be put; nothing is read or written.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something already.
+    ValueError
+        If the target is the source, lies in it, or has another name.
+    OSError
+        If its folder is missing, or has no room.
+    """
+    source, path = plan.source.path.resolve(), target.resolve()
+    if plan.source.folder and source.is_file():
+        source = source.parent
+    if path == source or path in source.parents or source in path.parents:
+        raise ValueError(f"{target}: the source is there, which is never written to")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target.parent}: no such folder")
+    if not plan.source.folder and target.suffix != plan.source.path.suffix:
+        suffix = plan.source.path.suffix
+        raise ValueError(f"{target}: the format is kept, so its name has to end with {suffix}")
+    if os.path.lexists(target):
+        if not overwrite:
+            raise FileExistsError(f"{target}: exists already: overwrite it, or name another")
+        if plan.source.folder and not plan.source.is_alike(target):
+            raise FileExistsError(f"{target}: is not a folder of weights: name another")
+        if not plan.source.folder and not target.is_file():
+            raise FileExistsError(f"{target}: is not a regular file: name another")
+    staging = Staging(target)
+    begun = staging.journal.exists() and b'"begun"' in staging.journal.read_bytes()
+    if begun and not (resume or overwrite):
+        raise FileExistsError(
+            f"{staging.folder}: is left from an earlier run: resume it, or overwrite it"
+        )
+    free, needed = shutil.disk_usage(target.parent).free, plan.bytes_written
+    if free < needed and not begun:
+        raise OSError(
+            errno.ENOSPC, f"{target}: {needed} bytes are to be written, {free} are free"
+        )

@@ -1,0 +1,173 @@
+"""The ``.safetensors`` format: one file, or shards that an index lists."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from array_constraints.files.stored import (
+    Bytes,
+    BytesTarget,
+    DamagedFile,
+    FileSource,
+    Source,
+    Target,
+    Tensor,
+)
+
+_LARGEST_HEADER = 100_000_000  # bytes, as the format's own library has it
+_LARGEST_INDEX = 100_000_000
+_BITS = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
+    **dict.fromkeys(("F32", "I32", "U32"), 32),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 16),
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0"), 8),
+    **dict.fromkeys(("F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    "F4": 4,
+}
+_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+@dataclass
+class Safetensors(FileSource):
+    """One ``.safetensors`` file."""
+
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def torch_style(self) -> bool:  # type: ignore[override]
+        return _torch_style(self.metadata, self.tensors)
+
+
+def open_safetensors(path: Path) -> Safetensors:
+    """Open a ``.safetensors`` file: its header is read and judged.
+
+    Source: the format's description, https://huggingface.co/docs/safetensors.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or not 2 <= length <= min(size - 8, _LARGEST_HEADER):
+            raise DamagedFile(path, f"has {size} bytes, its header should have {length}")
+        text = file.read(length)
+    header = _parsed(text, path)
+    metadata = header.pop("__metadata__", {})
+    texts = isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
+    if not texts:
+        raise DamagedFile(path, "has a __metadata__ that is not a dictionary of strings")
+    start = 8 + length
+    tensors = {name: _tensor(name, entry, path, start) for name, entry in header.items()}
+    places = sorted(tensors.values(), key=lambda tensor: (tensor.offset, tensor.nbytes))
+    borders = [(start, "the header")]
+    borders += [(tensor.offset + tensor.nbytes, tensor.name) for tensor in places]
+    for (end, name), tensor in zip(borders, places, strict=False):
+        if tensor.offset != end:
+            raise DamagedFile(path, f"{tensor.name!r} does not begin where {name!r} ends")
+    if borders[-1][0] != size:
+        raise DamagedFile(path, f"has {size} bytes, its header speaks of {borders[-1][0]}")
+    return Safetensors(path, dict(tensors), metadata)
+
+
+def _parsed(text: bytes, path: Path) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = sorted(name for name, _ in pairs)
+            twice = next(a for a, b in pairwise(names) if a == b)
+            raise ValueError(f"the name {twice!r} stands there twice")
+        return found
+
+    try:
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(path, f"its header is not JSON: {error}") from None
+    if not isinstance(header, dict):
+        raise DamagedFile(path, "its header is not a dictionary")
+    return header
+
+
+def _tensor(name: str, entry: Any, path: Path, start: int) -> Bytes:
+    fields = entry if isinstance(entry, dict) else {}
+    dtype, shape, offsets = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if len(fields) != 3 or not isinstance(dtype, str) or dtype not in _BITS:
+        raise DamagedFile(path, f"{name!r} has no known dtype, shape and data_offsets")
+    if not (_is_whole(shape) and _is_whole(offsets) and len(offsets) == 2):
+        raise DamagedFile(path, f"{name!r} has no valid shape and data_offsets")
+    bits = math.prod(shape) * _BITS[dtype]
+    if len(shape) > 64 or bits % 8 or offsets[1] - offsets[0] != bits // 8:
+        raise DamagedFile(path, f"{name!r} has data_offsets that do not fit its shape")
+    kind = _NAMES.get(dtype, dtype)
+    return Bytes(name, tuple(shape), kind, path, start + offsets[0], stored_bytes=bits // 8)
+
+
+def _is_whole(numbers: Any) -> bool:
+    return isinstance(numbers, list) and all(type(n) is int and 0 <= n < 2**62 for n in numbers)
+
+
+def _torch_style(metadata: dict[str, str], tensors: dict[str, Tensor]) -> bool:
+    return metadata.get("format") == "pt" or any(n.endswith(".weight") for n in tensors)
+
+
+@dataclass
+class Sharded(Source):
+    """Shards, and the index that says which tensor lies in which."""
+
+    path: Path
+    """The index."""
+    tensors: dict[str, Tensor]
+    shards: list[Path]
+    torch_style: bool
+    folder = True
+
+    @property
+    def files(self) -> list[Path]:  # type: ignore[override]
+        return [*self.shards, self.path]
+
+    def is_alike(self, folder: Path) -> bool:
+        return (folder / self.path.name).is_file()
+
+    def target(self, selected: Sequence[Tensor], content: Path) -> Target:
+        copies = {file: content / file.relative_to(self.path.parent) for file in self.files}
+        return BytesTarget(copies, [t for t in selected if isinstance(t, Bytes)])
+
+
+def open_index(path: Path) -> Sharded:
+    """Open the ``.safetensors.index.json`` of shards; they lie in its folder."""
+    if path.stat().st_size > _LARGEST_INDEX:
+        raise DamagedFile(path, f"is longer than {_LARGEST_INDEX} bytes")
+    listed = _parsed(path.read_bytes(), path).get("weight_map")
+    if not isinstance(listed, dict) or not all(isinstance(v, str) for v in listed.values()):
+        raise DamagedFile(path, "has no weight_map from tensors to shards")
+    shards = {name: _shard(path, name) for name in sorted(set(listed.values()))}
+    opened = {name: open_safetensors(shard) for name, shard in shards.items()}
+    tensors: dict[str, Tensor] = {}
+    for name, shard in listed.items():
+        if name not in opened[shard].tensors:
+            raise DamagedFile(path, f"{name!r} is not in {shard}, where the index has it")
+        tensors[name] = opened[shard].tensors[name]
+    for shard, source in opened.items():
+        for name in source.tensors:
+            if listed.get(name) != shard:
+                raise DamagedFile(path, f"{name!r} of {shard} is not in the index")
+    style = any(_torch_style(source.metadata, source.tensors) for source in opened.values())
+    return Sharded(path, tensors, list(shards.values()), style)
+
+
+def _shard(index: Path, name: str) -> Path:
+    parts = PurePosixPath(name).parts
+    shard = index.parent / name
+    if not parts or ".." in parts or name.startswith("/") or "\0" in name:
+        raise DamagedFile(index, f"the shard {name!r} is not in its folder")
+    inside = os.path.realpath(shard).startswith(os.path.realpath(index.parent) + os.sep)
+    if not inside:
+        raise DamagedFile(index, f"the shard {name!r} is a link out of its folder")
+    if not shard.is_file():
+        raise DamagedFile(index, f"the shard {name!r} is missing")
+    return shard

@@ -1,0 +1,169 @@
+"""Zarr, version 2 and 3, sharded or not: a folder whose chunks are files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+try:
+    import zarr
+except ImportError as error:  # pragma: no cover - without the extra
+    raise ImportError("Zarr is read with zarr: pip install 'array-constraints[zarr]'") from error
+
+from array_constraints.files.grid import Region
+from array_constraints.files.stored import DamagedFile, Progress, Source, Target, Tensor
+
+_METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+_LARGEST_METADATA = 100_000_000
+_DEEPEST = 64
+_LARGEST_CHUNK = 2**40
+
+
+@dataclass(frozen=True)
+class ZarrTensor(Tensor):
+    """An array of a Zarr folder."""
+
+    root: Path
+    chunks: tuple[int, ...] | None
+    """The chunks that are written at once: shards, where there are any."""
+
+    def opened(self, mode: Any = "r") -> zarr.Array[Any]:
+        """Return the array as zarr has it."""
+        return zarr.open_array(self.root / self.name, mode=mode)
+
+    def read(self, region: Region) -> Any:
+        import numpy
+
+        try:
+            block = numpy.asarray(self.opened()[region])
+        except OSError:
+            raise
+        except Exception as error:
+            raise DamagedFile(self.root / self.name, f"cannot be decoded: {error}") from error
+        return block.astype(self.dtype, copy=not block.flags.writeable)
+
+    def write(self, region: Region, block: Any, durable: bool) -> None:
+        self.opened("r+")[region] = block
+        if durable:
+            os.sync()
+
+
+@dataclass
+class Zarr(Source):
+    """A Zarr folder, opened."""
+
+    path: Path
+    tensors: dict[str, Tensor]
+    files: list[Path]
+    folder = True
+
+    def is_alike(self, folder: Path) -> bool:
+        return any((folder / name).is_file() for name in _METADATA)
+
+    def target(self, selected: Sequence[Tensor], content: Path) -> Target:
+        chosen = [t for t in selected if isinstance(t, ZarrTensor)]
+        return ZarrTarget(self.path, content, tuple(self.files), tuple(chosen))
+
+
+def open_zarr(path: Path) -> Source:
+    """Open a Zarr folder: an array, or a group of arrays and groups."""
+    files = list(_files(path))
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        if file.name in ("zarr.json", ".zarray") and _is_array(file):
+            folder = file.parent
+            name = "" if folder == path else folder.relative_to(path).as_posix()
+            tensors[name] = _tensor(path, name)
+    return Zarr(path, tensors, files)
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Return all files of a folder; links out of it are refused."""
+    inside = os.path.realpath(path) + os.sep
+    for folder, folders, names in os.walk(path, onerror=_raise):
+        folders.sort()
+        if len(Path(folder).relative_to(path).parts) > _DEEPEST:
+            raise DamagedFile(path, f"has folders more than {_DEEPEST} deep")
+        for name in sorted(names + folders):
+            entry = Path(folder, name)
+            if entry.is_symlink() and not os.path.realpath(entry).startswith(inside):
+                raise DamagedFile(entry, "is a link out of the folder")
+            if name in names:
+                if not entry.is_file():
+                    raise DamagedFile(entry, "is not a regular file")
+                if name in _METADATA and entry.stat().st_size > _LARGEST_METADATA:
+                    raise DamagedFile(entry, f"is longer than {_LARGEST_METADATA} bytes")
+                yield entry
+            elif entry.is_symlink():
+                raise DamagedFile(entry, "is a link to a folder")
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _is_array(file: Path) -> bool:
+    if file.name == ".zarray":
+        return True
+    try:
+        return bool(json.loads(file.read_bytes()).get("node_type") == "array")
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise DamagedFile(file, f"is not the metadata of Zarr: {error}") from None
+
+
+def _tensor(root: Path, name: str) -> Tensor:
+    """Return an array; one whose dtype zarr does not know is passed through."""
+    tensor = ZarrTensor(name, (), "unknown", root, None)
+    try:
+        array = tensor.opened()
+        shape, chunks = tuple(map(int, array.shape)), tuple(map(int, array.shards or array.chunks))
+        kind = str(array.dtype)
+        kind = array.dtype.name if kind.lstrip("<>=|")[:1] in "fiub" else kind
+    except OSError:
+        raise
+    except Exception as error:
+        if "data type" in str(error):
+            return tensor
+        raise DamagedFile(root / name, f"is not an array of Zarr: {error}") from error
+    sizes = (*shape, *chunks)
+    if not all(0 <= n < 2**62 for n in sizes) or any(n == 0 for n in chunks):
+        raise DamagedFile(root / name, "has no valid shape and chunks")
+    entries = 1
+    for n, chunk in zip(shape, chunks, strict=True):
+        entries *= max(1, min(n, chunk))
+    if entries > _LARGEST_CHUNK:
+        raise DamagedFile(root / name, f"has chunks of {entries} entries")
+    return replace(tensor, shape=shape, dtype=kind, chunks=chunks)
+
+
+@dataclass(frozen=True)
+class ZarrTarget(Target):
+    """A copy of the folder, whose selected arrays get their chunks one by one."""
+
+    source: Path
+    content: Path
+    files: tuple[Path, ...]
+    selected: tuple[ZarrTensor, ...]
+
+    def prepare(self, progress: Progress) -> None:
+        arrays = {tensor.root / tensor.name for tensor in self.selected}
+        self.content.mkdir(parents=True, exist_ok=True)
+        for file in self.files:
+            of_array = next((a for a in arrays if a == file.parent or a in file.parents), None)
+            if of_array is None or (file.parent == of_array and file.name in _METADATA):
+                copy = self.content / file.relative_to(self.source)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
+                progress(2 * copy.stat().st_size)
+
+    def written(self, tensor: Tensor) -> ZarrTensor:
+        assert isinstance(tensor, ZarrTensor)
+        return replace(tensor, root=self.content)
+
+    def sync(self) -> None:
+        os.sync()  # one call for thousands of files
