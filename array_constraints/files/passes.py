@@ -6,7 +6,7 @@ measures or constrains it, and writes it. The mathematics is all that of the for
 
 from __future__ import annotations
 
-import itertools
+import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -107,6 +107,7 @@ class Pass(ABC):
 
     def block(self, region: Region, given: Any) -> Any:
         """Return the region as an array that may be written to."""
+        _free_a_large_array()
         return self.tensor.read(region) if given is None else given
 
     def written(self, region: Region, block: Any) -> Any:
@@ -115,6 +116,18 @@ class Pass(ABC):
             return block
         self.result.write(region, block, self.durable)
         return None
+
+
+@functools.cache
+def _free_a_large_array() -> None:
+    """Let the allocator of the C library keep the memory of tiles, once in a process.
+
+    It returns to the system what is larger than the largest array that was ever freed, and page
+    faults then cost ten times as much as the arithmetic on a tile.
+    """
+    import numpy
+
+    numpy.empty(16 * ENTRIES_OF_TILE, "u1")
 
 
 def _local(region: Region, part: Region) -> Region:

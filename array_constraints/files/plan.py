@@ -140,15 +140,25 @@ def plan_for(
 
 def _warnings(source: Source, items: list[Item]) -> Iterator[str]:
     """Return what looks like the wrong axis, the most common mistake."""
+    single, torch = [], []
     for item in items:
-        tensor, work = item.tensor, item.work
-        if not isinstance(work, SlicesPass) or not tensor.entries:
+        tensor, axes = item.tensor, item.work.axes
+        if not isinstance(item.work, SlicesPass) or not tensor.entries:
             continue
-        shown = f"{tensor.name!r} of shape {tensor.shape}, axis {work.constraint.axis}"
-        if math.prod([tensor.shape[i] for i in work.axes]) == 1:
-            yield f"{shown}: each slice has one entry"
-        elif source.torch_style and len(tensor.shape) == 2 and work.axes == (0,):
-            yield (
-                f"{shown}: torch keeps (outputs, inputs), so a slice is what one input gives to "
-                "all outputs; the incoming weights of one output are axis 1"
-            )
+        if math.prod([tensor.shape[i] for i in axes]) == 1:
+            single.append(item)
+        elif source.torch_style and len(tensor.shape) == 2 and axes == (0,):
+            torch.append(item)
+    if single:
+        yield f"{_first(single)}: each slice has one entry"
+    if torch:
+        yield (
+            f"{_first(torch)}: torch keeps (outputs, inputs), so a slice is what one input gives "
+            "to all outputs; the incoming weights of one output are those along axis 1"
+        )
+
+
+def _first(items: list[Item]) -> str:
+    tensor, more = items[0].tensor, len(items) - 1
+    shown = f"{tensor.name!r} of shape {tensor.shape}, axis {items[0].constraint.axis}"
+    return f"{shown} (and {more} more)" if more else shown

@@ -1,0 +1,381 @@
+"""The command line: ``array-constraints project``, ``check`` and ``show``.
+
+Exit codes: 0, all constraints hold; 1, one is violated, or the run failed; 2, the command makes
+no sense; 3, the run was stopped and can be resumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+try:
+    import click
+    from rich import box
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.progress import Progress
+    from rich.table import Column, Table
+except ImportError:  # pragma: no cover - without the extra
+    raise SystemExit(
+        "the command line needs click and rich: pip install 'array-constraints[files]'"
+    ) from None
+
+from array_constraints.config import BUILT_IN
+from array_constraints.files import (
+    CHUNK_SIZE,
+    Checking,
+    Plan,
+    Report,
+    Resumable,
+    Summary,
+    judge_target,
+    open_weights,
+    planned,
+    project,
+)
+from array_constraints.files.stored import DamagedFile
+from array_constraints.rules import Rule, Rules, constraint_of, read_rules
+
+_WIDTH_OF_FILES = 200
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_PARAMETERS: dict[str, list[str]] = {}
+for _name, _class in BUILT_IN.items():
+    if dataclasses.is_dataclass(_class):
+        for _field in dataclasses.fields(_class):
+            _PARAMETERS.setdefault(_field.name, []).append(_name)
+
+
+class _Bytes(click.ParamType):
+    """A number of bytes, with a unit or without."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([0-9.]+) *([kmg]?i?)b?", str(value).lower())
+        unit = _UNITS.get(found[2]) if found else None
+        if found is None or unit is None or found[1].count(".") > 1 or found[1] == ".":
+            self.fail(f"{value!r} is not a number of bytes such as 64MiB or 100MB", param, ctx)
+        return int(float(found[1]) * unit)
+
+
+def _value(text: str) -> Any:
+    """Return a parameter of a constraint: a number, numbers with commas between, or none."""
+    if text.lower() == "none":
+        return None
+    parts = [part.strip() for part in text.strip("()[]").split(",") if part.strip()]
+    numbers = [_number(part) for part in parts]
+    return numbers[0] if len(numbers) == 1 and "," not in text else tuple(numbers)
+
+
+def _number(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _common(command: F) -> F:
+    """Add the options that say what is constrained, and by whom."""
+    options = [
+        click.argument("source", metavar="IN"),
+        click.option("--constraint", help="Name of a constraint, such as max_norm."),
+        *(
+            click.option(f"--{name.replace('_', '-')}", name, help=f"Of {', '.join(classes)}.")
+            for name, classes in _PARAMETERS.items()
+        ),
+        click.option("--select", multiple=True, help="Pattern of names; by default all."),
+        click.option(
+            "--rules",
+            type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            help="File, .toml or .json, with an ordered list of patterns and constraints.",
+        ),
+        click.option(
+            "--chunk-size", type=_Bytes(), default=CHUNK_SIZE, help="Bytes read at a time [64MiB]."
+        ),
+        click.option("--workers", type=click.IntRange(min=1), help="Threads [one a processor]."),
+        click.option("--scheduler", help="Address of a Dask cluster, such as tcp://host:8786."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines."),
+        click.option(
+            "--progress",
+            type=click.Choice(["auto", "none"]),
+            default="auto",
+            help="Progress bar on a terminal, or none.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 all constraints hold; 1 a violation, or a failure; 2 usage; "
+    "3 stopped, can be resumed.",
+)
+@click.version_option(package_name="array-constraints")
+def main() -> None:
+    """Check and constrain weights in files of any size.
+
+    Formats: .safetensors (one file, or shards), .npy, .npz, Zarr, HDF5, .weights.h5, .keras.
+    """
+
+
+@main.command(
+    epilog="Example: array-constraints check model.safetensors --constraint max_norm "
+    "--max-value 2 --axis 1 --select 'layers.*.weight'"
+)
+@_common
+def check(source: str, as_json: bool, progress: str, **options: Any) -> None:
+    """Print how many slices of IN violate their constraints, and how far."""
+    with _errors(), _planned(source, to_project=False, **options) as (plan, crew):
+        with _progress(plan, crew, progress, as_json) as told:
+            report = Checking(plan, crew, told).report()
+        _print(report, as_json)
+    sys.exit(0 if report.satisfied else 1)
+
+
+@main.command(
+    name="project",
+    epilog="Example: array-constraints project model.safetensors out.safetensors "
+    "--constraint max_norm --max-value 2 --axis 1 --select 'layers.*.weight'",
+)
+@_common
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--resume", is_flag=True, help="Go on where an earlier run was stopped.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT, and what a run has left of it.")
+def project_command(
+    source: str,
+    target: Path,
+    as_json: bool,
+    progress: str,
+    dry_run: bool,
+    resume: bool,
+    overwrite: bool,
+    **options: Any,
+) -> None:
+    """Write a copy of IN to OUT whose selected weights satisfy their constraints.
+
+    IN is never written to. What is not selected comes over byte for byte. OUT appears when it
+    is complete; until then the work is in OUT.partial.
+    """
+    with _errors(), _planned(source, to_project=True, **options) as (plan, crew):
+        judge_target(plan, target, resume=resume, overwrite=overwrite)
+        if dry_run:
+            _print_plan(plan, as_json)
+            return
+        if resume and not plan.resumable:
+            _note(f"{source} is copied as a stream, which cannot be continued: it begins anew")
+        with _progress(plan, crew, progress, as_json) as told:
+            report = project(plan, target, crew, told, overwrite=overwrite and not resume)
+        _print(report, as_json)
+    if not report.satisfied:
+        _note(
+            "what violates its constraint in the result has no image in it: slices that hold "
+            "NaN, infinity or nothing but zeros, or a rate below 1"
+        )
+    sys.exit(0 if report.satisfied else 1)
+
+
+@main.command()
+@click.argument("source", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+def show(source: str, as_json: bool) -> None:
+    """List the tensors in FILE: names, shapes, dtypes."""
+    with _errors(), open_weights(source) as opened:
+        tensors = list(opened.tensors.values())
+    if as_json:
+        rows = [{"name": t.name, "shape": t.shape, "dtype": t.dtype} for t in tensors]
+        click.echo(json.dumps({"tensors": rows}, indent=2))
+        return
+    table = _table("tensor", "shape", "dtype", "chunks")
+    for t in tensors:
+        table.add_row(t.name, str(t.shape), t.dtype, str(t.chunks or ""))
+    _console().print(table)
+
+
+def _planned(
+    source: str,
+    *,
+    to_project: bool,
+    constraint: str | None,
+    select: tuple[str, ...],
+    rules: Path | None,
+    chunk_size: int,
+    workers: int | None,
+    scheduler: str | None,
+    **parameters: str | None,
+) -> Any:
+    given = {name: value for name, value in parameters.items() if value is not None}
+    return planned(
+        source,
+        _rules(constraint, given, select, rules),
+        to_project=to_project,
+        chunk_size=chunk_size,
+        workers=workers,
+        scheduler=scheduler,
+    )
+
+
+def _rules(
+    constraint: str | None, given: dict[str, str], select: tuple[str, ...], rules: Path | None
+) -> Rules:
+    if (constraint is None) == (rules is None):
+        raise click.UsageError("give either --constraint or --rules")
+    if rules is not None:
+        if given or select:
+            raise click.UsageError("--rules say which constraint, of which parameters, is where")
+        return read_rules(rules)
+    values = {}
+    for name, text in given.items():
+        try:
+            values[name] = _value(text)
+        except ValueError:
+            option = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{option}: {text!r} is not a number") from None
+    found = constraint_of(constraint, values)
+    return Rules(Rule(pattern, found) for pattern in select or ("*",))
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """Say what is wrong in one line, with the exit code that belongs to it."""
+    try:
+        yield
+    except Resumable as error:
+        _fail(error, 3)
+    except (DamagedFile, ImportError) as error:
+        _fail(error, 1)
+    except (FileExistsError, FileNotFoundError, LookupError, TypeError, ValueError) as error:
+        _fail(error.args[0] if isinstance(error, KeyError) else error, 2)
+    except (OSError, MemoryError) as error:
+        _fail(error, 1)
+
+
+def _fail(error: object, code: int) -> None:
+    click.echo(f"Error: {error or type(error).__name__}", err=True)
+    sys.exit(code)
+
+
+def _note(text: str) -> None:
+    click.echo(f"Note: {text}", err=True)
+
+
+@contextlib.contextmanager
+def _progress(
+    plan: Plan, crew: Any, wanted: str, as_json: bool
+) -> Iterator[Callable[[int], None]]:
+    for warning in plan.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    if crew.dashboard and not as_json:
+        _note(f"{crew.count} threads of a cluster work; see {crew.dashboard}")
+    console = Console(stderr=True)
+    hidden = wanted == "none" or not console.is_terminal
+    with Progress(console=console, disable=hidden, transient=True) as bar:
+        task = bar.add_task("", total=plan.bytes_read + plan.bytes_written)
+        yield lambda count: bar.advance(task, count)
+
+
+def _print(report: Report, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(_as_json(report), indent=2, allow_nan=False))
+        return
+    projected = any(t.after is not None for t in report.tensors)
+    table = _table("tensor", "constraint", "slices", "violating", "by at most")
+    if projected:
+        table.add_column("left")
+        table.add_column("by at most")
+    for t in report.tensors:
+        cells = [t.name, _shown(t.constraint), str(t.before.slices), *_cells(t.before)]
+        table.add_row(*cells, *(_cells(t.after) if t.after is not None else ()))
+    _console().print(table)
+
+
+def _table(name: str, *columns: str) -> Table:
+    return Table(Column(name, overflow="fold"), *columns, box=box.SIMPLE_HEAD)
+
+
+def _console() -> Console:
+    """Return the standard output; a file gets lines as long as they are."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_WIDTH_OF_FILES)
+
+
+def _shown(constraint: Any) -> str:
+    text = repr(constraint)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _cells(summary: Summary) -> tuple[str, str]:
+    return str(summary.violating), f"{summary.largest:.3g}"
+
+
+def _as_json(report: Report) -> dict[str, Any]:
+    rows = []
+    for t in report.tensors:
+        row = {"name": t.name, "constraint": _config(t.constraint), "before": _numbers(t.before)}
+        rows.append(row if t.after is None else {**row, "after": _numbers(t.after)})
+    return {"satisfied": report.satisfied, "tensors": rows, "warnings": list(report.warnings)}
+
+
+def _config(constraint: Any) -> Any:
+    return {"class_name": type(constraint).__name__, "config": constraint.get_config()}
+
+
+def _numbers(summary: Summary) -> dict[str, Any]:
+    largest = summary.largest
+    numbers = summary._asdict()
+    return {**numbers, "largest": largest if math.isfinite(largest) else str(largest)}
+
+
+def _print_plan(plan: Plan, as_json: bool) -> None:
+    total = {
+        "peak_memory": plan.peak_memory,
+        "bytes_read": plan.bytes_read,
+        "bytes_written": plan.bytes_written,
+        "workers": plan.workers,
+        "resumable": plan.resumable,
+    }
+    if as_json:
+        rows = [
+            {
+                "name": item.tensor.name,
+                "shape": item.tensor.shape,
+                "dtype": item.tensor.dtype,
+                "constraint": _config(item.constraint),
+                "form": item.form,
+                "passes": item.passes,
+                "chunks": item.regions,
+                "chunk_bytes": item.bytes_of_region,
+            }
+            for item in plan.items
+        ]
+        text = {"tensors": rows, **total, "warnings": list(plan.warnings)}
+        click.echo(json.dumps(text, indent=2))
+        return
+    for warning in plan.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    table = _table("tensor", "shape", "dtype", "constraint", "form", "passes", "chunks", "of")
+    for item in plan.items:
+        t = item.tensor
+        numbers = (str(item.passes), str(item.regions), decimal(item.bytes_of_region))
+        table.add_row(t.name, str(t.shape), t.dtype, _shown(item.constraint), item.form, *numbers)
+    _console().print(table)
+    click.echo(
+        f"{plan.workers} at a time: at most {decimal(plan.peak_memory)} of memory; "
+        f"{decimal(plan.bytes_read)} read, {decimal(plan.bytes_written)} written; "
+        f"{'can' if plan.resumable else 'cannot'} be resumed"
+    )

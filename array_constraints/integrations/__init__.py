@@ -1,0 +1,1 @@
+"""Adapters for training frameworks and clusters, each imported by its own name."""
