@@ -8,7 +8,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,8 @@ class Member(Bytes):
         """Return a file for what cannot be written in the order of the archive."""
         spool = content.with_name("spool")
         spool.touch()
-        fields = {name: value for name, value in vars(self).items() if name in vars(Bytes)}
-        return Bytes(**{**fields, "path": spool, "offset": 0})
+        known = {entry.name: getattr(self, entry.name) for entry in fields(Bytes)}
+        return Bytes(**{**known, "path": spool, "offset": 0})
 
     def close(self) -> None:
         """Close the member and its archive."""
@@ -141,6 +141,7 @@ class NpzTarget(Target):
         self.names = {source.members[name]: name for name in selected}
         self.stack = contextlib.ExitStack()
         self.open: tuple[str, Any] | None = None
+        self.spool: Bytes | None = None
 
     def prepare(self, progress: Progress) -> None:
         self.progress = progress

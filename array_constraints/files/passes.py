@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from array_constraints import _arrays, execution
+from array_constraints._in_memory import InMemory
 from array_constraints.constraint import Constraint, Elementwise, Form, Slicewise, WholeSlice
 from array_constraints.files.grid import (
     ENTRIES_OF_TILE,
@@ -130,10 +131,14 @@ def _free_a_large_array() -> None:
     numpy.empty(16 * ENTRIES_OF_TILE, "u1")
 
 
-def _local(region: Region, part: Region) -> Region:
-    return tuple(
-        slice(p.start - r.start, p.stop - r.start) for r, p in zip(region, part, strict=True)
-    )
+def _local(region: Region, part: Region) -> tuple[Any, ...]:
+    """Return the index of a part in the block of a region; that of a number is a view, too."""
+    pairs = zip(region, part, strict=True)
+    return (*(slice(p.start - r.start, p.stop - r.start) for r, p in pairs), ...)
+
+
+def _at_hand(tile: Any) -> InMemory | None:
+    return _arrays.in_memory(tile, _numpy()) if tile.ndim else None
 
 
 def _summary(excess: Any) -> Summary:
@@ -173,13 +178,9 @@ class EntriesPass(Pass):
 
     def _judged(self, tile: Any) -> Summary:
         xp = _arrays.namespace(tile)
-        if self.constraint.satisfied(tile, xp):
-            return _summary_of_satisfied(tile)
+        if self.constraint.satisfied(tile, xp) and not xp.any(xp.isnan(tile)):
+            return Summary(tile.size)
         return _summary(self.constraint.whole_violation(tile, xp))
-
-
-def _summary_of_satisfied(tile: Any) -> Summary:
-    return Summary(tile.size)
 
 
 @dataclass(frozen=True)
@@ -252,8 +253,8 @@ class SlicesPass(Pass):
 
         forest, xp = self.forest(), _numpy()
         for column, index, part in self.grid.tiles(region):
-            tile = numpy.ascontiguousarray(block[_local(region, part)])
-            memory = _arrays.in_memory(tile, xp)
+            tile = numpy.asarray(block[_local(region, part)], order="C")
+            memory = _at_hand(tile)
             form = self._form(part)
             measure = (
                 form.measure(tile, self.axes, xp)
@@ -269,7 +270,7 @@ class SlicesPass(Pass):
         factors: dict[Column, Any] = {}
         for column, _, part in self.grid.tiles(region):
             tile, measure = block[_local(region, part)], measures[column]
-            form, memory = self._form(part), _arrays.in_memory(tile, xp)
+            form, memory = self._form(part), _at_hand(tile)
             if column not in factors:
                 factors[column] = None if memory is None else form.factor(measure, memory, xp)
             factor = factors[column]
@@ -381,6 +382,7 @@ def _stand_in(tensor: Tensor) -> Any:
     return numpy.broadcast_to(numpy.zeros((), numpy_dtype(tensor.dtype)), tensor.shape)
 
 
+@functools.cache
 def _numpy() -> Any:
     import numpy
 

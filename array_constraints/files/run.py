@@ -51,7 +51,7 @@ class Resumable(RuntimeError):
     """A run that stopped, and can be continued from the part that it has left."""
 
     def __init__(self, folder: Path, reason: BaseException) -> None:
-        said = str(reason) or type(reason).__name__
+        said = f"{type(reason).__name__}: {reason}"
         super().__init__(f"{said}\nWhat is done is in {folder}: go on with resume.")
         self.folder = folder
 

@@ -165,5 +165,11 @@ class ZarrTarget(Target):
         assert isinstance(tensor, ZarrTensor)
         return replace(tensor, root=self.content)
 
+    def finish(self) -> None:
+        for tensor in self.selected:  # what zarr was writing when an earlier run was killed
+            for file in (self.content / tensor.name).rglob("*.partial"):
+                file.unlink()
+        self.sync()
+
     def sync(self) -> None:
         os.sync()  # one call for thousands of files
