@@ -280,8 +280,8 @@ def _progress(
 ) -> Iterator[Callable[[int], None]]:
     for warning in plan.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    if crew.dashboard and not as_json:
-        _note(f"{crew.count} threads of a cluster work; see {crew.dashboard}")
+    if crew.remote and not as_json:
+        _note(f"{crew.count} threads of a cluster are at work: {crew.dashboard or 'no dashboard'}")
     console = Console(stderr=True)
     hidden = wanted == "none" or not console.is_terminal
     with Progress(console=console, disable=hidden, transient=True) as bar:

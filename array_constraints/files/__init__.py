@@ -20,7 +20,7 @@ from array_constraints.files.run import (
     project,
 )
 from array_constraints.files.stored import Progress
-from array_constraints.files.workers import Workers, workers_for
+from array_constraints.files.workers import Threads, Workers, workers_for
 from array_constraints.rules import as_rules
 
 __all__ = [
@@ -55,7 +55,8 @@ def planned(
     chunk_size = _at_least("chunk_size", chunk_size, 2**16)
     workers = None if workers is None else _at_least("workers", workers, 1)
     with open_weights(source) as opened, contextlib.ExitStack() as stack:
-        crew = workers_for(workers, scheduler)
+        streamed = not all(tensor.shared for tensor in opened.tensors.values())
+        crew = Threads(workers) if streamed else workers_for(workers, scheduler)
         stack.callback(crew.close)
         yield (
             plan_for(
@@ -104,6 +105,7 @@ def check_file(
     scheduler
         The address of a Dask cluster, or a client; without it the active client, if there is
         one, and without ``workers``. Its workers have to see the files under the same paths.
+        A ``.npz`` is a stream, constrained by threads of this process in any case.
     progress
         Called with the number of bytes that were read since the last call.
 

@@ -116,12 +116,28 @@ class Cluster(Workers):
             self.client.cancel(futures)
             wait(futures)
 
+    def result(self, future: Any) -> Any:
+        from distributed.scheduler import KilledWorker
+
+        try:
+            return future.result()
+        except KilledWorker as error:
+            raise OSError(
+                "workers of the cluster died several times at the same task, most often because "
+                f"their memory limit is below five chunks: {error}"
+            ) from error
+
     def shared(self, value: Any) -> Any:
-        return self.client.scatter(value, hash=False)
+        """Return a task's result: what is scattered would be lost with its worker."""
+        return self.client.submit(_same, value, pure=False)
 
     def close(self) -> None:
         if self.owned:
             self.client.close()
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def workers_for(count: int | None, scheduler: str | Any | None) -> Workers:
