@@ -29,18 +29,10 @@ except ImportError:  # pragma: no cover - without the extra
     ) from None
 
 from array_constraints.config import BUILT_IN
-from array_constraints.files import (
-    CHUNK_SIZE,
-    Checking,
-    Plan,
-    Report,
-    Resumable,
-    Summary,
-    judge_target,
-    open_weights,
-    planned,
-    project,
-)
+from array_constraints.files import CHUNK_SIZE, open_weights, planned
+from array_constraints.files.passes import Summary
+from array_constraints.files.plan import Plan
+from array_constraints.files.run import Checking, Report, ResumableError, judge_target, project
 from array_constraints.files.stored import DamagedFile
 from array_constraints.rules import Rule, Rules, constraint_of, read_rules
 
@@ -56,7 +48,7 @@ for _name, _class in BUILT_IN.items():
             _PARAMETERS.setdefault(_field.name, []).append(_name)
 
 
-class _Bytes(click.ParamType):
+class _Bytes(click.ParamType[int]):
     """A number of bytes, with a unit or without."""
 
     name = "bytes"
@@ -64,11 +56,10 @@ class _Bytes(click.ParamType):
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"([0-9.]+) *([kmg]?i?)b?", str(value).lower())
-        unit = _UNITS.get(found[2]) if found else None
-        if found is None or unit is None or found[1].count(".") > 1 or found[1] == ".":
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?) *([kmg]?i?)b?", str(value).lower())
+        if found is None or found[2] not in _UNITS:
             self.fail(f"{value!r} is not a number of bytes such as 64MiB or 100MB", param, ctx)
-        return int(float(found[1]) * unit)
+        return int(float(found[1]) * _UNITS[found[2]])
 
 
 def _value(text: str) -> Any:
@@ -103,9 +94,14 @@ def _common(command: F) -> F:
             help="File, .toml or .json, with an ordered list of patterns and constraints.",
         ),
         click.option(
-            "--chunk-size", type=_Bytes(), default=CHUNK_SIZE, help="Bytes read at a time [64MiB]."
+            "--chunk-size",
+            type=_Bytes(),
+            default=CHUNK_SIZE,
+            help="Bytes read at a time [64MiB].",
         ),
-        click.option("--workers", type=click.IntRange(min=1), help="Threads [one a processor]."),
+        click.option(
+            "--workers", type=click.IntRange(min=1), help="Threads [one a processor]."
+        ),
         click.option("--scheduler", help="Address of a Dask cluster, such as tcp://host:8786."),
         click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines."),
         click.option(
@@ -237,7 +233,9 @@ def _rules(
         raise click.UsageError("give either --constraint or --rules")
     if rules is not None:
         if given or select:
-            raise click.UsageError("--rules say which constraint, of which parameters, is where")
+            raise click.UsageError(
+                "--rules say which constraint, of which parameters, is where"
+            )
         return read_rules(rules)
     values = {}
     for name, text in given.items():
@@ -255,7 +253,7 @@ def _errors() -> Iterator[None]:
     """Say what is wrong in one line, with the exit code that belongs to it."""
     try:
         yield
-    except Resumable as error:
+    except ResumableError as error:
         _fail(error, 3)
     except (DamagedFile, ImportError) as error:
         _fail(error, 1)
@@ -281,7 +279,9 @@ def _progress(
     for warning in plan.warnings:
         click.echo(f"Warning: {warning}", err=True)
     if crew.remote and not as_json:
-        _note(f"{crew.count} threads of a cluster are at work: {crew.dashboard or 'no dashboard'}")
+        _note(
+            f"{crew.count} threads of a cluster are at work: {crew.dashboard or 'no dashboard'}"
+        )
     console = Console(stderr=True)
     hidden = wanted == "none" or not console.is_terminal
     with Progress(console=console, disable=hidden, transient=True) as bar:
@@ -326,7 +326,11 @@ def _cells(summary: Summary) -> tuple[str, str]:
 def _as_json(report: Report) -> dict[str, Any]:
     rows = []
     for t in report.tensors:
-        row = {"name": t.name, "constraint": _config(t.constraint), "before": _numbers(t.before)}
+        row = {
+            "name": t.name,
+            "constraint": _config(t.constraint),
+            "before": _numbers(t.before),
+        }
         rows.append(row if t.after is None else {**row, "after": _numbers(t.after)})
     return {"satisfied": report.satisfied, "tensors": rows, "warnings": list(report.warnings)}
 
@@ -372,7 +376,9 @@ def _print_plan(plan: Plan, as_json: bool) -> None:
     for item in plan.items:
         t = item.tensor
         numbers = (str(item.passes), str(item.regions), decimal(item.bytes_of_region))
-        table.add_row(t.name, str(t.shape), t.dtype, _shown(item.constraint), item.form, *numbers)
+        table.add_row(
+            t.name, str(t.shape), t.dtype, _shown(item.constraint), item.form, *numbers
+        )
     _console().print(table)
     click.echo(
         f"{plan.workers} at a time: at most {decimal(plan.peak_memory)} of memory; "

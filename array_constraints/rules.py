@@ -90,9 +90,7 @@ class Rules:
             if not any(found is rule for found in first.values()):
                 raise LookupError(_unused(rule, names))
         return {
-            name: rule.constraint
-            for name, rule in first.items()
-            if rule.constraint is not None
+            name: rule.constraint for name, rule in first.items() if rule.constraint is not None
         }
 
     def to_configs(self) -> list[dict[str, Any]]:
@@ -101,7 +99,7 @@ class Rules:
 
 
 def as_rules(rules: Any) -> Rules:
-    """Return rules from a constraint for all weights, pairs of pattern and constraint, or rules.
+    """Return rules from a constraint for all weights, or pairs of pattern and constraint.
 
     Examples
     --------

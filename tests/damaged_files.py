@@ -146,7 +146,7 @@ def _trees(tree: Any, rng: random.Random, count: int) -> Iterator[tuple[str, Any
     """Return copies of what JSON holds, each with one value of a wrong type or size."""
     everything = list(itertools.product(_places(tree), HOSTILE))
     for path, value in rng.sample(everything, min(count, len(everything))):
-        damaged = copy.deepcopy(tree)
+        damaged = copy.deepcopy(tree)  # may be the same: 0 is 0
         inner = damaged
         for key in path[:-1]:
             inner = inner[key]
@@ -205,12 +205,11 @@ def _hostile_headers(rng: random.Random) -> Iterator[tuple[str, bytes]]:
     for how, text in NO_JSON.items():
         yield f"a header of {how}", safetensors(text, data)
     for how, tree in _trees({**header, "__metadata__": {}}, rng, 10**6):
-        hit = how.split(" =")[0]
-        if hit == "__metadata__" and how.endswith(("{}", "'a': 1}", MISSING + "'")):
-            continue
-        if hit in ("kernel", "gain", "ids") and how.endswith(MISSING + "'"):
-            continue  # leaves a hole: below
-        yield how, safetensors(tree, data)
+        texts = tree.get("__metadata__", {})
+        if {**tree, "__metadata__": {}} != {**header, "__metadata__": {}} or not (
+            isinstance(texts, dict) and all(isinstance(text, str) for text in texts.values())
+        ):
+            yield how, safetensors(tree, data)
 
     def entry(**fields: Any) -> bytes:
         kernel = {"dtype": "F32", "shape": [6, 5], "data_offsets": [0, 120], **fields}
@@ -269,8 +268,8 @@ def hostile_shards(rng: random.Random) -> Iterator[Case]:
     for how, text in NO_JSON.items():
         yield Case(f"an index of {how}", {**good, INDEX: text}, refused=True)
     for how, tree in _trees({"weight_map": SHARDS}, rng, 10**6):
-        refused = DEEP not in how
-        yield Case(how, {**good, INDEX: _json(tree)}, refused or DEEP in how)
+        if how != f"weight_map.gain = {MISSING!r}":  # the second shard does not belong to it
+            yield Case(how, {**good, INDEX: _json(tree)}, refused=True)
     for how, raw in rng.sample(list(_hostile_headers(rng)), 60):
         yield Case(f"a shard: {how}", {**good, "2.safetensors": raw}, refused=True)
     outside = f"../{OUTSIDE}/2.safetensors"
@@ -631,7 +630,7 @@ def _hostile_zarr(version: int, sharded: bool = False) -> Callable[[random.Rando
         yield Case("70 folders", {**good, deep: b""}, refused=True)
         other = "in.zarr/kernel/.zarray" if version == 3 else "in.zarr/kernel/zarr.json"
         theirs = _zarr(5 - version)[other]
-        yield Case("metadata of both versions", {**good, other: theirs}, refused=True)
+        yield Case("metadata of both versions", {**good, other: theirs})
 
     return hostile
 
@@ -748,12 +747,12 @@ def _strange_hdf5() -> Iterator[tuple[str, bytes, bool]]:
     def empty(shape: Any, **options: Any) -> bytes:
         return made(lambda f: f.create_dataset("kernel", shape, "f4", **options))
 
-    yield "2**62 entries that were never written", empty((2**52, 2**10)), True
-    yield "2**62 entries in chunks", empty((2**52, 2**10), chunks=(2**10, 2**10)), True
+    yield "2**60 entries that were never written", empty((2**50, 2**10)), True
+    yield "2**60 entries in chunks", empty((2**50, 2**10), chunks=(2**10, 2**10)), True
     yield "a chunk for each of 2**40 entries", empty((2**20, 2**20), chunks=(1, 1)), True
     yield "a chunk of 2**31 bytes", empty((2**15, 2**14), chunks=(2**15, 2**14), compression=1), False
     yield "a row of 2**40 entries", empty((1, 2**40), chunks=(1, 2**20)), True
-    yield "no entry, but a long row", empty((0, 2**62)), False
+    yield "no entry, but a long row", empty((0, 2**60)), False
     yield "32 dimensions", empty((1,) * 32), False
     outside = [(f"../{OUTSIDE}/2.safetensors", 0, 120)]
     yield "entries in another file", empty((6, 5), external=outside), True
@@ -818,11 +817,11 @@ def _strange_hdf5() -> Iterator[tuple[str, bytes, bool]]:
 
     def deep(file: Any) -> None:
         group = file
-        for _ in range(3000):
+        for _ in range(1000):
             group = group.create_group("d")
         group["kernel"] = array
 
-    yield "3000 groups", made(deep), False
+    yield "1000 groups", made(deep), False
 
     def names(file: Any) -> None:
         for name in (b"\xff", b"kernel\xfe", " ".encode(), b"."):

@@ -14,7 +14,7 @@ from array_constraints.files.plan import CHUNK_SIZE, Plan, plan_for
 from array_constraints.files.run import (
     Checking,
     Report,
-    Resumable,
+    ResumableError,
     TensorReport,
     judge_target,
     project,
@@ -27,7 +27,7 @@ __all__ = [
     "CHUNK_SIZE",
     "Plan",
     "Report",
-    "Resumable",
+    "ResumableError",
     "Summary",
     "TensorReport",
     "check_file",
@@ -179,7 +179,7 @@ def project_file(
 
     Raises
     ------
-    Resumable
+    ResumableError
         If the run was stopped, and can be continued.
     FileExistsError
         If the target or a part of it exists, and is neither to be resumed nor overwritten.

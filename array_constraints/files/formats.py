@@ -43,12 +43,12 @@ def open_weights(path: str | os.PathLike[str]) -> Source:
     path, name = Path(text), Path(text).name
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
-    if name.endswith(_INDEX):
-        return open_index(path)
     if path.is_dir():
         return _open_folder(path)
     if not path.is_file():
         raise ValueError(f"{path}: not a regular file")
+    if name.endswith(_INDEX):
+        return open_index(path)
     suffix = path.suffix
     if suffix == ".safetensors":
         return open_safetensors(path)

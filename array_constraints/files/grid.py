@@ -1,12 +1,12 @@
 """How a stored array is cut: panels of whole slices, regions that are read at once, tiles.
 
 *Tiles* are what is measured: their borders depend on the shape, the axes and the chunks of the
-file alone. Measures of the tiles of a slice are merged in a binary tree over their index, so the
-bytes of a result depend neither on the size of the regions nor on who computed them when.
+file alone. Measures of the tiles of a slice are merged in a binary tree over their index:
+the bytes of a result depend neither on the size of the regions nor on who computed them.
 
-A *region* is read and written at once: whole tiles, whole chunks of the file, and as much as the
-chunk size allows. A *panel* is a part of the array with whole slices: one region if that fits,
-otherwise so few slices that what is known about them is small.
+A *region* is read and written at once: whole tiles, whole chunks of the file, and as much as
+the chunk size allows. A *panel* is a part of the array with whole slices: one region if that
+fits, otherwise so few slices that what is known about them is small.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 Region: TypeAlias = tuple[slice, ...]
 Column: TypeAlias = tuple[int, ...]
 Node: TypeAlias = tuple[Column, int, int, Any]
-"""A column, the level and the index of a node of its tree, and the measure of the tiles there."""
+"""A column, the level and index of a node of its tree, and the measure of the tiles there."""
 
 ENTRIES_OF_TILE = 2**20
 
@@ -38,18 +38,21 @@ class Grid:
         The chunks of the file, if it has any: a region holds whole ones.
     order
         The dimensions from the slowest to the fastest in the file.
+    most
+        The entries of a tile at most; by default 2**20, so many as a measure takes at once.
     """
 
     shape: tuple[int, ...]
     axes: tuple[int, ...]
     chunks: tuple[int, ...] | None
     order: tuple[int, ...]
+    most: int | None = None
 
     @cached_property
     def steps(self) -> tuple[int, ...]:
         """The tile's length in each dimension: at least 16 entries of a slice, where it has."""
-        lengths, room, slices = [0] * len(self.shape), ENTRIES_OF_TILE, ENTRIES_OF_TILE // 16
-        slices = slices if self.axes else room
+        lengths, room = [0] * len(self.shape), self.most or ENTRIES_OF_TILE
+        slices = max(1, room // 16) if self.axes else room
         for i in reversed(self.order):
             step = min(self.shape[i], room if i in self.axes else min(room, slices))
             unit = self.chunks[i] if self.chunks else 64

@@ -6,13 +6,16 @@ compressed, by the HDF5 library in a copy of the file.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
+import math
 import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,12 @@ from typing import Any
 try:
     import h5py
 except ImportError as error:  # pragma: no cover - without the extra
-    raise ImportError("HDF5 is read with h5py: pip install 'array-constraints[hdf5]'") from error
+    raise ImportError(
+        "HDF5 is read with h5py: pip install 'array-constraints[hdf5]'"
+    ) from error
 
 from array_constraints.files.grid import Region
-from array_constraints.files.npz import ERRORS, members_of
+from array_constraints.files.npz import members_of, reading
 from array_constraints.files.stored import (
     PIECE,
     Bytes,
@@ -35,12 +40,15 @@ from array_constraints.files.stored import (
     Target,
     Tensor,
     copy_bytes,
+    judge_promise,
+    judged,
     numpy_dtype,
     sync,
     write_at,
 )
 
 _WEIGHTS_OF_KERAS = "model.weights.h5"
+_DEEPEST = 64
 
 
 @dataclass(frozen=True)
@@ -51,13 +59,18 @@ class Dataset(Tensor):
     chunks: tuple[int, ...] | None
 
     def read(self, region: Region) -> Any:
-        try:
-            with h5py.File(self.path, "r", locking=False) as file:
-                block = file[self.name][region]
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise DamagedFile(self.path, f"{self.name} cannot be read: {error}") from None
+        with _judged(self.path, self.name), h5py.File(self.path, "r", locking=False) as file:
+            block = file[self.name][region]
         dtype = numpy_dtype(self.dtype)
         return block.view(dtype) if block.dtype.kind == "V" else block.astype(dtype, copy=False)
+
+
+def _judged(path: Path, name: str = "the file") -> AbstractContextManager[None]:
+    """Return a context that raises all that h5py raises as :class:`DamagedFile`.
+
+    What h5py and the HDF5 library raise on damaged files is not documented.
+    """
+    return judged(path, f"{name} cannot be read")
 
 
 @dataclass
@@ -77,22 +90,36 @@ def open_hdf5(path: Path) -> Source:
 
 def _listed(file: Any, path: Path, start: int, size: int) -> dict[str, Tensor]:
     """Return the datasets of an HDF5 file whose bytes are at ``start`` of ``path``."""
-    tensors: dict[str, Tensor] = {}
-
-    def visit(name: str, entry: Any) -> None:
-        if isinstance(entry, h5py.Dataset):
-            tensors[name] = _tensor(name, entry, path, start, size)
-
-    try:
-        options = {} if isinstance(file, io.IOBase) else {"locking": False}
-        with h5py.File(file, "r", **options) as opened:
-            opened.visititems(visit)
-    except DamagedFile:
-        raise
-    except Exception as error:  # what h5py raises on damaged files is not documented
-        raise DamagedFile(path, f"is not a readable HDF5 file: {error}") from None
+    options = {} if isinstance(file, io.IOBase) else {"locking": False}
+    with _judged(path), h5py.File(file, "r", **options) as opened:
+        tensors = {
+            name: _tensor(name, entry, path, start, size)
+            for name, entry in _datasets(opened, path, (), set())
+        }
     _judge_places([t for t in tensors.values() if isinstance(t, Bytes)], path)
     return tensors
+
+
+def _datasets(
+    group: Any, path: Path, names: tuple[str, ...], seen: set[Any]
+) -> Iterator[tuple[str, Any]]:
+    """Return the datasets of a group and of those in it, each once; links are not followed."""
+    if len(names) > _DEEPEST:
+        raise DamagedFile(path, f"has groups more than {_DEEPEST} deep")
+    for name in group:
+        if not isinstance(name, str):
+            raise DamagedFile(path, f"has a name that is not UTF-8: {name!r}")
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            continue
+        entry, whole = group[name], (*names, name)
+        address = h5py.h5o.get_info(entry.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        if isinstance(entry, h5py.Group):
+            yield from _datasets(entry, path, whole, seen)
+        elif isinstance(entry, h5py.Dataset):
+            yield "/".join(whole), entry
 
 
 def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
@@ -103,13 +130,14 @@ def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
     contiguous = plist.get_layout() == h5py.h5d.CONTIGUOUS and offset is not None
     if plist.get_layout() == h5py.h5d.VIRTUAL or entry.external:
         kind = f"{kind} of another file"
+    nbytes, itemsize = int(entry.id.get_storage_size()), entry.dtype.itemsize
     if not contiguous:
         chunks = tuple(map(int, entry.chunks)) if entry.chunks else None
         if chunks and not all(0 < n < 2**32 for n in chunks):
             raise DamagedFile(path, f"{name} has chunks of {chunks}")
+        judge_promise(path, shape, chunks or tuple(max(1, n) for n in shape), itemsize, nbytes)
         return Dataset(name, shape, kind, path, chunks)
-    nbytes = int(entry.id.get_storage_size())
-    fits = nbytes == entry.size * entry.dtype.itemsize and offset + nbytes <= size
+    fits = nbytes == math.prod(shape) * itemsize and offset + nbytes <= size
     if not fits and not entry.external:
         raise DamagedFile(path, f"{name} does not lie inside of the file")
     big = entry.dtype.byteorder == ">"
@@ -119,10 +147,14 @@ def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
 def _kind(entry: Any) -> str:
     if entry.shape is None:
         return "empty"
-    marked = entry.attrs.get("dtype") if "dtype" in entry.attrs else None
-    if marked == "bfloat16" and entry.dtype.kind == "V" and entry.dtype.itemsize == 2:
-        return "bfloat16"  # as Keras writes it
-    return str(entry.dtype.name if not entry.dtype.names else "structured")
+    dtype = entry.dtype
+    if dtype.kind == "V" and dtype.itemsize == 2 and "dtype" in entry.attrs:
+        marked = entry.attrs["dtype"]
+        if isinstance(marked, str) and marked == "bfloat16":
+            return "bfloat16"  # as Keras writes it
+    if dtype.kind == "f" and entry.id.get_type() != h5py.h5t.py_create(dtype):
+        return f"{dtype.name} of another format"
+    return str(dtype.name if not dtype.names else "structured")
 
 
 def _judge_places(tensors: list[Bytes], path: Path) -> None:
@@ -145,11 +177,18 @@ class Hdf5Target(Target):
     def prepare(self, progress: Progress) -> None:
         size = self.source.stat().st_size
         copy_bytes(self.source, self.content, [(0, size)], progress)
-        self.file = h5py.File(self.content, "r+", locking=False)
+        with _judged(self.source):
+            self.file = h5py.File(self.content, "r+", locking=False)
 
     def write(self, tensor: Tensor, region: Region, block: Any) -> None:
+        with _judged(self.source, tensor.name):
+            self._write(tensor, region, block)
+
+    def _write(self, tensor: Tensor, region: Region, block: Any) -> None:
         dataset = self.dataset
-        if dataset is None or dataset.name != f"/{tensor.name}":  # closing one writes its chunks
+        if (
+            dataset is None or dataset.name != f"/{tensor.name}"
+        ):  # closing one writes its chunks
             dataset = self.dataset = self.file[tensor.name]
         if dataset.dtype.kind == "V":
             block = block.view(dataset.dtype)
@@ -168,10 +207,15 @@ class Hdf5Target(Target):
         sync(self.content)
 
     def finish(self) -> None:
-        self.abandon()
+        with _judged(self.source):
+            self._close()
         self.sync()
 
     def abandon(self) -> None:
+        with contextlib.suppress(Exception):  # it is given up
+            self._close()
+
+    def _close(self) -> None:
         self.dataset = None
         if self.file:
             self.file.close()
@@ -222,18 +266,17 @@ class Keras(FileSource):
 
 def open_keras(path: Path) -> Source:
     """Open a ``.keras`` archive: its list of members and that of its weights are read."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {info.filename: info for info in members_of(archive, path)}
-            member = members.get(_WEIGHTS_OF_KERAS)
-            if member is None:
-                raise DamagedFile(path, f"has no {_WEIGHTS_OF_KERAS}")
-            start = _data_offset(archive, member)
-    except ERRORS as error:
-        raise DamagedFile(path, f"not a readable archive: {error}") from None
+    with reading(path), zipfile.ZipFile(path) as archive:
+        members = {info.filename: info for info in members_of(archive, path)}
+        member = members.get(_WEIGHTS_OF_KERAS)
+        if member is None:
+            raise DamagedFile(path, f"has no {_WEIGHTS_OF_KERAS}")
+        start = _data_offset(archive, member)
     stored = member.compress_type == zipfile.ZIP_STORED
     if not stored or member.compress_size != member.file_size:
-        raise ValueError(f"{path}: its weights are compressed: save it with Keras, which does not")
+        raise ValueError(
+            f"{path}: its weights are compressed: save it with Keras, which does not"
+        )
     size = member.file_size
     if start + size > path.stat().st_size:
         raise DamagedFile(path, f"{_WEIGHTS_OF_KERAS} does not lie inside of the archive")

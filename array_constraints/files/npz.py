@@ -8,6 +8,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,23 @@ from array_constraints.files.stored import (
     Source,
     Target,
     Tensor,
+    judged,
     sync,
 )
 
-ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
+_ERRORS = (
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
+    OverflowError, OSError,
+)  # fmt: skip
 """What the ZIP library raises on damaged archives."""
+
+_LEAST_COMPRESSED = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+"""How many times smaller a method makes its bytes at most; NumPy writes by no other."""
+
+
+def reading(path: Path, what: str = "the archive") -> AbstractContextManager[None]:
+    """Return a context that raises what the ZIP library raises as :class:`DamagedFile`."""
+    return judged(path, f"{what} cannot be read", _ERRORS)
 
 
 @dataclass(frozen=True)
@@ -40,17 +53,16 @@ class Member(Bytes):
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Any]:
-        if not self.stream:
-            archive = zipfile.ZipFile(self.path)
-            self.stream.extend((archive.open(self.member), archive))
-        yield self.stream[0]
+        with reading(self.path, self.member):
+            if not self.stream:
+                archive = zipfile.ZipFile(self.path)
+                self.stream.append(archive)
+                self.stream.insert(0, archive.open(self.member))
+            yield self.stream[0]
 
     def _read_at(self, file: Any, at: int, piece: memoryview) -> None:
-        try:
-            file.seek(at)
-            read_all(file, piece)
-        except ERRORS as error:
-            raise DamagedFile(self.path, f"{self.member}: {error}") from None
+        file.seek(at)
+        read_all(file, piece)
 
     def spooled(self, content: Path) -> Bytes:
         """Return a file for what cannot be written in the order of the archive."""
@@ -101,33 +113,41 @@ def open_npz(path: Path) -> Source:
     """Open a ``.npz`` archive: its list of members and their headers are read."""
     members: dict[str, str] = {}
     tensors: dict[str, Tensor] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in members_of(archive, path):
-                name = info.filename.removesuffix(".npy")
-                if name == info.filename:
-                    continue  # passed through
-                with archive.open(info) as member:
-                    header = read_header(member, path, name)
-                if header.offset + header.nbytes != info.file_size:
-                    raise DamagedFile(path, f"{name} is not as long as its header says")
-                members[name] = info.filename
-                tensors[name] = Member(**vars(header), member=info.filename)
-    except ERRORS as error:
-        raise DamagedFile(path, f"not a readable archive: {error}") from None
+    with reading(path), zipfile.ZipFile(path) as archive:
+        for info in members_of(archive, path):
+            _judge_size(info, path)
+            name = info.filename.removesuffix(".npy")
+            if name == info.filename:
+                continue  # passed through
+            with reading(path, name), archive.open(info) as member:
+                header = read_header(member, path, name, info.file_size)
+            members[name] = info.filename
+            tensors[name] = Member(**vars(header), member=info.filename)
     return Npz(path, members, tensors)
 
 
+def _judge_size(info: zipfile.ZipInfo, path: Path) -> None:
+    most = _LEAST_COMPRESSED.get(info.compress_type)
+    if most is None:
+        raise DamagedFile(
+            path, f"{info.filename} is compressed in a way that NumPy does not use"
+        )
+    if info.file_size > most * info.compress_size:
+        raise DamagedFile(path, f"{info.filename} promises {info.file_size} bytes")
+
+
 def members_of(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
-    """Return the members of an archive, no name twice, none encrypted."""
-    infos = archive.infolist()
+    """Return the members of an archive: each has a name, a place and no password."""
+    infos, size = archive.infolist(), path.stat().st_size
     if len({info.filename for info in infos}) < len(infos):
         raise DamagedFile(path, "two members of the archive have the same name")
     for info in infos:
         if info.flag_bits & 1:
             raise DamagedFile(path, f"{info.filename} is encrypted")
-        if info.file_size > 2**62 or info.header_offset < 0:
-            raise DamagedFile(path, f"{info.filename} has no valid size and place")
+        if info.filename != info.orig_filename:
+            raise DamagedFile(path, f"{info.filename} has another name, {info.orig_filename}")
+        if info.header_offset < 0 or info.header_offset + info.compress_size > size:
+            raise DamagedFile(path, f"{info.filename} does not lie inside of the archive")
     return infos
 
 
@@ -145,7 +165,8 @@ class NpzTarget(Target):
 
     def prepare(self, progress: Progress) -> None:
         self.progress = progress
-        self.old = self.stack.enter_context(zipfile.ZipFile(self.source.path))
+        with reading(self.source.path):
+            self.old = self.stack.enter_context(zipfile.ZipFile(self.source.path))
         self.new = self.stack.enter_context(zipfile.ZipFile(self.content, "w"))
         self.new.comment = self.old.comment
         self.left = list(self.old.infolist())
@@ -172,7 +193,7 @@ class NpzTarget(Target):
         while self.names.get(self.left[0].filename) != tensor.name:
             self._copy(self.left.pop(0))
         info = self.left.pop(0)
-        with self.old.open(info) as member:
+        with reading(self.source.path, info.filename), self.old.open(info) as member:
             header = member.read(info.file_size - tensor.nbytes)
         writer = self.new.open(_like(info), "w", force_zip64=info.file_size >= 2**30)
         writer.write(header)
@@ -180,7 +201,11 @@ class NpzTarget(Target):
 
     def _copy(self, info: zipfile.ZipInfo) -> None:
         force = info.file_size >= 2**30
-        with self.old.open(info) as old, self.new.open(_like(info), "w", force_zip64=force) as new:
+        with (
+            reading(self.source.path, info.filename),
+            self.old.open(info) as old,
+            self.new.open(_like(info), "w", force_zip64=force) as new,
+        ):
             while piece := old.read(PIECE):
                 new.write(piece)
                 self.progress(2 * len(piece))
@@ -207,7 +232,7 @@ class NpzTarget(Target):
         self.sync()
 
     def abandon(self) -> None:
-        with contextlib.suppress(*ERRORS, ValueError):  # it is given up
+        with contextlib.suppress(*_ERRORS):  # it is given up
             self._end()
             self.stack.close()
 
@@ -218,4 +243,3 @@ def _like(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
     new.CRC = new.compress_size = new.file_size = new.header_offset = 0
     new.extra, new.flag_bits = b"", info.flag_bits & 0x800
     return new
-

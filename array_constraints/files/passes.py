@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -48,9 +48,7 @@ class Summary(NamedTuple):
         largest = max(self.largest, other.largest)
         if math.isnan(self.largest) or math.isnan(other.largest):
             largest = math.nan
-        return Summary(
-            self.slices + other.slices, self.violating + other.violating, largest
-        )
+        return Summary(self.slices + other.slices, self.violating + other.violating, largest)
 
 
 class Outcome(NamedTuple):
@@ -58,7 +56,7 @@ class Outcome(NamedTuple):
 
     before: Summary = Summary()
     after: Summary = Summary()
-    nodes: Nodes = []
+    nodes: Nodes | tuple[()] = ()
     block: Any = None
 
 
@@ -104,7 +102,8 @@ class Pass(ABC):
 
     def bytes_of(self, region: Region) -> int:
         """Return the bytes of a region, uncompressed."""
-        return math.prod([p.stop - p.start for p in region]) * self.tensor.itemsize
+        entries: int = math.prod([p.stop - p.start for p in region])
+        return entries * self.tensor.itemsize
 
     def block(self, region: Region, given: Any) -> Any:
         """Return the region as an array that may be written to."""
@@ -154,7 +153,9 @@ class EntriesPass(Pass):
 
     def check(self, region: Region, block: Any = None) -> Outcome:
         block = self.block(region, block)
-        return Outcome(before=sum((self._judged(tile) for tile in self._tiles(block)), Summary()))
+        return Outcome(
+            before=sum((self._judged(tile) for tile in self._tiles(block)), Summary())
+        )
 
     def project(
         self, region: Region, block: Any = None, measures: Measures | None = None
@@ -172,12 +173,11 @@ class EntriesPass(Pass):
     def _tiles(self, block: Any) -> Iterator[Any]:
         """Return views of a block that stay in the caches."""
         flat = block.reshape(-1) if block.flags.c_contiguous else block.T.reshape(-1)
-        assert flat.base is not None or block.ndim <= 1
         for start in range(0, flat.size, ENTRIES_OF_TILE // 4):
             yield flat[start : start + ENTRIES_OF_TILE // 4]
 
     def _judged(self, tile: Any) -> Summary:
-        xp = _arrays.namespace(tile)
+        xp = _numpy()
         if self.constraint.satisfied(tile, xp) and not xp.any(xp.isnan(tile)):
             return Summary(tile.size)
         return _summary(self.constraint.whole_violation(tile, xp))
@@ -189,7 +189,8 @@ class SlicesPass(Pass):
 
     @cached_property
     def axes(self) -> tuple[int, ...]:
-        return self.constraint.axes(_stand_in(self.tensor))
+        axes: tuple[int, ...] = self.constraint.axes(_stand_in(self.tensor))
+        return axes
 
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         if not self.tensor.entries:
@@ -277,7 +278,7 @@ class SlicesPass(Pass):
             if isinstance(factor, float):
                 continue
             changed = True
-            if factor is None:
+            if factor is None or memory is None:
                 tile[...] = form.apply(tile, measure, xp)
             elif factor.dtype == tile.dtype:
                 memory.multiply(tile, factor, tile)
@@ -287,13 +288,17 @@ class SlicesPass(Pass):
 
 
 class WholePass(Pass):
-    """A constraint that needs whole slices at once, or the whole tensor: it is simply called."""
+    """A constraint that needs whole slices at once, or the whole tensor: it is called."""
 
     @cached_property
     def axes(self) -> tuple[int, ...]:
         if isinstance(self.constraint, WholeSlice):
             return self.constraint.axes(_stand_in(self.tensor))
         return tuple(range(len(self.tensor.shape)))
+
+    @cached_property
+    def grid(self) -> Grid:
+        return replace(super().grid, most=1)
 
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         if not self.tensor.entries:
@@ -310,26 +315,27 @@ class WholePass(Pass):
             yield panel, [panel]
 
     def check(self, region: Region, block: Any = None) -> Outcome:
-        return Outcome(before=_summary(self.constraint.violation(self.block(region, block))))
+        block = self.block(region, block)
+        return Outcome(before=_summary(self.constraint.violation(block)))
 
     def project(
         self, region: Region, block: Any = None, measures: Measures | None = None
     ) -> Outcome:
         block = self.block(region, block)
+        result = self._result(block)
         before = _summary(self.constraint.violation(block))
-        if not before.violating:
-            return Outcome(before, before, block=self.written(region, block))
-        result = self.constraint(block, copy=None) if isinstance(
-            self.constraint, Form
-        ) else self.constraint(block)
+        after = _summary(self.constraint.violation(result)) if before.violating else before
+        return Outcome(before, after, block=self.written(region, result))
+
+    def _result(self, block: Any) -> Any:
+        result = self.constraint(block)
         if result.shape != block.shape or result.dtype != block.dtype:
             raise ValueError(
                 f"{self.constraint!r} returned shape {tuple(result.shape)} and dtype "
                 f"{result.dtype} for {self.tensor.name!r}, of shape {tuple(block.shape)} and "
                 f"dtype {block.dtype}"
             )
-        after = _summary(self.constraint.violation(result))
-        return Outcome(before, after, block=self.written(region, result))
+        return result
 
 
 class Called(Constraint):

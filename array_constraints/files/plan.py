@@ -60,7 +60,7 @@ class Item:
         return max(sizes, default=0)
 
     def bytes_read(self, to_project: bool) -> int:
-        """The bytes that are read of it, uncompressed."""
+        """Return the bytes that are read of it, uncompressed."""
         return sum(
             sum(map(self.work.bytes_of, regions)) * (min(len(regions), 2) if to_project else 1)
             for _, regions in self.panels
@@ -153,8 +153,8 @@ def _warnings(source: Source, items: list[Item]) -> Iterator[str]:
         yield f"{_first(single)}: each slice has one entry"
     if torch:
         yield (
-            f"{_first(torch)}: torch keeps (outputs, inputs), so a slice is what one input gives "
-            "to all outputs; the incoming weights of one output are those along axis 1"
+            f"{_first(torch)}: torch keeps (outputs, inputs), so a slice is what one input "
+            "gives to all outputs; the incoming weights of one output are those along axis 1"
         )
 
 

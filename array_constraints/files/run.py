@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from array_constraints.files.grid import Region
 from array_constraints.files.passes import Outcome, Pass, SlicesPass, Summary
@@ -47,7 +47,7 @@ class Report:
         return not any(summary.violating for summary in last)
 
 
-class Resumable(RuntimeError):
+class ResumableError(RuntimeError):
     """A run that stopped, and can be continued from the part that it has left."""
 
     def __init__(self, folder: Path, reason: BaseException) -> None:
@@ -81,8 +81,7 @@ class Checking:
 
     def surveyed(self, panel: Region, pieces: Sequence[Piece]) -> Any:
         """Return the measures of a panel's slices; ``before`` is told how far they are off."""
-        work = pieces[0][0]
-        assert isinstance(work, SlicesPass)
+        work = cast(SlicesPass, pieces[0][0])
         forest = work.forest()
         for _, outcome in self.each("survey", pieces):
             forest.add_all(outcome.nodes)
@@ -167,7 +166,7 @@ class Projecting(Checking):
         )
 
     def _once(self, pieces: list[Piece]) -> None:
-        """Constrain pieces of whole slices; of those that an earlier run did, see the result."""
+        """Constrain pieces of whole slices; see what an earlier run has made of some."""
         done = [piece for piece in pieces if _key(piece) in self.staging.done]
         for (work, _), outcome in self._projected(pieces):
             self.before[work.tensor.name] += outcome.before
@@ -179,8 +178,7 @@ class Projecting(Checking):
 
     def _twice(self, panel: Region, pieces: list[Piece]) -> None:
         """Measure the slices of a panel, then constrain it piece by piece."""
-        work = pieces[0][0]
-        assert isinstance(work, SlicesPass)
+        work = cast(SlicesPass, pieces[0][0])
         measures = self.workers.shared(self.surveyed(panel, pieces))
         done = [piece for piece in pieces if _key(piece) in self.staging.done]
         forest = work.forest()
@@ -238,7 +236,7 @@ def project(
 
     Raises
     ------
-    Resumable
+    ResumableError
         If it stopped, and what is done can be continued.
     """
     with staged(target) as staging:
@@ -259,7 +257,7 @@ def project(
                 staging.remove()
                 raise
             if isinstance(error, Exception | KeyboardInterrupt):
-                raise Resumable(staging.folder, error) from error
+                raise ResumableError(staging.folder, error) from error
             raise
 
 

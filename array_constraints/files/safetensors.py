@@ -82,6 +82,7 @@ def _parsed(text: bytes, path: Path) -> dict[str, Any]:
             names = sorted(name for name, _ in pairs)
             twice = next(a for a, b in pairwise(names) if a == b)
             raise ValueError(f"the name {twice!r} stands there twice")
+        "".join(found).encode()  # half of a surrogate pair is no text
         return found
 
     try:
@@ -163,7 +164,7 @@ def open_index(path: Path) -> Sharded:
 def _shard(index: Path, name: str) -> Path:
     parts = PurePosixPath(name).parts
     shard = index.parent / name
-    if not parts or ".." in parts or name.startswith("/") or "\0" in name:
+    if not parts or ".." in parts or name.startswith("/") or not name.isprintable():
         raise DamagedFile(index, f"the shard {name!r} is not in its folder")
     inside = os.path.realpath(shard).startswith(os.path.realpath(index.parent) + os.sep)
     if not inside:

@@ -2,8 +2,8 @@
 
 ``OUT.partial/`` holds ``content``, the file or folder to be, and ``journal.jsonl``. The journal
 begins with a line that says what is being made, of what; each further line names regions that
-are on the disk. At the end ``content`` is renamed to ``OUT``, in one step, and the folder removed:
-whenever a run is stopped, ``OUT`` is absent, as it was before, or complete.
+are on the disk. At the end ``content`` is renamed to ``OUT``, in one step, and the folder is
+removed: whenever a run is stopped, ``OUT`` is absent, as it was before, or complete.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ Key: TypeAlias = tuple[str, tuple[tuple[int, int], ...]]
 """A tensor, and where a region of it starts and stops."""
 
 
+_CLOSED = -1
+
+
 class Staging:
     """The folder of one run. Use it as a context: it is locked as long."""
 
@@ -34,7 +37,7 @@ class Staging:
         self.done: set[Key] = set()
         self.begun: dict[str, Any] | None = None
         self.complete = False
-        self._descriptor: int | None = None
+        self._descriptor = _CLOSED
 
     @property
     def journal(self) -> Path:
@@ -60,7 +63,6 @@ class Staging:
 
     def _read(self) -> None:
         """Read the journal; what follows its last whole line was not written to the end."""
-        assert self._descriptor is not None
         text = self.journal.read_bytes()
         whole = text[: text.rfind(b"\n") + 1]
         lines: list[dict[str, Any]] = []
@@ -72,10 +74,10 @@ class Staging:
         good = b"".join(whole.splitlines(keepends=True)[: len(lines)])
         os.ftruncate(self._descriptor, len(good))
         os.lseek(self._descriptor, 0, os.SEEK_END)
-        for line in lines:
-            self.begun = line.get("begun", self.begun)
-            self.complete = self.complete or "complete" in line
-            for name, borders in line.get("done", ()):
+        for entry in lines:
+            self.begun = entry.get("begun", self.begun)
+            self.complete = self.complete or "complete" in entry
+            for name, borders in entry.get("done", ()):
                 self.done.add((name, tuple((start, stop) for start, stop in borders)))
 
     def begin(self, what: dict[str, Any]) -> None:
@@ -102,36 +104,32 @@ class Staging:
 
     def remove(self) -> None:
         """Remove the folder and all that is in it."""
-        for name in sorted(os.listdir(self.folder), key="journal.jsonl".__eq__):
-            entry = self.folder / name
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+        self._empty()
+        self.journal.unlink()
         self.folder.rmdir()
         self.close()
 
     def clear(self) -> None:
         """Begin anew: nothing is done."""
-        assert self._descriptor is not None
-        for name in os.listdir(self.folder):
-            entry = self.folder / name
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            elif entry != self.journal:
-                entry.unlink()
+        self._empty()
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         self.done, self.begun, self.complete = set(), None, False
 
+    def _empty(self) -> None:
+        for entry in self.folder.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry != self.journal:
+                entry.unlink()
+
     def close(self) -> None:
         """Unlock the folder."""
-        if self._descriptor is not None:
+        if self._descriptor != _CLOSED:
             os.close(self._descriptor)
-            self._descriptor = None
+            self._descriptor = _CLOSED
 
     def _write(self, line: dict[str, Any]) -> None:
-        assert self._descriptor is not None
         text = json.dumps(line, separators=(",", ":")).encode()
         os.write(self._descriptor, _digest(text) + b" " + text + b"\n")
         os.fsync(self._descriptor)

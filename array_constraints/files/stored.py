@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import math
 import os
@@ -21,15 +22,54 @@ Progress: TypeAlias = Callable[[int], None]
 PIECE = 2**23
 """Bytes that are copied at a time."""
 
+_LONGEST_REASON = 400
+_UNSTORED = 2**32
+"""Bytes that an array may have though nothing of them is stored: they were never written."""
+_COMPRESSED = 2**15
+"""How many times smaller a compressor makes what is all the same."""
+_LEAST_CHUNK = 2**12
+"""Bytes that could be read in the time that it takes to find a chunk."""
+
 
 class DamagedFile(ValueError):
     """A file that is not what its format asks for; the message names the file."""
 
     def __init__(self, path: Path | str, reason: object) -> None:
-        super().__init__(f"{path}: {reason}")
+        said = f"{path}: {str(reason)[:_LONGEST_REASON]}"
+        # What the file says of itself may be no text, or speak to a terminal.
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in said))
 
     def __reduce__(self) -> Any:
         return (ValueError, self.args)
+
+
+@contextlib.contextmanager
+def judged(
+    path: Path, what: str, errors: tuple[type[Exception], ...] = (Exception,)
+) -> Iterator[None]:
+    """Raise what a library raises on a damaged file as :class:`DamagedFile`.
+
+    What the system raises stays as it is: the disk is full, the file may not be read.
+    """
+    try:
+        yield
+    except errors as error:
+        of_the_system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+        if of_the_system or isinstance(error, DamagedFile):
+            raise
+        raise DamagedFile(path, f"{what}: {str(error) or type(error).__name__}") from error
+
+
+def judge_promise(
+    path: Path, shape: Sequence[int], chunks: Sequence[int], itemsize: int, stored: int
+) -> None:
+    """Raise where a header promises far more than is stored: to read it would never end."""
+    counts = [max(1, -(-n // chunk)) for n, chunk in zip(shape, chunks, strict=True)]
+    promised = math.prod(counts) * max(math.prod(chunks) * itemsize, _LEAST_CHUNK)
+    if promised > max(_UNSTORED, _COMPRESSED * stored):
+        raise DamagedFile(
+            path, f"has {stored} bytes of shape {tuple(shape)} in chunks of {tuple(chunks)}"
+        )
 
 
 @dataclass(frozen=True)

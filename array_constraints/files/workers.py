@@ -64,7 +64,7 @@ class Workers(ABC):
         """Return what stands for a value in many jobs."""
         return value
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - there may be nothing
         """Let everything go that was opened here."""
 
 
@@ -123,8 +123,8 @@ class Cluster(Workers):
             return future.result()
         except KilledWorker as error:
             raise OSError(
-                "workers of the cluster died several times at the same task, most often because "
-                f"their memory limit is below five chunks: {error}"
+                "workers of the cluster died several times at the same task, most often "
+                f"because their memory limit is below five chunks: {error}"
             ) from error
 
     def shared(self, value: Any) -> Any:

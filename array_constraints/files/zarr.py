@@ -5,23 +5,35 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 try:
     import zarr
 except ImportError as error:  # pragma: no cover - without the extra
-    raise ImportError("Zarr is read with zarr: pip install 'array-constraints[zarr]'") from error
+    raise ImportError(
+        "Zarr is read with zarr: pip install 'array-constraints[zarr]'"
+    ) from error
 
 from array_constraints.files.grid import Region
-from array_constraints.files.stored import DamagedFile, Progress, Source, Target, Tensor
+from array_constraints.files.stored import (
+    DamagedFile,
+    Progress,
+    Source,
+    Target,
+    Tensor,
+    judge_promise,
+    judged,
+)
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+_VERSIONS: dict[str, Literal[2, 3]] = {"zarr.json": 3, ".zarray": 2}
 _LARGEST_METADATA = 100_000_000
 _DEEPEST = 64
-_LARGEST_CHUNK = 2**40
 
 
 @dataclass(frozen=True)
@@ -31,26 +43,36 @@ class ZarrTensor(Tensor):
     root: Path
     chunks: tuple[int, ...] | None
     """The chunks that are written at once: shards, where there are any."""
+    version: Literal[2, 3] = 3
+    """The version of the format."""
 
     def opened(self, mode: Any = "r") -> zarr.Array[Any]:
         """Return the array as zarr has it."""
-        return zarr.open_array(self.root / self.name, mode=mode)
+        return zarr.open_array(self.root / self.name, mode=mode, zarr_format=self.version)
 
     def read(self, region: Region) -> Any:
         import numpy
 
-        try:
+        with (
+            _judged(self.root / self.name),
+            numpy.errstate(over="ignore"),
+        ):  # of places in shards
             block = numpy.asarray(self.opened()[region])
-        except OSError:
-            raise
-        except Exception as error:
-            raise DamagedFile(self.root / self.name, f"cannot be decoded: {error}") from error
         return block.astype(self.dtype, copy=not block.flags.writeable)
 
     def write(self, region: Region, block: Any, durable: bool) -> None:
-        self.opened("r+")[region] = block
+        with _judged(self.root / self.name):
+            self.opened("r+")[region] = block
         if durable:
             os.sync()
+
+
+def _judged(path: Path) -> AbstractContextManager[None]:
+    """Return a context that raises all that zarr raises as :class:`DamagedFile`.
+
+    Neither zarr nor its codecs document what they raise on what no one can mean.
+    """
+    return judged(path, "is not an array of Zarr")
 
 
 @dataclass
@@ -72,18 +94,23 @@ class Zarr(Source):
 
 def open_zarr(path: Path) -> Source:
     """Open a Zarr folder: an array, or a group of arrays and groups."""
-    files = list(_files(path))
+    files = dict(_files(path))
+    stored: Counter[Path] = Counter()
+    for file, size in files.items():
+        for folder in file.parents[: len(file.relative_to(path).parts)]:
+            stored[folder] += size
     tensors: dict[str, Tensor] = {}
     for file in files:
         if file.name in ("zarr.json", ".zarray") and _is_array(file):
             folder = file.parent
             name = "" if folder == path else folder.relative_to(path).as_posix()
-            tensors[name] = _tensor(path, name)
-    return Zarr(path, tensors, files)
+            tensor = ZarrTensor(name, (), "unknown", path, None, _VERSIONS[file.name])
+            tensors[name] = _described(tensor, stored[folder])
+    return Zarr(path, tensors, list(files))
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """Return all files of a folder; links out of it are refused."""
+def _files(path: Path) -> Iterator[tuple[Path, int]]:
+    """Return all files of a folder, and their sizes; links out of it are refused."""
     inside = os.path.realpath(path) + os.sep
     for folder, folders, names in os.walk(path, onerror=_raise):
         folders.sort()
@@ -96,9 +123,10 @@ def _files(path: Path) -> Iterator[Path]:
             if name in names:
                 if not entry.is_file():
                     raise DamagedFile(entry, "is not a regular file")
-                if name in _METADATA and entry.stat().st_size > _LARGEST_METADATA:
+                size = entry.stat().st_size
+                if name in _METADATA and size > _LARGEST_METADATA:
                     raise DamagedFile(entry, f"is longer than {_LARGEST_METADATA} bytes")
-                yield entry
+                yield entry, size
             elif entry.is_symlink():
                 raise DamagedFile(entry, "is a link to a folder")
 
@@ -111,34 +139,33 @@ def _is_array(file: Path) -> bool:
     if file.name == ".zarray":
         return True
     try:
-        return bool(json.loads(file.read_bytes()).get("node_type") == "array")
-    except (ValueError, RecursionError, AttributeError) as error:
+        kind = json.loads(file.read_text(encoding="utf-8"))["node_type"]
+        return ("group", "array").index(kind) == 1
+    except (ValueError, RecursionError, TypeError, LookupError) as error:
         raise DamagedFile(file, f"is not the metadata of Zarr: {error}") from None
 
 
-def _tensor(root: Path, name: str) -> Tensor:
-    """Return an array; one whose dtype zarr does not know is passed through."""
-    tensor = ZarrTensor(name, (), "unknown", root, None)
+def _described(tensor: ZarrTensor, stored: int) -> Tensor:
+    """Return an array as its metadata has it; of a dtype that zarr does not know, as it is."""
+    path = tensor.root / tensor.name
     try:
-        array = tensor.opened()
-        shape, chunks = tuple(map(int, array.shape)), tuple(map(int, array.shards or array.chunks))
-        kind = str(array.dtype)
-        kind = array.dtype.name if kind.lstrip("<>=|")[:1] in "fiub" else kind
-    except OSError:
-        raise
-    except Exception as error:
+        with _judged(path):
+            array = tensor.opened()
+            shape, chunks = tuple(map(int, array.shape)), tuple(map(int, array.chunks))
+            shards = tuple(map(int, array.shards or chunks))
+            kind, itemsize = str(array.dtype), array.dtype.itemsize
+            kind = array.dtype.name if kind.lstrip("<>=|")[:1] in "fiub" else kind
+    except DamagedFile as error:
         if "data type" in str(error):
             return tensor
-        raise DamagedFile(root / name, f"is not an array of Zarr: {error}") from error
-    sizes = (*shape, *chunks)
-    if not all(0 <= n < 2**62 for n in sizes) or any(n == 0 for n in chunks):
-        raise DamagedFile(root / name, "has no valid shape and chunks")
-    entries = 1
-    for n, chunk in zip(shape, chunks, strict=True):
-        entries *= max(1, min(n, chunk))
-    if entries > _LARGEST_CHUNK:
-        raise DamagedFile(root / name, f"has chunks of {entries} entries")
-    return replace(tensor, shape=shape, dtype=kind, chunks=chunks)
+        raise
+    if not all(0 <= n < 2**62 for n in shape) or not all(
+        0 < n < 2**62 for n in chunks + shards
+    ):
+        raise DamagedFile(path, "has no valid shape and chunks")
+    whole = [max(1, -(-n // shard)) * shard for n, shard in zip(shape, shards, strict=True)]
+    judge_promise(path, whole, chunks, itemsize, stored)
+    return replace(tensor, shape=shape, dtype=kind, chunks=shards)
 
 
 @dataclass(frozen=True)

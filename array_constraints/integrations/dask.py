@@ -132,6 +132,8 @@ def _measured(chunks: _Chunks, w: Any) -> Any:
     ones = tuple(
         (1,) * n if i in chunks.axes else w.chunks[i] for i, n in enumerate(w.numblocks)
     )
+    crossed = sum(w.numblocks[i] > 1 for i in chunks.axes)
+    most = max(2, 16 >> crossed)  # powers of two: what is merged at a time is a tree of its own
     return dask.array.reduction(
         w.map_blocks(chunks.nodes, chunks=ones, **objects),
         chunk=_as_they_are,
@@ -140,7 +142,7 @@ def _measured(chunks: _Chunks, w: Any) -> Any:
         axis=chunks.axes,
         keepdims=True,
         concatenate=False,
-        split_every=8,
+        split_every=dict.fromkeys(chunks.axes, most),
         **objects,
     )
 

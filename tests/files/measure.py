@@ -1,9 +1,9 @@
-"""Measure one run in a process of its own: ``python measure.py RUN FILE MEBIBYTES [LIMIT]``.
+"""Measure one run in a process of its own: ``python measure.py RUN FILE [LIMIT]``.
 
-``RUN`` is ``max-norm`` (slices that cross chunks), ``rows`` (slices within a chunk), ``non-neg``,
-or ``naive``, the plain expression on a Dask array. LIMIT, in MiB, is set as ``RLIMIT_DATA``. It
-prints JSON: the peak of anonymous memory above what the imports take, and the bytes that were read
-and written by system calls, both as multiples of the file.
+``RUN`` is ``max-norm`` (slices that cross chunks), ``rows`` (slices within one), ``non-neg``, or
+``naive``, the plain expression on a Dask array. LIMIT, in MiB, is set as ``RLIMIT_DATA``. It
+prints JSON: the peak of anonymous memory above what the imports take, and the bytes that were
+read and written by system calls, both as multiples of the file.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def naive(path: Path, out: Path) -> None:
     import dask.array
 
     rows = CHUNK // (COLUMNS * 4)
-    w = dask.array.from_array(Reader(path), chunks=(rows, COLUMNS), name="w", meta=np.empty((0, 0), "f4"))
+    w = dask.array.from_array(
+        Reader(path), chunks=(rows, COLUMNS), name="w", meta=np.empty((0, 0), "f4")
+    )
     target = np.lib.format.open_memmap(out, mode="w+", dtype=w.dtype, shape=w.shape)
     w = CONSTRAINTS["max-norm"](w)
     w.store(target, scheduler="threads", num_workers=WORKERS)

@@ -62,7 +62,9 @@ def _read_safetensors(path: Path) -> Arrays:
         for name in file.keys():  # noqa: SIM118 - it is no mapping
             t = file.get_tensor(name)
             is_bfloat16 = t.dtype == torch.bfloat16
-            found[name] = t.view(torch.int16).numpy().view(BFLOAT16) if is_bfloat16 else t.numpy()
+            found[name] = (
+                t.view(torch.int16).numpy().view(BFLOAT16) if is_bfloat16 else t.numpy()
+            )
     return found
 
 

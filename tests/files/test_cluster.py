@@ -65,7 +65,10 @@ def test_a_file_larger_than_the_workers_is_constrained_without_spilling(client, 
     project_file(path, out, CONSTRAINT, chunk_size=CHUNK)  # the active client
     assert _sha(out) == expected
     assert set(client.run(_spilled).values()) == {0}
-    assert client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.transition_counter) > tasks
+    assert (
+        client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.transition_counter)
+        > tasks
+    )
     out.unlink()
 
 
@@ -87,7 +90,9 @@ def test_a_worker_that_is_killed_changes_nothing(client, large):
     out.unlink()
 
 
-@pytest.mark.parametrize("name", ["safetensors", "shards", "npz", "zarr-3", "hdf5-gzip", "keras"])
+@pytest.mark.parametrize(
+    "name", ["safetensors", "shards", "npz", "zarr-3", "hdf5-gzip", "keras"]
+)
 def test_every_format_gets_the_same_bytes_from_a_cluster(name, client, tmp_path):
     form = BY_NAME[name]
     path, outs = tmp_path / f"in{form.suffix}", [tmp_path / f"{i}{form.suffix}" for i in "ab"]
@@ -107,7 +112,9 @@ def test_two_tasks_a_chunk(client, tmp_path):
     measure.make(path, 64)
 
     def calls():
-        log = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.transition_log))
+        log = client.run_on_scheduler(
+            lambda dask_scheduler: list(dask_scheduler.transition_log)
+        )
         return len({entry[0] for entry in log if "_call" in str(entry[0])})
 
     before = calls()
@@ -117,5 +124,5 @@ def test_two_tasks_a_chunk(client, tmp_path):
 
 def test_an_address_without_a_scheduler_is_an_error(tmp_path):
     np.save(tmp_path / "w.npy", weights("float32"))
-    with pytest.raises(OSError, match="Timed out|refused|connect"):
+    with pytest.raises(OSError, match=r"Timed out|refused|connect"):
         check_file(tmp_path / "w.npy", NonNeg(), scheduler="tcp://127.0.0.1:1")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-import stored_weights
 import numpy as np
 import pytest
-from stored_weights import BY_NAME, FORMATS, digest, weights
+import stored_weights
+from stored_weights import BFLOAT16, BY_NAME, FORMATS, digest, weights
 
 from array_constraints import MaxNorm, NonNeg, UnitNorm
 from array_constraints.files import check_file, open_weights, project_file
@@ -42,7 +42,12 @@ def name_of(path, name="w"):
 def test_the_bytes_are_those_of_the_constraint_and_everything_else_is_as_it_was(case):
     form, arrays, path, out = case
     before = digest(path)
-    for constraint in (NonNeg(), MaxNorm(9.0, axis=0), UnitNorm(axis=1), MaxNorm(3.0, axis=None)):
+    for constraint in (
+        NonNeg(),
+        MaxNorm(9.0, axis=0),
+        UnitNorm(axis=1),
+        MaxNorm(3.0, axis=None),
+    ):
         report = project_file(path, out, [(name_of(path), constraint)], overwrite=True)
         expected, found = dict(arrays), form.read(out)
         expected["w"] = constraint(arrays["w"])
@@ -66,7 +71,7 @@ def test_the_bytes_are_those_of_the_constraint_and_everything_else_is_as_it_was(
 
 
 def test_a_satisfied_file_comes_back_byte_for_byte(case):
-    form, arrays, path, out = case
+    form, _, path, out = case
     if form.name in ("npz", "npz-compressed", "hdf5-gzip"):
         pytest.skip("written anew by its library")
     project_file(path, out, [(name_of(path), MaxNorm(1e4, axis=0))])
@@ -87,6 +92,36 @@ def test_the_bytes_do_not_depend_on_chunk_size_and_workers(form, tmp_path):
         assert len(digests) == 1
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_in_every_dtype_the_bytes_are_the_same_and_the_norms_those_of_the_contract(
+    dtype, tmp_path
+):
+    from exact import relative_excess
+    from libraries import ROUNDOFF
+
+    w = _long().astype(BFLOAT16 if dtype == "bfloat16" else dtype)
+    np.save(tmp_path / "in.npy", w)
+    digests = set()
+    for chunk_size, workers in ((2**16, 2), (2**21, 1), (2**26, 2)):
+        options = {"chunk_size": chunk_size, "workers": workers, "overwrite": True}
+        project_file(
+            tmp_path / "in.npy", tmp_path / "out.npy", MaxNorm(22.0, axis=0), **options
+        )
+        digests.add(digest(tmp_path / "out.npy"))
+    assert len(digests) == 1
+    out = np.load(tmp_path / "out.npy").view(w.dtype)
+    u = ROUNDOFF[dtype]
+    allowed = 2.05 * u if dtype in ("float16", "bfloat16") else (12 + 1.5 * 7) * u
+    excess = [relative_excess(out[:, i], 22.0) for i in range(0, 20_000, 97)]
+    assert max(excess) <= 0
+    moved = [i for i in range(0, 20_000, 97) if relative_excess(w[:, i], 22.0) > 0]
+    assert moved
+    assert all(relative_excess(out[:, i], 22.0) >= -allowed for i in moved)
+    kept = [i for i in range(0, 20_000, 97) if i not in moved]
+    assert kept
+    assert all(out[:, i].tobytes() == w[:, i].tobytes() for i in kept)
+
+
 def _long():
     """More than one tile, and rows of more than 64 KiB."""
     rng = np.random.default_rng(5)
@@ -98,7 +133,7 @@ def test_a_dtype_that_no_constraint_takes_is_refused_when_it_is_selected(name, t
     form = BY_NAME[name]
     path, out = tmp_path / f"in{form.suffix}", tmp_path / f"out{form.suffix}"
     form.make(path, arrays_of(form, "float32"))
-    with pytest.raises(TypeError, match="ids.* is selected, but has dtype"):
+    with pytest.raises(TypeError, match=r"ids.* is selected, but has dtype"):
         project_file(path, out, [("*ids", NonNeg())])
     assert not out.exists()
 

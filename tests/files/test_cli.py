@@ -1,0 +1,189 @@
+"""What the command line prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from array_constraints.cli import main
+
+W = np.asarray([[3.0, 0.3, np.nan], [4.0, 0.4, 1.0]], dtype="f4")
+MAX_NORM = ["--constraint", "max_norm", "--max-value", "1", "--axis", "0"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    from safetensors.numpy import save_file
+
+    monkeypatch.chdir(tmp_path)
+    tensors = {"a.weight": W[:, :2].copy(), "b": W, "ids": np.arange(3)}
+    save_file(tensors, "in.safetensors")
+    np.save("w.npy", W[:, :2])
+    return tmp_path
+
+
+def run(*arguments: str, code: int):
+    result = CliRunner().invoke(main, list(arguments))
+    assert result.exit_code == code, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result
+
+
+def test_check_counts_the_slices_that_violate_and_how_far(here):
+    result = run("check", "in.safetensors", *MAX_NORM, "--select", "a*", code=1)
+    cells = [line.split() for line in result.stdout.splitlines() if "a.weight" in line]
+    assert cells == [["a.weight", "MaxNorm(max_value=1,", "axis=0)", "2", "1", "4"]]
+    assert run("check", "w.npy", *MAX_NORM[:2], "--max-value", "inf", code=0)
+
+
+def test_json_is_strict_and_says_the_same(here):
+    result = run("check", "in.safetensors", *MAX_NORM, "--select", "[ab]*", "--json", code=1)
+    found = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert found["satisfied"] is False
+    assert [t["before"] for t in found["tensors"]] == [
+        {"slices": 2, "violating": 1, "largest": 4.0},
+        {"slices": 3, "violating": 2, "largest": "nan"},
+    ]
+    assert found["tensors"][0]["constraint"]["config"] == {"max_value": 1, "axis": 0}
+
+
+def test_project_says_what_was_and_what_is_left(here):
+    result = run("project", "w.npy", "out.npy", *MAX_NORM, "--json", code=0)
+    (tensor,) = json.loads(result.stdout)["tensors"]
+    assert tensor["before"]["violating"] == 1
+    assert tensor["after"] == {"slices": 2, "violating": 0, "largest": 0.0}
+    np.testing.assert_allclose(np.load("out.npy"), [[0.6, 0.3], [0.8, 0.4]], rtol=1e-6)
+
+
+def test_what_cannot_be_constrained_is_left_and_reported(here):
+    result = run(
+        "project", "in.safetensors", "o.safetensors", *MAX_NORM, "--select", "b", code=1
+    )
+    assert "has no image" in result.stderr
+    assert (here / "o.safetensors").exists()
+
+
+def test_show_lists_names_shapes_and_dtypes(here):
+    result = run("show", "in.safetensors", code=0)
+    assert ["a.weight", "(2,", "2)", "float32"] in [
+        s.split() for s in result.stdout.splitlines()
+    ]
+    found = json.loads(run("show", "in.safetensors", "--json", code=0).stdout)
+    assert {"name": "ids", "shape": [3], "dtype": "I64"} in found["tensors"]
+
+
+def test_a_dry_run_prints_the_plan_and_does_nothing(here):
+    arguments = ["project", "w.npy", "out.npy", *MAX_NORM, "--dry-run"]
+    assert "can be resumed" in run(*arguments, code=0).stdout
+    plan = json.loads(run(*arguments, "--workers", "3", "--json", code=0).stdout)
+    (tensor,) = plan["tensors"]
+    assert (tensor["form"], tensor["passes"], tensor["chunks"]) == ("slicewise", 1, 1)
+    assert (plan["bytes_read"], plan["bytes_written"]) == (144, 144)
+    assert plan["workers"] == 3
+    assert sorted(p.name for p in here.iterdir()) == ["in.safetensors", "w.npy"]
+
+
+def test_the_axis_mistake_is_warned_of(here):
+    result = run("check", "in.safetensors", *MAX_NORM, "--select", "a*", code=1)
+    assert "torch keeps (outputs, inputs)" in result.stderr
+    np.save("row.npy", W[:1])
+    assert "one entry" in run("check", "row.npy", *MAX_NORM, code=1).stderr
+    silent = run("check", "in.safetensors", *MAX_NORM[:-1], "1", "--select", "a*", code=1)
+    assert not silent.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["check", "w.npy"], 2, "--constraint or --rules"),
+        (["check", "w.npy", "--constraint", "no_such"], 2, "unknown constraint"),
+        (["check", "w.npy", *MAX_NORM, "--rate", "1"], 2, "MaxNorm has no parameter rate"),
+        (["check", "w.npy", *MAX_NORM[:-1], "x"], 2, "--axis: 'x' is not a number"),
+        (["check", "w.npy", *MAX_NORM[:-1], "5"], 2, "axis 5 does not fit"),
+        (["check", "w.npy", "--constraint", "max_norm", "--max-value", "-1"], 2, "at least 0"),
+        (["check", "w.npy", *MAX_NORM, "--select", "x*"], 2, "matches none of the 1"),
+        (["check", "w.npy", *MAX_NORM, "--chunk-size", "12 parsecs"], 2, "number of bytes"),
+        (
+            ["check", "w.npy", *MAX_NORM, "--chunk-size", "1KiB"],
+            2,
+            "chunk_size must be at least",
+        ),
+        (["check", "nothing.npy", *MAX_NORM], 2, "no such file"),
+        (["check", "in.safetensors", *MAX_NORM], 2, "'ids' is selected, but has dtype I64"),
+        (["check", "bad.npy", *MAX_NORM], 1, "bad.npy: "),
+        (["check", "old.pt", *MAX_NORM], 2, "safetensors.torch.save_file"),
+        (["check", "s3://bucket/w.npy", *MAX_NORM], 2, "s3://bucket/w.npy: object stores"),
+        (["project", "w.npy", "w.npy", *MAX_NORM], 2, "never written to"),
+        (["project", "w.npy", "old.npy", *MAX_NORM], 2, "exists already"),
+        (["project", "w.npy", "out.npz", *MAX_NORM], 2, "has to end with .npy"),
+        (["project", "w.npy", "missing/out.npy", *MAX_NORM], 2, "no such folder"),
+    ],
+)
+def test_a_mistake_is_named_and_nothing_is_written(here, arguments, code, message):
+    (here / "bad.npy").write_bytes(b"nothing of the kind")
+    (here / "old.pt").touch()
+    (here / "old.npy").write_bytes(b"old")
+    before = sorted(p.name for p in here.iterdir())
+    assert message in run(*arguments, code=code).stderr
+    assert sorted(p.name for p in here.iterdir()) == before
+    assert (here / "old.npy").read_bytes() == b"old"
+
+
+def test_parameters_are_numbers_or_several_numbers_or_none(here):
+    several = ["--constraint", "max_norm", "--max-value", "9,0.1", "--axis", "0", "--json"]
+    (tensor,) = json.loads(run("check", "w.npy", *several, code=1).stdout)["tensors"]
+    assert tensor["constraint"]["config"] == {"max_value": [9, 0.1], "axis": 0}
+    assert tensor["before"]["violating"] == 1
+    whole = ["--constraint", "unit_norm", "--axis", "none", "--json"]
+    (tensor,) = json.loads(run("check", "w.npy", *whole, code=1).stdout)["tensors"]
+    assert tensor["before"]["slices"] == 1
+    both = ["--constraint", "unit_norm", "--axis", "0,1", "--json"]
+    assert (
+        json.loads(run("check", "w.npy", *both, code=1).stdout)["tensors"][0]["before"]
+        == (tensor["before"])
+    )
+
+
+def test_a_run_that_stops_can_be_resumed(here, monkeypatch):
+    from array_constraints.files.npy import Bytes
+
+    np.save("long.npy", np.tile(W[:, :2], (400_000, 1)))
+    write, calls = Bytes.write, []
+
+    def full(self, *arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        write(self, *arguments)
+
+    monkeypatch.setattr(Bytes, "write", full)
+    arguments = ["project", "long.npy", "out.npy", *MAX_NORM, "--chunk-size", "2MiB"]
+    result = run(*arguments, "--workers", "1", code=3)
+    assert "No space left" in result.stderr
+    assert "out.npy.partial" in result.stderr
+    assert not (here / "out.npy").exists()
+    assert "resume it, or overwrite it" in run(*arguments, code=2).stderr
+    monkeypatch.setattr(Bytes, "write", write)
+    other = [*arguments[:3], "--constraint", "non_neg", "--resume"]
+    assert "with other constraints" in run(*other, code=2).stderr
+    run(*arguments, "--resume", code=0)
+    assert np.linalg.norm(np.load("out.npy").astype("f8"), axis=0).max() <= 1
+    assert not (here / "out.npy.partial").exists()
+
+
+def test_help_has_examples_and_exit_codes(here):
+    assert "--select 'layers.*.weight'" in run("check", "--help", code=0).stdout.replace(
+        "\n  ", " "
+    )
+    assert "3 stopped" in run("--help", code=0).stdout.replace("\n  ", " ")
+
+
+def test_it_is_installed_as_a_command_and_runs_as_a_module(here):
+    for command in (["-m", "array_constraints", "--version"],):
+        done = subprocess.run([sys.executable, *command], capture_output=True, check=True)
+        assert b"0.1.0" in done.stdout
