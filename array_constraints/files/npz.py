@@ -180,7 +180,7 @@ class NpzTarget(Target):
             in_order = len(list(tensor.pieces(region, block))) == 1
             self.spool = None if in_order else tensor.spooled(self.content)
         if self.spool is not None:
-            self.spool.write(region, block, durable=False)
+            self.spool.write(region, block)
             return
         assert self.open is not None
         block = tensor.as_stored(block)

@@ -105,17 +105,54 @@ class Pass(ABC):
         entries: int = math.prod([p.stop - p.start for p in region])
         return entries * self.tensor.itemsize
 
-    def block(self, region: Region, given: Any) -> Any:
-        """Return the region as an array that may be written to."""
-        _free_a_large_array()
-        return self.tensor.read(region) if given is None else given
 
-    def written(self, region: Region, block: Any) -> Any:
-        """Write a block, or return it for the caller to write."""
-        if self.result is None:
-            return block
-        self.result.write(region, block, self.durable)
+class Pieces:
+    """The parts of one region, as they are asked for and given back.
+
+    Where a tensor lies in its file as bytes, they are read and written one by one, so that they
+    stay in the caches. Otherwise the region is read as a whole, and parts are views of it.
+    """
+
+    def __init__(self, work: Pass, region: Region, given: Any, only_read: bool) -> None:
+        _free_a_large_array()
+        self.work, self.region = work, region
+        written_by_part = only_read or work.result is not None
+        self.direct = given is None and work.tensor.by_part and written_by_part
+        self.block = given
+        if given is None and not self.direct:
+            self.block = work.tensor.read(region)
+
+    def read(self, part: Region) -> Any:
+        """Return a part as an array that may be written to."""
+        return self.work.tensor.read(part) if self.direct else self.block[self._index(part)]
+
+    def write(self, part: Region, tile: Any) -> None:
+        """Take over a part, the array that was read or another."""
+        if self.direct and self.work.result is not None:
+            self.work.result.write(part, tile)
+        elif tile.base is None or not self._is_view(tile):
+            self.block[self._index(part)] = tile
+
+    def finish(self) -> Any:
+        """Return once the region is written; or its block, for the caller to write."""
+        result = self.work.result
+        if result is None:
+            return self.block
+        if not self.direct:
+            result.write(self.region, self.block)
+        if self.work.durable:
+            result.sync()
         return None
+
+    def _is_view(self, tile: Any) -> bool:
+        import numpy
+
+        return bool(numpy.may_share_memory(tile, self.block))
+
+    def _index(self, part: Region) -> tuple[Any, ...]:
+        """Return where a part is in the block; that of a number is a view, too."""
+        pairs = zip(self.region, part, strict=True)
+        return (*(slice(p.start - r.start, p.stop - r.start) for r, p in pairs), ...)
 
 
 @functools.cache
@@ -128,12 +165,6 @@ def _free_a_large_array() -> None:
     import numpy
 
     numpy.empty(16 * ENTRIES_OF_TILE, "u1")
-
-
-def _local(region: Region, part: Region) -> tuple[Any, ...]:
-    """Return the index of a part in the block of a region; that of a number is a view, too."""
-    pairs = zip(region, part, strict=True)
-    return (*(slice(p.start - r.start, p.stop - r.start) for r, p in pairs), ...)
 
 
 def _at_hand(tile: Any) -> InMemory | None:
@@ -152,35 +183,45 @@ class EntriesPass(Pass):
     """A constraint on each entry alone."""
 
     def check(self, region: Region, block: Any = None) -> Outcome:
-        block = self.block(region, block)
-        return Outcome(
-            before=sum((self._judged(tile) for tile in self._tiles(block)), Summary())
-        )
+        pieces, before = Pieces(self, region, block, only_read=True), Summary()
+        for _, _, part in self.grid.tiles(region):
+            for tile in _flat(pieces.read(part)):
+                before += self._judged(tile)
+        return Outcome(before)
 
     def project(
         self, region: Region, block: Any = None, measures: Measures | None = None
     ) -> Outcome:
-        block = self.block(region, block)
-        before = after = Summary()
-        for tile in self._tiles(block):
-            found = left = self._judged(tile)
-            if found.violating:
-                tile[...] = self.constraint.project(tile, _arrays.namespace(tile))
-                left = self._judged(tile)
-            before, after = before + found, after + left
-        return Outcome(before, after, block=self.written(region, block))
-
-    def _tiles(self, block: Any) -> Iterator[Any]:
-        """Return views of a block that stay in the caches."""
-        flat = block.reshape(-1) if block.flags.c_contiguous else block.T.reshape(-1)
-        for start in range(0, flat.size, ENTRIES_OF_TILE // 4):
-            yield flat[start : start + ENTRIES_OF_TILE // 4]
+        pieces, before, after = Pieces(self, region, block, False), Summary(), Summary()
+        for _, _, part in self.grid.tiles(region):
+            whole = pieces.read(part)
+            for tile in _flat(whole):
+                found = left = self._judged(tile)
+                if found.violating:
+                    tile[...] = self.constraint.project(tile, _numpy())
+                    left = self._judged(tile)
+                before, after = before + found, after + left
+            pieces.write(part, whole)
+        return Outcome(before, after, block=pieces.finish())
 
     def _judged(self, tile: Any) -> Summary:
         xp = _numpy()
         if self.constraint.satisfied(tile, xp) and not xp.any(xp.isnan(tile)):
             return Summary(tile.size)
         return _summary(self.constraint.whole_violation(tile, xp))
+
+
+def _flat(whole: Any) -> Iterator[Any]:
+    """Return views of an array, in any order of its entries, that stay in the caches."""
+    if whole.flags.f_contiguous:
+        whole = whole.T
+    rows = [whole.reshape(-1)] if whole.flags.c_contiguous else whole
+    for row in rows:
+        if row.ndim > 1:
+            yield from _flat(row)
+            continue
+        for start in range(0, row.size, ENTRIES_OF_TILE // 4):
+            yield row[start : start + ENTRIES_OF_TILE // 4]
 
 
 @dataclass(frozen=True)
@@ -202,29 +243,55 @@ class SlicesPass(Pass):
 
     def survey(self, region: Region, block: Any = None) -> Outcome:
         """Return the measures of a region's tiles, merged as far as it goes."""
-        return Outcome(nodes=self._nodes(region, self.block(region, block)))
+        pieces, forest = Pieces(self, region, block, only_read=True), self.forest()
+        for column, index, part in self.grid.tiles(region):
+            forest.add(column, 0, index, self._measure(part, pieces.read(part)))
+        return Outcome(nodes=forest.left())
 
     def check(self, region: Region, block: Any = None) -> Outcome:
-        nodes = self._nodes(region, self.block(region, block))
-        return Outcome(before=self.summary(self.measures(nodes), region))
+        measures = self.measures(self.survey(region, block).nodes)
+        return Outcome(before=self.summary(measures, region))
 
     def project(
         self, region: Region, block: Any = None, measures: Measures | None = None
     ) -> Outcome:
-        block = self.block(region, block)
-        before, whole = Summary(), measures is None
+        pieces = Pieces(self, region, block, only_read=False)
         if measures is None:
-            measures = self.measures(self._nodes(region, block))
-            before = self.summary(measures, region)
-        changed = self._constrain(region, block, measures)
-        written = self.written(region, block)
-        if whole and not changed:
-            return Outcome(before, before, block=written)
-        nodes = self._nodes(region, block)
-        if not whole:
-            return Outcome(nodes=nodes, block=written)
-        after = self.summary(self.measures(nodes), region)
-        return Outcome(before, after, block=written)
+            before, after = self._columns(pieces)
+            return Outcome(before, after, block=pieces.finish())
+        forest = self.forest()
+        for column, index, part in self.grid.tiles(region):
+            tile, factor = pieces.read(part), self._factor(part, measures[column])
+            self._constrain(part, tile, measures[column], factor)
+            pieces.write(part, tile)
+            forest.add(column, 0, index, self._measure(part, tile))
+        return Outcome(nodes=forest.left(), block=pieces.finish())
+
+    def _columns(self, pieces: Pieces) -> tuple[Summary, Summary]:
+        """Measure and constrain the slices of a region, one column of tiles after the other."""
+        before = after = Summary()
+        columns: dict[Column, list[tuple[int, Region]]] = {}
+        for column, index, part in self.grid.tiles(pieces.region):
+            columns.setdefault(column, []).append((index, part))
+        for tiles in columns.values():
+            read = [(index, part, pieces.read(part)) for index, part in tiles]
+            measure, found = self._judged(read)
+            factor, left = self._factor(tiles[0][1], measure), found
+            for _, part, tile in read:
+                self._constrain(part, tile, measure, factor)
+                pieces.write(part, tile)
+            if not isinstance(factor, float):
+                _, left = self._judged(read)
+            before, after = before + found, after + left
+        return before, after
+
+    def _judged(self, read: list[tuple[int, Region, Any]]) -> tuple[Any, Summary]:
+        """Return the measure of a column of tiles, and the violation of its slices."""
+        forest = self.forest()
+        for index, part, tile in read:
+            forest.add((), 0, index, self._measure(part, tile))
+        measure = forest.measures()[()]
+        return measure, _summary(self._form(read[0][1]).excess(measure, _numpy()))
 
     def forest(self) -> Forest:
         """Return where the nodes of a panel are merged."""
@@ -249,42 +316,31 @@ class SlicesPass(Pass):
     def _form(self, part: Region) -> Any:
         return self.constraint.for_slices(self.tensor.shape, self.axes, part)
 
-    def _nodes(self, region: Region, block: Any) -> Nodes:
+    def _measure(self, part: Region, tile: Any) -> Any:
         import numpy
 
-        forest, xp = self.forest(), _numpy()
-        for column, index, part in self.grid.tiles(region):
-            tile = numpy.asarray(block[_local(region, part)], order="C")
-            memory = _at_hand(tile)
-            form = self._form(part)
-            measure = (
-                form.measure(tile, self.axes, xp)
-                if memory is None
-                else form.measure_in_memory(tile, self.axes, memory, xp)
-            )
-            forest.add(column, 0, index, measure)
-        return forest.left()
+        tile, form = numpy.asarray(tile, order="C"), self._form(part)
+        memory = _at_hand(tile)
+        if memory is None:
+            return form.measure(tile, self.axes, _numpy())
+        return form.measure_in_memory(tile, self.axes, memory, _numpy())
 
-    def _constrain(self, region: Region, block: Any, measures: Measures) -> bool:
-        """Constrain a block in place, and return whether anything had to change."""
-        xp, changed = _numpy(), False
-        factors: dict[Column, Any] = {}
-        for column, _, part in self.grid.tiles(region):
-            tile, measure = block[_local(region, part)], measures[column]
-            form, memory = self._form(part), _at_hand(tile)
-            if column not in factors:
-                factors[column] = None if memory is None else form.factor(measure, memory, xp)
-            factor = factors[column]
-            if isinstance(factor, float):
-                continue
-            changed = True
-            if factor is None or memory is None:
-                tile[...] = form.apply(tile, measure, xp)
-            elif factor.dtype == tile.dtype:
-                memory.multiply(tile, factor, tile)
-            else:
-                tile[...] = execution.scaled(tile, factor, xp)
-        return changed
+    def _factor(self, part: Region, measure: Any) -> Any:
+        """Return what slices are multiplied by; None where that is not all of it."""
+        memory = _at_hand(_stand_in(self.tensor))
+        return None if memory is None else self._form(part).factor(measure, memory, _numpy())
+
+    def _constrain(self, part: Region, tile: Any, measure: Any, factor: Any) -> None:
+        """Constrain a tile in place."""
+        memory = _at_hand(tile)
+        if isinstance(factor, float):
+            return
+        if factor is None or memory is None:
+            tile[...] = self._form(part).apply(tile, measure, _numpy())
+        elif factor.dtype == tile.dtype:
+            memory.multiply(tile, factor, tile)
+        else:
+            tile[...] = execution.scaled(tile, factor, _numpy())
 
 
 class WholePass(Pass):
@@ -315,17 +371,19 @@ class WholePass(Pass):
             yield panel, [panel]
 
     def check(self, region: Region, block: Any = None) -> Outcome:
-        block = self.block(region, block)
+        block = Pieces(self, region, block, only_read=True).read(region)
         return Outcome(before=_summary(self.constraint.violation(block)))
 
     def project(
         self, region: Region, block: Any = None, measures: Measures | None = None
     ) -> Outcome:
-        block = self.block(region, block)
+        pieces = Pieces(self, region, block, only_read=False)
+        block = pieces.read(region)
         result = self._result(block)
         before = _summary(self.constraint.violation(block))
         after = _summary(self.constraint.violation(result)) if before.violating else before
-        return Outcome(before, after, block=self.written(region, result))
+        pieces.write(region, result)
+        return Outcome(before, after, block=pieces.finish())
 
     def _result(self, block: Any) -> Any:
         result = self.constraint(block)

@@ -85,6 +85,8 @@ class Tensor(ABC):
     """The lengths of the chunks of the file, if it has any."""
     shared = True
     """Whether regions may be read in any order, by any thread or process."""
+    by_part = False
+    """Whether a part of a region is read and written as fast as the region."""
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -113,8 +115,12 @@ class Tensor(ABC):
     def read(self, region: Region) -> Any:
         """Return a new NumPy array of a region, in the byte order of this machine."""
 
-    def write(self, region: Region, block: Any, durable: bool) -> None:
-        """Write a region; ``durable``: it is on the disk when this returns."""
+    def write(self, region: Region, block: Any) -> None:
+        """Write a region."""
+        raise NotImplementedError(f"{self.name} is written by its target")
+
+    def sync(self) -> None:
+        """Return once everything that was written is on the disk."""
         raise NotImplementedError(f"{self.name} is written by its target")
 
 
@@ -138,6 +144,7 @@ class Bytes(Tensor):
     big_endian: bool = False
     fortran: bool = False
     """Whether the first dimension is the fastest, not the last."""
+    by_part = True
     stored_bytes: int | None = None
     """The bytes in the file, of dtypes that are not supported."""
 
@@ -163,16 +170,17 @@ class Bytes(Tensor):
             block.view(f"u{self.itemsize}").byteswap(inplace=True)
         return block.T if self.fortran else block
 
-    def write(self, region: Region, block: Any, durable: bool) -> None:
+    def write(self, region: Region, block: Any) -> None:
         block = self.as_stored(block)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             for at, piece in self.pieces(region, block):
                 write_at(descriptor, at, piece)
-            if durable:
-                os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
+
+    def sync(self) -> None:
+        sync(self.path)
 
     def as_stored(self, block: Any) -> Any:
         """Return a block with its bytes as they are in the file."""

@@ -60,11 +60,12 @@ class ZarrTensor(Tensor):
             block = numpy.asarray(self.opened()[region])
         return block.astype(self.dtype, copy=not block.flags.writeable)
 
-    def write(self, region: Region, block: Any, durable: bool) -> None:
+    def write(self, region: Region, block: Any) -> None:
         with _judged(self.root / self.name):
             self.opened("r+")[region] = block
-        if durable:
-            os.sync()
+
+    def sync(self) -> None:
+        os.sync()  # one call for thousands of files
 
 
 def _judged(path: Path) -> AbstractContextManager[None]:
