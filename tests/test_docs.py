@@ -48,7 +48,8 @@ def registry():
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("page", [p for p in PAGES if p not in GENERATED])
-def test_the_examples_run(page):
+def test_the_examples_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     if "import torch" in (ROOT / page).read_text():
         pytest.importorskip("torch")
     run_blocks(page)
@@ -119,6 +120,33 @@ def test_the_commands_of_the_conformance_readme(tmp_path):
         ".md",
         ".xml",
     }
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/files.md"])
+def test_the_commands_on_files(page, tmp_path):
+    from safetensors.numpy import save_file
+
+    rng, text = np.random.default_rng(0), (ROOT / page).read_text()
+    names = [f"layers.{i}.{kind}" for i in range(3) for kind in ("weight", "bias")]
+    tensors = {n: rng.standard_normal((8, 30) if "weight" in n else 8) for n in names}
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    for rules in re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL):
+        (tmp_path / "rules.toml").write_text(rules)
+    script = "array-constraints() { " + sys.executable + ' -W error -m array_constraints "$@"; }\n'
+    commands = "".join(re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)).splitlines()
+    assert commands
+    for command in commands:
+        run = subprocess.run(
+            ["bash", "-c", script + command], cwd=tmp_path, capture_output=True, check=False
+        )
+        assert run.returncode == ("# exits with 1" in command), (command, run.stderr)
+    assert (tmp_path / "constrained.safetensors").exists()
+
+
+def test_the_worked_example_of_files_runs(tmp_path, capsys):
+    example = runpy.run_path(str(ROOT / "docs" / "examples" / "checkpoint.py"))
+    example["main"](["--gibibytes", "0.02", "--folder", str(tmp_path)])
+    assert "verified" in capsys.readouterr().out
 
 
 def test_the_ci_runs_the_readme_test_command():
