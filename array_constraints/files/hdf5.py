@@ -49,6 +49,7 @@ from array_constraints.files.stored import (
 
 _WEIGHTS_OF_KERAS = "model.weights.h5"
 _DEEPEST = 64
+_TWO_BYTES = h5py.h5t.py_create(np.dtype("V2"))
 
 
 @dataclass(frozen=True)
@@ -147,12 +148,10 @@ def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
 def _kind(entry: Any) -> str:
     if entry.shape is None:
         return "empty"
-    dtype = entry.dtype
-    if dtype.kind == "V" and dtype.itemsize == 2 and "dtype" in entry.attrs:
-        marked = entry.attrs["dtype"]
-        if isinstance(marked, str) and marked == "bfloat16":
-            return "bfloat16"  # as Keras writes it
-    if dtype.kind == "f" and entry.id.get_type() != h5py.h5t.py_create(dtype):
+    dtype, kind = entry.dtype, entry.id.get_type()
+    if kind == _TWO_BYTES:
+        return "bfloat16"  # as Keras writes it
+    if dtype.kind == "f" and kind != h5py.h5t.py_create(dtype):
         return f"{dtype.name} of another format"
     return str(dtype.name if not dtype.names else "structured")
 

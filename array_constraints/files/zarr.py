@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -28,6 +29,7 @@ from array_constraints.files.stored import (
     Tensor,
     judge_promise,
     judged,
+    sync,
 )
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
@@ -61,11 +63,22 @@ class ZarrTensor(Tensor):
         return block.astype(self.dtype, copy=not block.flags.writeable)
 
     def write(self, region: Region, block: Any) -> None:
-        with _judged(self.root / self.name):
-            self.opened("r+")[region] = block
+        array = self.root / self.name
+        with _judged(array):
+            opened = self.opened("r+")
+            opened[region] = block
+        lengths = self.chunks or self.shape
+        numbers = [
+            range(part.start // n, -(-part.stop // n))
+            for part, n in zip(region, lengths, strict=True)
+        ]
+        for chunk in itertools.product(*numbers):
+            file = array / opened.metadata.encode_chunk_key(chunk)
+            if file.exists():  # chunks of the fill value alone are not stored
+                sync(file)
 
     def sync(self) -> None:
-        os.sync()  # one call for thousands of files
+        """Do nothing: each chunk is on the disk once it is written."""
 
 
 def _judged(path: Path) -> AbstractContextManager[None]:
@@ -182,11 +195,12 @@ class ZarrTarget(Target):
         arrays = {tensor.root / tensor.name for tensor in self.selected}
         self.content.mkdir(parents=True, exist_ok=True)
         for file in self.files:
-            of_array = next((a for a in arrays if a == file.parent or a in file.parents), None)
-            if of_array is None or (file.parent == of_array and file.name in _METADATA):
+            is_metadata = file.parent in arrays and file.name in _METADATA
+            if is_metadata or arrays.isdisjoint(file.parents):
                 copy = self.content / file.relative_to(self.source)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, copy)
+                sync(copy)
                 progress(2 * copy.stat().st_size)
 
     def written(self, tensor: Tensor) -> ZarrTensor:
@@ -197,7 +211,8 @@ class ZarrTarget(Target):
         for tensor in self.selected:  # what zarr was writing when an earlier run was killed
             for file in (self.content / tensor.name).rglob("*.partial"):
                 file.unlink()
-        self.sync()
+        for folder, _, _ in os.walk(self.content):
+            sync(Path(folder))
 
     def sync(self) -> None:
-        os.sync()  # one call for thousands of files
+        """Do nothing: each file is on the disk once it is written."""

@@ -51,6 +51,17 @@ def finished(function: Callable[[], object]) -> None:
         raise SystemExit("a run that was not killed failed")
 
 
+def wait_for_lines(journal: Path, count: int, pid: int) -> None:
+    """Return when a journal has so many lines, or the run is over."""
+    while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        try:
+            if journal.read_bytes().count(b"\n") >= count:
+                return
+        except FileNotFoundError:
+            pass
+        time.sleep(0.001)
+
+
 def main(name: str, kills: int, seed: int) -> None:
     form, rng = BY_NAME[name], random.Random(seed)
     run._SECONDS_BETWEEN_SYNCS = 0.0  # so that every region gets a line in the journal
@@ -58,8 +69,8 @@ def main(name: str, kills: int, seed: int) -> None:
     folder = Path(tempfile.mkdtemp(dir=os.environ.get("TMPDIR")))
     source, out = folder / f"in{form.suffix}", folder / f"out{form.suffix}"
     partial = folder / f"{out.name}.partial"
-    w = np.random.default_rng(0).standard_normal((700, 1500)).astype("f4")
-    arrays = {"w": w} if form.single else {"w": w, "v": w[:300], "ids": np.arange(5)}
+    w = np.random.default_rng(0).standard_normal((350, 900)).astype("f4")
+    arrays = {"w": w} if form.single else {"w": w, "v": w[:150], "ids": np.arange(5)}
     rules = [("*w", CONSTRAINT)] if form.single else [("*w", CONSTRAINT), ("*v", CONSTRAINT)]
     rules = [("*", CONSTRAINT)] if form.single else rules
 
@@ -79,7 +90,10 @@ def main(name: str, kills: int, seed: int) -> None:
             shutil.copytree(source, out) if source.is_dir() else shutil.copy(source, out)
             old = digest(out)
         pid = child(lambda: project(overwrite=True))
-        time.sleep(rng.uniform(0.0, lasted))
+        if form.resumable and i % 4 < 2:
+            wait_for_lines(partial / "journal.jsonl", rng.randrange(2, 12), pid)
+        else:
+            time.sleep(rng.uniform(0.0, lasted))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         left = digest(out) if out.exists() else None
