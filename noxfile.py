@@ -105,6 +105,9 @@ def benchmarks(session: nox.Session) -> None:
     """Time this library beside its peers, as ratios: a short version of docs/performance.md."""
     install(session, "test")
     session.run("python", "-m", "benchmarks", *(session.posargs or ["--rounds", "3"]))
+    if not session.posargs:
+        command = ["-m", "benchmarks.out_of_core", "--rounds", "3", "--gibibytes", "0.5"]
+        session.run("python", *command, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session

@@ -23,6 +23,7 @@ PAGES = [
 GENERATED = {
     "docs/numerics_table.md",
     "docs/keras_golden.md",
+    "docs/files_table.md",
     "docs/performance_table.md",
     "docs/results.md",
 }

@@ -14,11 +14,14 @@ import os
 import struct
 import zipfile
 import zlib
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy
 
 try:
     import h5py
@@ -49,7 +52,7 @@ from array_constraints.files.stored import (
 
 _WEIGHTS_OF_KERAS = "model.weights.h5"
 _DEEPEST = 64
-_TWO_BYTES = h5py.h5t.py_create(np.dtype("V2"))
+_TWO_BYTES = h5py.h5t.py_create(numpy.dtype("V2"))  # as ml_dtypes.bfloat16, too
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,15 @@ class Dataset(Tensor):
 
     path: Path
     chunks: tuple[int, ...] | None
+    start: int
+    size: int
+    """Where the HDF5 file begins in ``path``, and how long it is."""
 
     def read(self, region: Region) -> Any:
-        with _judged(self.path, self.name), h5py.File(self.path, "r", locking=False) as file:
+        with (
+            _judged(self.path, self.name),
+            _opened(self.path, self.start, self.size) as file,
+        ):
             block = file[self.name][region]
         dtype = numpy_dtype(self.dtype)
         return block.view(dtype) if block.dtype.kind == "V" else block.astype(dtype, copy=False)
@@ -72,6 +81,17 @@ def _judged(path: Path, name: str = "the file") -> AbstractContextManager[None]:
     What h5py and the HDF5 library raise on damaged files is not documented.
     """
     return judged(path, f"{name} cannot be read")
+
+
+@contextlib.contextmanager
+def _opened(path: Path, start: int, size: int) -> Iterator[Any]:
+    """Open the HDF5 file whose bytes are at ``start`` of ``path``."""
+    if not start:
+        with h5py.File(path, "r", locking=False) as opened:
+            yield opened
+        return
+    with path.open("rb") as file, h5py.File(_Window(file, start, size), "r") as opened:
+        yield opened
 
 
 @dataclass
@@ -86,13 +106,12 @@ class Hdf5(FileSource):
 
 def open_hdf5(path: Path) -> Source:
     """Open an HDF5 file: its groups and datasets are listed."""
-    return Hdf5(path, _listed(path, path, 0, path.stat().st_size))
+    return Hdf5(path, _listed(path, 0, path.stat().st_size))
 
 
-def _listed(file: Any, path: Path, start: int, size: int) -> dict[str, Tensor]:
+def _listed(path: Path, start: int, size: int) -> dict[str, Tensor]:
     """Return the datasets of an HDF5 file whose bytes are at ``start`` of ``path``."""
-    options = {} if isinstance(file, io.IOBase) else {"locking": False}
-    with _judged(path), h5py.File(file, "r", **options) as opened:
+    with _judged(path), _opened(path, start, size) as opened:
         tensors = {
             name: _tensor(name, entry, path, start, size)
             for name, entry in _datasets(opened, path, (), set())
@@ -137,7 +156,7 @@ def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
         if chunks and not all(0 < n < 2**32 for n in chunks):
             raise DamagedFile(path, f"{name} has chunks of {chunks}")
         judge_promise(path, shape, chunks or tuple(max(1, n) for n in shape), itemsize, nbytes)
-        return Dataset(name, shape, kind, path, chunks)
+        return Dataset(name, shape, kind, path, chunks, start, size)
     fits = nbytes == math.prod(shape) * itemsize and offset + nbytes <= size
     if not fits and not entry.external:
         raise DamagedFile(path, f"{name} does not lie inside of the file")
@@ -163,6 +182,21 @@ def _judge_places(tensors: list[Bytes], path: Path) -> None:
             raise DamagedFile(path, f"{a.name} and {b.name} lie in the same place")
 
 
+def _judge_chunks(path: Path, size: int) -> None:
+    """Raise where chunks lie in the same place: the HDF5 library may crash if they are written."""
+    places = array("Q")  # start and length of each
+    with _judged(path), _opened(path, 0, size) as file:
+        for _, entry in _datasets(file, path, (), set()):
+            if entry.chunks:
+                entry.id.chunk_iter(lambda chunk: places.extend((chunk.byte_offset, chunk.size)))
+    spans = numpy.frombuffer(places, "u8").reshape(-1, 2)
+    if (spans > size).any():
+        raise DamagedFile(path, "has chunks that do not lie inside of the file")
+    spans = spans[spans[:, 0].argsort()]
+    if (spans[:-1].sum(axis=1) > spans[1:, 0]).any():
+        raise DamagedFile(path, "has chunks that lie in the same place")
+
+
 class Hdf5Target(Target):
     """A copy of the file, into which the HDF5 library writes, one chunk after the other."""
 
@@ -172,9 +206,11 @@ class Hdf5Target(Target):
         self.source, self.content = source, content
         self.file: Any = None
         self.dataset: Any = None
+        self.name: str | None = None
 
     def prepare(self, progress: Progress) -> None:
         size = self.source.stat().st_size
+        _judge_chunks(self.source, size)
         copy_bytes(self.source, self.content, [(0, size)], progress)
         with _judged(self.source):
             self.file = h5py.File(self.content, "r+", locking=False)
@@ -184,11 +220,10 @@ class Hdf5Target(Target):
             self._write(tensor, region, block)
 
     def _write(self, tensor: Tensor, region: Region, block: Any) -> None:
+        if self.name != tensor.name:
+            self._flush()
+            self.name, self.dataset = tensor.name, self.file[tensor.name]
         dataset = self.dataset
-        if (
-            dataset is None or dataset.name != f"/{tensor.name}"
-        ):  # closing one writes its chunks
-            dataset = self.dataset = self.file[tensor.name]
         if dataset.dtype.kind == "V":
             block = block.view(dataset.dtype)
         lengths = tensor.chunks or tuple(part.stop - part.start for part in region)
@@ -207,12 +242,18 @@ class Hdf5Target(Target):
 
     def finish(self) -> None:
         with _judged(self.source):
+            self._flush()
             self._close()
         self.sync()
 
     def abandon(self) -> None:
         with contextlib.suppress(Exception):  # it is given up
             self._close()
+
+    def _flush(self) -> None:
+        """Write the chunks that are held: an error when a dataset is closed would be lost."""
+        if self.dataset is not None:
+            self.dataset.flush()
 
     def _close(self) -> None:
         self.dataset = None
@@ -279,9 +320,7 @@ def open_keras(path: Path) -> Source:
     size = member.file_size
     if start + size > path.stat().st_size:
         raise DamagedFile(path, f"{_WEIGHTS_OF_KERAS} does not lie inside of the archive")
-    with path.open("rb") as file:
-        tensors = _listed(_Window(file, start, size), path, start, size)
-    return Keras(path, tensors, member, start)
+    return Keras(path, _listed(path, start, size), member, start)
 
 
 def _data_offset(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:

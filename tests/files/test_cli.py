@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import array_constraints
 from array_constraints.cli import main
 
 W = np.asarray([[3.0, 0.3, np.nan], [4.0, 0.4, 1.0]], dtype="f4")
@@ -183,7 +185,15 @@ def test_help_has_examples_and_exit_codes(here):
     assert "3 stopped" in run("--help", code=0).stdout.replace("\n  ", " ")
 
 
+def test_without_its_libraries_it_says_what_to_install():
+    code = "import sys; sys.modules['click'] = None; import array_constraints.cli"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install 'array-constraints[files]'" in done.stderr
+
+
 def test_it_is_installed_as_a_command_and_runs_as_a_module(here):
-    for command in (["-m", "array_constraints", "--version"],):
-        done = subprocess.run([sys.executable, *command], capture_output=True, check=True)
-        assert b"0.1.0" in done.stdout
+    installed = str(Path(sys.executable).with_name("array-constraints"))
+    for command in ([sys.executable, "-m", "array_constraints"], [installed]):
+        done = subprocess.run([*command, "--version"], capture_output=True, check=True)
+        assert array_constraints.__version__.encode() in done.stdout
