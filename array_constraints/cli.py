@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import math
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -18,25 +16,20 @@ from typing import Any, TypeVar
 
 try:
     import click
-    from rich import box
     from rich.console import Console
-    from rich.filesize import decimal
     from rich.progress import Progress
-    from rich.table import Column, Table
 except ImportError:  # pragma: no cover - without the extra
     raise SystemExit(
         "the command line needs click and rich: pip install 'array-constraints[files]'"
     ) from None
 
+from array_constraints._printing import print_plan, print_report, print_tensors
 from array_constraints.config import BUILT_IN
 from array_constraints.files import CHUNK_SIZE, open_weights, planned
-from array_constraints.files.passes import Summary
-from array_constraints.files.plan import Plan
-from array_constraints.files.run import Checking, Report, ResumableError, judge_target, project
+from array_constraints.files.plan import Plan, judge_target
+from array_constraints.files.run import Checking, ResumableError, project
 from array_constraints.files.stored import DamagedFile
 from array_constraints.rules import Rule, Rules, constraint_of, read_rules
-
-_WIDTH_OF_FILES = 200
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -139,7 +132,7 @@ def check(source: str, as_json: bool, progress: str, **options: Any) -> None:
     with _errors(), _planned(source, to_project=False, **options) as (plan, crew):
         with _progress(plan, crew, progress, as_json) as told:
             report = Checking(plan, crew, told).report()
-        _print(report, as_json)
+        print_report(report, as_json)
     sys.exit(0 if report.satisfied else 1)
 
 
@@ -171,13 +164,13 @@ def project_command(
     with _errors(), _planned(source, to_project=True, **options) as (plan, crew):
         judge_target(plan, target, resume=resume, overwrite=overwrite)
         if dry_run:
-            _print_plan(plan, as_json)
+            print_plan(plan, as_json)
             return
         if resume and not plan.resumable:
             _note(f"{source} is copied as a stream, which cannot be continued: it begins anew")
         with _progress(plan, crew, progress, as_json) as told:
             report = project(plan, target, crew, told, overwrite=overwrite and not resume)
-        _print(report, as_json)
+        print_report(report, as_json)
     if not report.satisfied:
         _note(
             "what violates its constraint in the result has no image in it: slices that hold "
@@ -193,14 +186,7 @@ def show(source: str, as_json: bool) -> None:
     """List the tensors in FILE: names, shapes, dtypes."""
     with _errors(), open_weights(source) as opened:
         tensors = list(opened.tensors.values())
-    if as_json:
-        rows = [{"name": t.name, "shape": t.shape, "dtype": t.dtype} for t in tensors]
-        click.echo(json.dumps({"tensors": rows}, indent=2))
-        return
-    table = _table("tensor", "shape", "dtype", "chunks")
-    for t in tensors:
-        table.add_row(t.name, str(t.shape), t.dtype, str(t.chunks or ""))
-    _console().print(table)
+    print_tensors(tensors, as_json)
 
 
 def _planned(
@@ -287,101 +273,3 @@ def _progress(
     with Progress(console=console, disable=hidden, transient=True) as bar:
         task = bar.add_task("", total=plan.bytes_read + plan.bytes_written)
         yield lambda count: bar.advance(task, count)
-
-
-def _print(report: Report, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(_as_json(report), indent=2, allow_nan=False))
-        return
-    projected = any(t.after is not None for t in report.tensors)
-    table = _table("tensor", "constraint", "slices", "violating", "by at most")
-    if projected:
-        table.add_column("left")
-        table.add_column("by at most")
-    for t in report.tensors:
-        cells = [t.name, _shown(t.constraint), str(t.before.slices), *_cells(t.before)]
-        table.add_row(*cells, *(_cells(t.after) if t.after is not None else ()))
-    _console().print(table)
-
-
-def _table(name: str, *columns: str) -> Table:
-    return Table(Column(name, overflow="fold"), *columns, box=box.SIMPLE_HEAD)
-
-
-def _console() -> Console:
-    """Return the standard output; a file gets lines as long as they are."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_WIDTH_OF_FILES)
-
-
-def _shown(constraint: Any) -> str:
-    text = repr(constraint)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _cells(summary: Summary) -> tuple[str, str]:
-    return str(summary.violating), f"{summary.largest:.3g}"
-
-
-def _as_json(report: Report) -> dict[str, Any]:
-    rows = []
-    for t in report.tensors:
-        row = {
-            "name": t.name,
-            "constraint": _config(t.constraint),
-            "before": _numbers(t.before),
-        }
-        rows.append(row if t.after is None else {**row, "after": _numbers(t.after)})
-    return {"satisfied": report.satisfied, "tensors": rows, "warnings": list(report.warnings)}
-
-
-def _config(constraint: Any) -> Any:
-    return {"class_name": type(constraint).__name__, "config": constraint.get_config()}
-
-
-def _numbers(summary: Summary) -> dict[str, Any]:
-    largest = summary.largest
-    numbers = summary._asdict()
-    return {**numbers, "largest": largest if math.isfinite(largest) else str(largest)}
-
-
-def _print_plan(plan: Plan, as_json: bool) -> None:
-    total = {
-        "peak_memory": plan.peak_memory,
-        "bytes_read": plan.bytes_read,
-        "bytes_written": plan.bytes_written,
-        "workers": plan.workers,
-        "resumable": plan.resumable,
-    }
-    if as_json:
-        rows = [
-            {
-                "name": item.tensor.name,
-                "shape": item.tensor.shape,
-                "dtype": item.tensor.dtype,
-                "constraint": _config(item.constraint),
-                "form": item.form,
-                "passes": item.passes,
-                "chunks": item.regions,
-                "chunk_bytes": item.bytes_of_region,
-            }
-            for item in plan.items
-        ]
-        text = {"tensors": rows, **total, "warnings": list(plan.warnings)}
-        click.echo(json.dumps(text, indent=2))
-        return
-    for warning in plan.warnings:
-        click.echo(f"Warning: {warning}", err=True)
-    table = _table("tensor", "shape", "dtype", "constraint", "form", "passes", "chunks", "of")
-    for item in plan.items:
-        t = item.tensor
-        numbers = (str(item.passes), str(item.regions), decimal(item.bytes_of_region))
-        table.add_row(
-            t.name, str(t.shape), t.dtype, _shown(item.constraint), item.form, *numbers
-        )
-    _console().print(table)
-    click.echo(
-        f"{plan.workers} at a time: at most {decimal(plan.peak_memory)} of memory; "
-        f"{decimal(plan.bytes_read)} read, {decimal(plan.bytes_written)} written; "
-        f"{'can' if plan.resumable else 'cannot'} be resumed"
-    )

@@ -9,16 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from array_constraints.files.formats import open_weights
-from array_constraints.files.passes import Summary
-from array_constraints.files.plan import CHUNK_SIZE, Plan, plan_for
-from array_constraints.files.run import (
-    Checking,
-    Report,
-    ResumableError,
-    TensorReport,
-    judge_target,
-    project,
-)
+from array_constraints.files.plan import CHUNK_SIZE, Plan, judge_target, plan_for
+from array_constraints.files.report import Report, Summary, TensorReport
+from array_constraints.files.run import Checking, ResumableError, project
 from array_constraints.files.stored import Progress
 from array_constraints.files.workers import Threads, Workers, workers_for
 from array_constraints.rules import as_rules

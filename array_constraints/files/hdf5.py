@@ -61,8 +61,8 @@ class Dataset(Tensor):
 
     path: Path
     chunks: tuple[int, ...] | None
-    start: int
-    size: int
+    start: int = 0
+    size: int = 0
     """Where the HDF5 file begins in ``path``, and how long it is."""
 
     def read(self, region: Region) -> Any:
@@ -183,12 +183,12 @@ def _judge_places(tensors: list[Bytes], path: Path) -> None:
 
 
 def _judge_chunks(path: Path, size: int) -> None:
-    """Raise where chunks lie in the same place: the HDF5 library may crash if they are written."""
+    """Raise where chunks share a place: the HDF5 library may crash when they are written."""
     places = array("Q")  # start and length of each
     with _judged(path), _opened(path, 0, size) as file:
         for _, entry in _datasets(file, path, (), set()):
             if entry.chunks:
-                entry.id.chunk_iter(lambda chunk: places.extend((chunk.byte_offset, chunk.size)))
+                entry.id.chunk_iter(lambda it: places.extend((it.byte_offset, it.size)))
     spans = numpy.frombuffer(places, "u8").reshape(-1, 2)
     if (spans > size).any():
         raise DamagedFile(path, "has chunks that do not lie inside of the file")

@@ -14,8 +14,8 @@ from array_constraints.files.stored import Bytes, DamagedFile, FileSource, Sourc
 
 _LARGEST_HEADER = 10_000  # bytes, as NumPy has it: Python's parser is not safe with any text
 _ERRORS = (
-    ValueError, TypeError, LookupError, AttributeError, OverflowError, SyntaxError, RecursionError,
-    MemoryError, tokenize.TokenError,
+    ValueError, TypeError, LookupError, AttributeError, OverflowError, SyntaxError, MemoryError,
+    RecursionError, tokenize.TokenError,
 )  # fmt: skip
 """What NumPy and Python's parser raise on headers that no one can mean."""
 

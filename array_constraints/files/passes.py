@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -25,30 +25,14 @@ from array_constraints.files.grid import (
     Node,
     Region,
 )
+from array_constraints.files.parts import Parts
+from array_constraints.files.report import Summary
 from array_constraints.files.stored import Tensor, numpy_dtype
 
 SLICES_OF_PANEL = 2**18
 """Slices that are measured at a time, where they do not fit whole: their norms take 2 MiB."""
 
 Measures = dict[Column, Any]
-Nodes = list[Node]
-
-
-class Summary(NamedTuple):
-    """How far slices, or entries, are from what is allowed."""
-
-    slices: int = 0
-    """How many there are."""
-    violating: int = 0
-    """How many of them violate the constraint."""
-    largest: float = 0.0
-    """The largest violation; NaN if there is a NaN."""
-
-    def __add__(self, other: Summary) -> Summary:  # type: ignore[override]
-        largest = max(self.largest, other.largest)
-        if math.isnan(self.largest) or math.isnan(other.largest):
-            largest = math.nan
-        return Summary(self.slices + other.slices, self.violating + other.violating, largest)
 
 
 class Outcome(NamedTuple):
@@ -56,7 +40,7 @@ class Outcome(NamedTuple):
 
     before: Summary = Summary()
     after: Summary = Summary()
-    nodes: Nodes | tuple[()] = ()
+    nodes: Sequence[Node] = ()
     block: Any = None
 
 
@@ -100,71 +84,14 @@ class Pass(ABC):
     ) -> Outcome:
         """Constrain a region, and write it."""
 
+    def parts(self, region: Region, given: Any, kept: bool = False) -> Parts:
+        """Return the parts of a region, whose block may be given."""
+        return Parts(self.tensor, self.result, region, given, kept)
+
     def bytes_of(self, region: Region) -> int:
         """Return the bytes of a region, uncompressed."""
         entries: int = math.prod([p.stop - p.start for p in region])
         return entries * self.tensor.itemsize
-
-
-class Pieces:
-    """The parts of one region, as they are asked for and given back.
-
-    Where a tensor lies in its file as bytes, they are read and written one by one, so that they
-    stay in the caches. Otherwise the region is read as a whole, and parts are views of it.
-    """
-
-    def __init__(self, work: Pass, region: Region, given: Any, only_read: bool) -> None:
-        _free_a_large_array()
-        self.work, self.region = work, region
-        written_by_part = only_read or work.result is not None
-        self.direct = given is None and work.tensor.by_part and written_by_part
-        self.block = given
-        if given is None and not self.direct:
-            self.block = work.tensor.read(region)
-
-    def read(self, part: Region) -> Any:
-        """Return a part as an array that may be written to."""
-        return self.work.tensor.read(part) if self.direct else self.block[self._index(part)]
-
-    def write(self, part: Region, tile: Any) -> None:
-        """Take over a part, the array that was read or another."""
-        if self.direct and self.work.result is not None:
-            self.work.result.write(part, tile)
-        elif tile.base is None or not self._is_view(tile):
-            self.block[self._index(part)] = tile
-
-    def finish(self) -> Any:
-        """Return once the region is written; or its block, for the caller to write."""
-        result = self.work.result
-        if result is None:
-            return self.block
-        if not self.direct:
-            result.write(self.region, self.block)
-        if self.work.durable:
-            result.sync()
-        return None
-
-    def _is_view(self, tile: Any) -> bool:
-        import numpy
-
-        return bool(numpy.may_share_memory(tile, self.block))
-
-    def _index(self, part: Region) -> tuple[Any, ...]:
-        """Return where a part is in the block; that of a number is a view, too."""
-        pairs = zip(self.region, part, strict=True)
-        return (*(slice(p.start - r.start, p.stop - r.start) for r, p in pairs), ...)
-
-
-@functools.cache
-def _free_a_large_array() -> None:
-    """Let the allocator of the C library keep the memory of tiles, once in a process.
-
-    It returns to the system what is larger than the largest array that was ever freed, and page
-    faults then cost ten times as much as the arithmetic on a tile.
-    """
-    import numpy
-
-    numpy.empty(16 * ENTRIES_OF_TILE, "u1")
 
 
 def _at_hand(tile: Any) -> InMemory | None:
@@ -183,26 +110,27 @@ class EntriesPass(Pass):
     """A constraint on each entry alone."""
 
     def check(self, region: Region, block: Any = None) -> Outcome:
-        pieces, before = Pieces(self, region, block, only_read=True), Summary()
+        parts, before = self.parts(region, block), Summary()
         for _, _, part in self.grid.tiles(region):
-            for tile in _flat(pieces.read(part)):
+            for tile in _flat(parts.read(part)):
                 before += self._judged(tile)
         return Outcome(before)
 
     def project(
         self, region: Region, block: Any = None, measures: Measures | None = None
     ) -> Outcome:
-        pieces, before, after = Pieces(self, region, block, False), Summary(), Summary()
+        parts = self.parts(region, block, kept=self.result is None)
+        before = after = Summary()
         for _, _, part in self.grid.tiles(region):
-            whole = pieces.read(part)
+            whole = parts.read(part)
             for tile in _flat(whole):
                 found = left = self._judged(tile)
                 if found.violating:
                     tile[...] = self.constraint.project(tile, _numpy())
                     left = self._judged(tile)
                 before, after = before + found, after + left
-            pieces.write(part, whole)
-        return Outcome(before, after, block=pieces.finish())
+            parts.write(part, whole)
+        return Outcome(before, after, block=parts.finish(self.durable))
 
     def _judged(self, tile: Any) -> Summary:
         xp = _numpy()
@@ -243,9 +171,9 @@ class SlicesPass(Pass):
 
     def survey(self, region: Region, block: Any = None) -> Outcome:
         """Return the measures of a region's tiles, merged as far as it goes."""
-        pieces, forest = Pieces(self, region, block, only_read=True), self.forest()
+        parts, forest = self.parts(region, block), self.forest()
         for column, index, part in self.grid.tiles(region):
-            forest.add(column, 0, index, self._measure(part, pieces.read(part)))
+            forest.add(column, 0, index, self._measure(part, parts.read(part)))
         return Outcome(nodes=forest.left())
 
     def check(self, region: Region, block: Any = None) -> Outcome:
@@ -255,31 +183,31 @@ class SlicesPass(Pass):
     def project(
         self, region: Region, block: Any = None, measures: Measures | None = None
     ) -> Outcome:
-        pieces = Pieces(self, region, block, only_read=False)
+        parts = self.parts(region, block, kept=self.result is None)
         if measures is None:
-            before, after = self._columns(pieces)
-            return Outcome(before, after, block=pieces.finish())
+            before, after = self._columns(parts)
+            return Outcome(before, after, block=parts.finish(self.durable))
         forest = self.forest()
         for column, index, part in self.grid.tiles(region):
-            tile, factor = pieces.read(part), self._factor(part, measures[column])
+            tile, factor = parts.read(part), self._factor(part, measures[column])
             self._constrain(part, tile, measures[column], factor)
-            pieces.write(part, tile)
+            parts.write(part, tile)
             forest.add(column, 0, index, self._measure(part, tile))
-        return Outcome(nodes=forest.left(), block=pieces.finish())
+        return Outcome(nodes=forest.left(), block=parts.finish(self.durable))
 
-    def _columns(self, pieces: Pieces) -> tuple[Summary, Summary]:
+    def _columns(self, parts: Parts) -> tuple[Summary, Summary]:
         """Measure and constrain the slices of a region, one column of tiles after the other."""
         before = after = Summary()
         columns: dict[Column, list[tuple[int, Region]]] = {}
-        for column, index, part in self.grid.tiles(pieces.region):
+        for column, index, part in self.grid.tiles(parts.region):
             columns.setdefault(column, []).append((index, part))
         for tiles in columns.values():
-            read = [(index, part, pieces.read(part)) for index, part in tiles]
+            read = [(index, part, parts.read(part)) for index, part in tiles]
             measure, found = self._judged(read)
             factor, left = self._factor(tiles[0][1], measure), found
             for _, part, tile in read:
                 self._constrain(part, tile, measure, factor)
-                pieces.write(part, tile)
+                parts.write(part, tile)
             if not isinstance(factor, float):
                 _, left = self._judged(read)
             before, after = before + found, after + left
@@ -297,7 +225,7 @@ class SlicesPass(Pass):
         """Return where the nodes of a panel are merged."""
         return Forest(lambda a, b: self.constraint.merge(a, b, _numpy()))
 
-    def measures(self, nodes: Nodes) -> Measures:
+    def measures(self, nodes: Sequence[Node]) -> Measures:
         """Return the measures of whole slices from the nodes of all their tiles."""
         forest = self.forest()
         forest.add_all(nodes)
@@ -371,19 +299,19 @@ class WholePass(Pass):
             yield panel, [panel]
 
     def check(self, region: Region, block: Any = None) -> Outcome:
-        block = Pieces(self, region, block, only_read=True).read(region)
+        block = self.parts(region, block).read(region)
         return Outcome(before=_summary(self.constraint.violation(block)))
 
     def project(
         self, region: Region, block: Any = None, measures: Measures | None = None
     ) -> Outcome:
-        pieces = Pieces(self, region, block, only_read=False)
-        block = pieces.read(region)
+        parts = self.parts(region, block, kept=self.result is None)
+        block = parts.read(region)
         result = self._result(block)
         before = _summary(self.constraint.violation(block))
         after = _summary(self.constraint.violation(result)) if before.violating else before
-        pieces.write(region, result)
-        return Outcome(before, after, block=pieces.finish())
+        parts.write(region, result)
+        return Outcome(before, after, block=parts.finish(self.durable))
 
     def _result(self, block: Any) -> Any:
         result = self.constraint(block)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 from array_constraints.constraint import Elementwise, Slicewise, WholeSlice
 from array_constraints.files.grid import ENTRIES_OF_TILE, Region
 from array_constraints.files.passes import Pass, SlicesPass, pass_of
+from array_constraints.files.staging import Staging
 from array_constraints.files.stored import Source, Target, Tensor
 from array_constraints.rules import Rules
 
@@ -162,3 +166,45 @@ def _first(items: list[Item]) -> str:
     tensor, more = items[0].tensor, len(items) - 1
     shown = f"{tensor.name!r} of shape {tensor.shape}, axis {items[0].constraint.axis}"
     return f"{shown} (and {more} more)" if more else shown
+
+
+def judge_target(plan: Plan, target: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raise where a result cannot be put; nothing is read or written.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something already.
+    ValueError
+        If the target is the source, lies in it, or has another name.
+    OSError
+        If its folder is missing, or has no room.
+    """
+    source, path = plan.source.path.resolve(), target.resolve()
+    if plan.source.folder and source.is_file():
+        source = source.parent
+    if path == source or path in source.parents or source in path.parents:
+        raise ValueError(f"{target}: the source is there, which is never written to")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target.parent}: no such folder")
+    if not plan.source.folder and target.suffix != plan.source.path.suffix:
+        suffix = plan.source.path.suffix
+        raise ValueError(f"{target}: the format is kept, so its name has to end with {suffix}")
+    if os.path.lexists(target):
+        if not overwrite:
+            raise FileExistsError(f"{target}: exists already: overwrite it, or name another")
+        if plan.source.folder and not plan.source.is_alike(target):
+            raise FileExistsError(f"{target}: is not a folder of weights: name another")
+        if not plan.source.folder and not target.is_file():
+            raise FileExistsError(f"{target}: is not a regular file: name another")
+    staging = Staging(target)
+    begun = staging.journal.exists() and b'"begun"' in staging.journal.read_bytes()
+    if begun and not (resume or overwrite):
+        raise FileExistsError(
+            f"{staging.folder}: is left from an earlier run: resume it, or overwrite it"
+        )
+    free, needed = shutil.disk_usage(target.parent).free, plan.bytes_written
+    if free < needed and not begun:
+        raise OSError(
+            errno.ENOSPC, f"{target}: {needed} bytes are to be written, {free} are free"
+        )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from array_constraints.files.grid import Region
-from array_constraints.files.passes import Outcome, Pass, SlicesPass, Summary
+from array_constraints.files.passes import Outcome, Pass, SlicesPass
 from array_constraints.files.plan import Plan
+from array_constraints.files.report import Report, Summary, TensorReport
 from array_constraints.files.staging import Key, Staging, staged
 from array_constraints.files.stored import Progress, Target
 from array_constraints.files.workers import Workers
@@ -21,30 +19,6 @@ from array_constraints.files.workers import Workers
 _SECONDS_BETWEEN_SYNCS = 2.0
 
 Piece: TypeAlias = tuple[Pass, Region]
-
-
-@dataclass(frozen=True)
-class TensorReport:
-    """What was found in one tensor, and what is left in the result."""
-
-    name: str
-    constraint: Any
-    before: Summary
-    after: Summary | None = None
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was found, tensor by tensor."""
-
-    tensors: tuple[TensorReport, ...]
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def satisfied(self) -> bool:
-        """Whether no slice violates its constraint: in the result, if there is one."""
-        last = [t.before if t.after is None else t.after for t in self.tensors]
-        return not any(summary.violating for summary in last)
 
 
 class ResumableError(RuntimeError):
@@ -268,45 +242,3 @@ def _making(plan: Plan) -> dict[str, Any]:
         status = path.stat()
         files.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
     return {"version": 1, "source": files, "rules": plan.rules.to_configs()}
-
-
-def judge_target(plan: Plan, target: Path, *, resume: bool, overwrite: bool) -> None:
-    """Raise where a result cannot be put; nothing is read or written.
-
-    Raises
-    ------
-    FileExistsError
-        If there is something already.
-    ValueError
-        If the target is the source, lies in it, or has another name.
-    OSError
-        If its folder is missing, or has no room.
-    """
-    source, path = plan.source.path.resolve(), target.resolve()
-    if plan.source.folder and source.is_file():
-        source = source.parent
-    if path == source or path in source.parents or source in path.parents:
-        raise ValueError(f"{target}: the source is there, which is never written to")
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target.parent}: no such folder")
-    if not plan.source.folder and target.suffix != plan.source.path.suffix:
-        suffix = plan.source.path.suffix
-        raise ValueError(f"{target}: the format is kept, so its name has to end with {suffix}")
-    if os.path.lexists(target):
-        if not overwrite:
-            raise FileExistsError(f"{target}: exists already: overwrite it, or name another")
-        if plan.source.folder and not plan.source.is_alike(target):
-            raise FileExistsError(f"{target}: is not a folder of weights: name another")
-        if not plan.source.folder and not target.is_file():
-            raise FileExistsError(f"{target}: is not a regular file: name another")
-    staging = Staging(target)
-    begun = staging.journal.exists() and b'"begun"' in staging.journal.read_bytes()
-    if begun and not (resume or overwrite):
-        raise FileExistsError(
-            f"{staging.folder}: is left from an earlier run: resume it, or overwrite it"
-        )
-    free, needed = shutil.disk_usage(target.parent).free, plan.bytes_written
-    if free < needed and not begun:
-        raise OSError(
-            errno.ENOSPC, f"{target}: {needed} bytes are to be written, {free} are free"
-        )
