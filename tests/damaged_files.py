@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gzip
 import io
@@ -10,11 +11,17 @@ import json
 import random
 import re
 import struct
+import traceback
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from array_constraints import MaxNorm
+from array_constraints.files import ResumableError, open_weights
+from array_constraints.files.stored import DamagedFile
 
 INDEX = "model.safetensors.index.json"
 OUTSIDE = "outside"
@@ -62,6 +69,12 @@ class Format(NamedTuple):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def rules(self) -> list[tuple[str, Any]]:
+        """The rules that a good file is checked with."""
+        all_others = ("*", MaxNorm(1.0, axis=-1))
+        return [all_others] if self.name == "npy" else [("*ids*", None), all_others]
 
     def all_cases(self, seed: int = 0, factor: int = 1) -> Iterator[Case]:
         """Return all damaged files; others for other seeds."""
@@ -806,7 +819,7 @@ def _strange_hdf5() -> Iterator[tuple[str, bytes, bool]]:
             file["kernel"] = np.ones((6, 5), "V2")
             file["kernel"].attrs["dtype"] = mark
 
-        yield f"a mark of {how}", made(marked), how != "the right one"
+        yield f"a mark of {how}", made(marked), False
 
     def circle(file: Any) -> None:
         file["kernel"] = array
@@ -911,6 +924,7 @@ def hostile_keras(rng: random.Random) -> Iterator[Case]:
         "less than there is": changed(size=size - 8, stored=size - 8),
         "more than there is": changed(size=size + 999, stored=size + 999),
         "sizes that differ": changed(size=size - 8),
+        "a checksum behind it that is not there": changed(flags=8),
         "a place elsewhere": changed(offset=0),
         "a place behind the file": changed(offset=2**31),
         "a long size": changed(size=2**32 - 1, stored=2**32 - 1, extra=_zip64(2**62, 2**62)),
@@ -924,6 +938,32 @@ def hostile_keras(rng: random.Random) -> Iterator[Case]:
     yield Case("a wrong checksum", {"in.keras": changed(crc=1)})
     for n in range(0, len(whole), len(whole) // 40):
         yield Case(f"cut at {n}", {"in.keras": whole[:n]}, refused=True)
+
+
+def fault_of(error: BaseException, source: Path) -> str | None:
+    """Return what is wrong with the error that the use of a damaged file ends in, if anything."""
+    ours = type(error) in (ValueError, TypeError, LookupError, DamagedFile, ResumableError)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames[:-5:-1])
+    shown = f"{type(error).__name__}: {str(error)[:300]!r} in {place}"
+    if not ours and not isinstance(error, OSError):
+        return f"another error: {shown}"
+    said = f"{error} {getattr(error, 'filename', '')}"
+    if str(source.parent) not in said and not any(name in said for name in _names(source)):
+        return f"names neither file nor tensor: {shown}"
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        return f"cannot be printed: {shown}"
+    return None
+
+
+def _names(path: Path) -> list[str]:
+    """Return the names that an error may speak of: those of the tensors, if they can be read."""
+    names = ["kernel", "gain", "half", "the rule '*"]
+    with contextlib.suppress(Exception), open_weights(path) as opened:
+        names += [name for name in opened.tensors if name] + list(map(repr, opened.tensors))
+    return names
 
 
 def outside() -> Files:

@@ -17,7 +17,7 @@ import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -288,10 +288,14 @@ class _Window(io.RawIOBase):
 
 @dataclass
 class Keras(FileSource):
-    """A ``.keras`` archive, opened: the weights in it are an HDF5 file that is not compressed."""
+    """A ``.keras`` archive, opened: in it the weights are an HDF5 file, not compressed."""
 
-    member: zipfile.ZipInfo = field(default_factory=zipfile.ZipInfo)
     start: int = 0
+    size: int = 0
+    """Where the HDF5 file begins in the archive, and how long it is."""
+    checksum: int = 0
+    places: Sequence[int] = ()
+    """The checksum of that file, and where it stands in the archive."""
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
         for tensor in selected:
@@ -301,47 +305,59 @@ class Keras(FileSource):
                     "an archive: save the weights alone, with model.save_weights"
                 )
         chosen = [t for t in selected if isinstance(t, Bytes)]
-        return KerasTarget({self.path: content}, chosen, self.member, self.start)
+        return KerasTarget({self.path: content}, chosen, self)
 
 
 def open_keras(path: Path) -> Source:
     """Open a ``.keras`` archive: its list of members and that of its weights are read."""
-    with reading(path), zipfile.ZipFile(path) as archive:
+    with reading(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
         members = {info.filename: info for info in members_of(archive, path)}
         member = members.get(_WEIGHTS_OF_KERAS)
         if member is None:
             raise DamagedFile(path, f"has no {_WEIGHTS_OF_KERAS}")
-        start = _data_offset(archive, member)
-    stored = member.compress_type == zipfile.ZIP_STORED
-    if not stored or member.compress_size != member.file_size:
-        raise ValueError(
-            f"{path}: its weights are compressed: save it with Keras, which does not"
-        )
-    size = member.file_size
-    if start + size > path.stat().st_size:
-        raise DamagedFile(path, f"{_WEIGHTS_OF_KERAS} does not lie inside of the archive")
-    return Keras(path, _listed(path, start, size), member, start)
+        archive.open(member).close()  # which judges the header there
+        lengths = struct.unpack("<HH", os.pread(file.fileno(), 4, member.header_offset + 26))
+        start, size = member.header_offset + 30 + sum(lengths), member.file_size
+        stored = member.compress_type == zipfile.ZIP_STORED
+        if not stored or member.compress_size != size:
+            raise ValueError("its weights are compressed: save it with Keras, which does not")
+        following = [info.header_offset for info in members.values()]
+        following = [at for at in following if at > member.header_offset]
+        if start + size > min([*following, archive.start_dir]):
+            raise ValueError(f"something else lies in {_WEIGHTS_OF_KERAS}")
+        places = _places_of_checksum(file.fileno(), member, start, archive.start_dir)
+    return Keras(path, _listed(path, start, size), start, size, member.CRC, places)
 
 
-def _data_offset(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Return where the bytes of a member begin."""
-    assert archive.fp is not None
-    archive.open(member).close()  # which judges the header there
-    archive.fp.seek(member.header_offset)
-    local = archive.fp.read(30)
-    return int(member.header_offset + 30 + sum(struct.unpack("<HH", local[26:30])))
+def _places_of_checksum(file: int, member: zipfile.ZipInfo, start: int, at: int) -> list[int]:
+    """Return where the checksum stands: before the member or behind it, and in the list.
+
+    Source: PKWARE's APPNOTE.TXT 6.3.10, 4.3.7, 4.3.9 and 4.3.12.
+    """
+    places = [member.header_offset + 14]
+    if member.flag_bits & 8:  # a data descriptor, with or without a signature
+        behind = start + member.file_size
+        places = [behind + 4 * (os.pread(file, 4, behind) == b"PK\x07\x08")]
+    while (entry := os.pread(file, 46, at))[:4] == b"PK\x01\x02":
+        name, extra, comment = struct.unpack("<HHH", entry[28:34])
+        if os.pread(file, name, at + 46) == _WEIGHTS_OF_KERAS.encode():
+            places.append(at + 16)
+        at += 46 + name + extra + comment
+    found = [os.pread(file, 4, place) for place in places]
+    if len(found) != 2 or set(found) != {struct.pack("<I", member.CRC)}:
+        raise ValueError(f"the checksum of {_WEIGHTS_OF_KERAS} is not where it should be")
+    return places
 
 
 @dataclass(frozen=True)
 class KerasTarget(BytesTarget):
     """An archive of the same length, the checksum of the weights in it made new."""
 
-    member: zipfile.ZipInfo
-    start: int
+    source: Keras
 
     def prepare(self, progress: Progress) -> None:
         (source,) = self.copies
-        if self._checksum(source) != self.member.CRC:
+        if self._checksum(source) != self.source.checksum:
             raise DamagedFile(source, f"the checksum of {_WEIGHTS_OF_KERAS} is wrong")
         super().prepare(progress)
 
@@ -349,32 +365,14 @@ class KerasTarget(BytesTarget):
         (content,) = self.copies.values()
         checksum = struct.pack("<I", self._checksum(content))
         with content.open("r+b", buffering=0) as file:
-            for at in self._places_of_checksum(file):
+            for at in self.source.places:
                 write_at(file.fileno(), at, checksum)
         super().finish()
 
     def _checksum(self, path: Path) -> int:
-        checksum, stop = 0, self.start + self.member.file_size
+        checksum, stop = 0, self.source.start + self.source.size
         with path.open("rb", buffering=0) as file:
-            for at in range(self.start, stop, PIECE):
+            for at in range(self.source.start, stop, PIECE):
                 piece = os.pread(file.fileno(), min(PIECE, stop - at), at)
                 checksum = zlib.crc32(piece, checksum)
         return checksum
-
-    def _places_of_checksum(self, file: Any) -> list[int]:
-        """Return where the checksum stands: before the member, behind it, and in the list.
-
-        Source: PKWARE's APPNOTE.TXT 6.3.10, 4.3.7, 4.3.9 and 4.3.12.
-        """
-        places = [self.member.header_offset + 14]
-        if self.member.flag_bits & 8:  # a data descriptor, with or without a signature
-            at = self.start + self.member.file_size
-            places = [at + 4 if os.pread(file.fileno(), 4, at) == b"PK\x07\x08" else at]
-        with zipfile.ZipFile(file) as archive:
-            at = archive.start_dir
-        while (entry := os.pread(file.fileno(), 46, at))[:4] == b"PK\x01\x02":
-            name, extra, comment = struct.unpack("<HHH", entry[28:34])
-            if os.pread(file.fileno(), name, at + 46) == _WEIGHTS_OF_KERAS.encode():
-                return [*places, at + 16]
-            at += 46 + name + extra + comment
-        raise DamagedFile(self.copies[next(iter(self.copies))], "has lost its list of members")

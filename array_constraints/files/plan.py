@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from array_constraints.constraint import Elementwise, Slicewise, WholeSlice
+from array_constraints.files.forms import pass_of
 from array_constraints.files.grid import ENTRIES_OF_TILE, Region
-from array_constraints.files.passes import Pass, SlicesPass, pass_of
+from array_constraints.files.passes import Pass
+from array_constraints.files.slices import SlicesPass
 from array_constraints.files.staging import Staging
 from array_constraints.files.stored import Source, Target, Tensor
 from array_constraints.rules import Rules

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from array_constraints.files.grid import Region
-from array_constraints.files.passes import Outcome, Pass, SlicesPass
+from array_constraints.files.passes import Outcome, Pass
 from array_constraints.files.plan import Plan
 from array_constraints.files.report import Report, Summary, TensorReport
+from array_constraints.files.slices import SlicesPass
 from array_constraints.files.staging import Key, Staging, staged
 from array_constraints.files.stored import Progress, Target
 from array_constraints.files.workers import Workers

@@ -1,0 +1,166 @@
+"""The pass for each form of a constraint; those on entries, and on whole slices or arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from array_constraints.constraint import Constraint, Elementwise, Form, Slicewise, WholeSlice
+from array_constraints.files.grid import ENTRIES_OF_TILE, Grid, Region
+from array_constraints.files.passes import (
+    SLICES_OF_PANEL,
+    Measures,
+    Outcome,
+    Pass,
+    in_numpy,
+    stand_in,
+    summary_of,
+)
+from array_constraints.files.report import Summary
+from array_constraints.files.slices import SlicesPass
+from array_constraints.files.stored import Tensor
+
+
+def pass_of(constraint: Any, tensor: Tensor) -> Pass:
+    """Return the pass for a constraint and a tensor, or raise where they do not fit.
+
+    Raises
+    ------
+    TypeError
+        If the dtype of the tensor is not one that the constraint takes.
+    ValueError
+        If the shape or the axis does not fit.
+    """
+    if not tensor.supported:
+        raise TypeError(
+            f"{tensor.name!r} is selected, but has dtype {tensor.dtype}: constraints on files "
+            "take float16, bfloat16, float32 and float64; select other weights"
+        )
+    if not isinstance(constraint, Constraint):
+        constraint = Called(constraint)
+    own_call = type(constraint).__call__ is not Form.__call__
+    if isinstance(constraint, Form):
+        try:
+            constraint.validate(stand_in(tensor))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{tensor.name!r}: {error}") from None
+    if isinstance(constraint, Elementwise) and not own_call:
+        return EntriesPass(constraint, tensor)
+    if isinstance(constraint, Slicewise) and not own_call:
+        return SlicesPass(constraint, tensor)
+    return WholePass(constraint, tensor)
+
+
+class EntriesPass(Pass):
+    """A constraint on each entry alone."""
+
+    def check(self, region: Region, block: Any = None) -> Outcome:
+        parts, before = self.parts(region, block), Summary()
+        for _, _, part in self.grid.tiles(region):
+            for tile in _flat(parts.read(part)):
+                before += self._judged(tile)
+        return Outcome(before)
+
+    def project(
+        self, region: Region, block: Any = None, measures: Measures | None = None
+    ) -> Outcome:
+        parts = self.parts(region, block, kept=self.result is None)
+        before = after = Summary()
+        for _, _, part in self.grid.tiles(region):
+            whole = parts.read(part)
+            for tile in _flat(whole):
+                found = left = self._judged(tile)
+                if found.violating:
+                    tile[...] = self.constraint.project(tile, in_numpy())
+                    left = self._judged(tile)
+                before, after = before + found, after + left
+            parts.write(part, whole)
+        return Outcome(before, after, block=parts.finish(self.durable))
+
+    def _judged(self, tile: Any) -> Summary:
+        xp = in_numpy()
+        if self.constraint.satisfied(tile, xp) and not xp.any(xp.isnan(tile)):
+            return Summary(tile.size)
+        return summary_of(self.constraint.whole_violation(tile, xp))
+
+
+def _flat(whole: Any) -> Iterator[Any]:
+    """Return views of an array, in any order of its entries, that stay in the caches."""
+    if whole.flags.f_contiguous:
+        whole = whole.T
+    rows = [whole.reshape(-1)] if whole.flags.c_contiguous else whole
+    for row in rows:
+        if row.ndim > 1:
+            yield from _flat(row)
+            continue
+        for start in range(0, row.size, ENTRIES_OF_TILE // 4):
+            yield row[start : start + ENTRIES_OF_TILE // 4]
+
+
+class WholePass(Pass):
+    """A constraint that needs whole slices at once, or the whole tensor: it is called."""
+
+    @cached_property
+    def axes(self) -> tuple[int, ...]:
+        if isinstance(self.constraint, WholeSlice):
+            return self.constraint.axes(stand_in(self.tensor))
+        return tuple(range(len(self.tensor.shape)))
+
+    @cached_property
+    def grid(self) -> Grid:
+        return replace(super().grid, most=1)
+
+    def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
+        if not self.tensor.entries:
+            return
+        entries = max(1, chunk_bytes // self.tensor.itemsize)
+        for panel, fits in self.grid.panels(entries, SLICES_OF_PANEL):
+            if not fits:
+                least = math.prod(part.stop - part.start for part in panel)
+                raise ValueError(
+                    f"{type(self.constraint).__name__} needs whole slices of "
+                    f"{self.tensor.name!r} at once, {least * self.tensor.itemsize} bytes, more "
+                    f"than a chunk of {chunk_bytes} bytes: raise the chunk size"
+                )
+            yield panel, [panel]
+
+    def check(self, region: Region, block: Any = None) -> Outcome:
+        block = self.parts(region, block).read(region)
+        return Outcome(before=summary_of(self.constraint.violation(block)))
+
+    def project(
+        self, region: Region, block: Any = None, measures: Measures | None = None
+    ) -> Outcome:
+        parts = self.parts(region, block, kept=self.result is None)
+        block = parts.read(region)
+        result = self._result(block)
+        before = summary_of(self.constraint.violation(block))
+        after = summary_of(self.constraint.violation(result)) if before.violating else before
+        parts.write(region, result)
+        return Outcome(before, after, block=parts.finish(self.durable))
+
+    def _result(self, block: Any) -> Any:
+        result = self.constraint(block)
+        if result.shape != block.shape or result.dtype != block.dtype:
+            raise ValueError(
+                f"{self.constraint!r} returned shape {tuple(result.shape)} and dtype "
+                f"{result.dtype} for {self.tensor.name!r}, of shape {tuple(block.shape)} and "
+                f"dtype {block.dtype}"
+            )
+        return result
+
+
+class Called(Constraint):
+    """Any callable as a constraint on whole tensors."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
+        return self.function(w)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"function": repr(self.function)}
