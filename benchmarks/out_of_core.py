@@ -1,8 +1,9 @@
 """Time the constraining of a file beside a copy of it: ``python -m benchmarks.out_of_core``.
 
-Rounds are interleaved in random order, in one process with two threads. The copy reads and writes
-the same file in the same chunks, each thread with one buffer that it uses again, and ends with the
-same ``fsync``. *Cold* means that the pages of the source are not in memory when a case begins.
+Rounds are interleaved in random order, in one process with two threads. The copy reads and
+writes the same file in the same chunks, each thread with one buffer that it uses again, and
+ends with the same ``fsync``. *Cold* means that the pages of the source are not in memory when
+a case begins.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the files are made")
     args = parser.parse_args()
     lines = [
-        f"{args.gibibytes:g} GiB, {args.rounds} rounds, median throughput as a share of the copy's.",
+        f"{args.gibibytes:g} GiB, {args.rounds} rounds, median throughput beside the copy's.",
         "",
         "| | float32, warm | float32, cold | bfloat16, warm | bfloat16, cold |",
         "|---|---|---|---|---|",

@@ -10,7 +10,13 @@ version = release = array_constraints.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "numerics_table.md", "performance_table.md", "files_table.md", "keras_golden.md"]
+exclude_patterns = [
+    "_build",
+    "files_table.md",
+    "keras_golden.md",
+    "numerics_table.md",
+    "performance_table.md",
+]
 html_theme = "furo"
 html_title = "array_constraints"
 nitpicky = False

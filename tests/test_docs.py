@@ -133,7 +133,9 @@ def test_the_commands_on_files(page, tmp_path):
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
     for rules in re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL):
         (tmp_path / "rules.toml").write_text(rules)
-    script = "array-constraints() { " + sys.executable + ' -W error -m array_constraints "$@"; }\n'
+    script = (
+        "array-constraints() { " + sys.executable + ' -W error -m array_constraints "$@"; }\n'
+    )
     commands = "".join(re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)).splitlines()
     assert commands
     for command in commands:

@@ -99,9 +99,10 @@ class Hdf5(FileSource):
     """An HDF5 file, opened."""
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
-        if all(isinstance(tensor, Bytes) for tensor in selected):
-            return super().target(selected, content)
-        return Hdf5Target(self.path, content)
+        chosen = [t for t in selected if isinstance(t, Bytes)]
+        if len(chosen) == len(selected):
+            return Hdf5BytesTarget({self.path: content}, chosen, self)
+        return Hdf5Target(self, content)
 
 
 def open_hdf5(path: Path) -> Source:
@@ -146,11 +147,11 @@ def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
     kind = _kind(entry)
     shape = tuple(map(int, entry.shape or ()))
     plist = entry.id.get_create_plist()
-    offset = entry.id.get_offset()
+    nbytes, itemsize = int(entry.id.get_storage_size()), entry.dtype.itemsize
+    offset: Any = entry.id.get_offset() if nbytes else None  # of nothing it may be anything
     contiguous = plist.get_layout() == h5py.h5d.CONTIGUOUS and offset is not None
     if plist.get_layout() == h5py.h5d.VIRTUAL or entry.external:
         kind = f"{kind} of another file"
-    nbytes, itemsize = int(entry.id.get_storage_size()), entry.dtype.itemsize
     if not contiguous:
         chunks = tuple(map(int, entry.chunks)) if entry.chunks else None
         if chunks and not all(0 < n < 2**32 for n in chunks):
@@ -182,6 +183,32 @@ def _judge_places(tensors: list[Bytes], path: Path) -> None:
             raise DamagedFile(path, f"{a.name} and {b.name} lie in the same place")
 
 
+def _judge_result(source: FileSource, content: Path, start: int = 0, size: int = 0) -> None:
+    """Raise where the copy does not list the same: weights were written over its lists."""
+    try:
+        listed = _listed(content, start, size or content.stat().st_size)
+    except DamagedFile:
+        listed = {}
+    old, new = (
+        {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+        for tensors in (source.tensors, listed)
+    )
+    if old != new:
+        raise DamagedFile(source.path, "has weights in the same place as its lists")
+
+
+@dataclass(frozen=True)
+class Hdf5BytesTarget(BytesTarget):
+    """A copy whose datasets are written as bytes."""
+
+    source: Hdf5
+
+    def finish(self) -> None:
+        for content in self.copies.values():
+            _judge_result(self.source, content)
+        super().finish()
+
+
 def _judge_chunks(path: Path, size: int) -> None:
     """Raise where chunks share a place: the HDF5 library may crash when they are written."""
     places = array("Q")  # start and length of each
@@ -202,8 +229,8 @@ class Hdf5Target(Target):
 
     shared = False
 
-    def __init__(self, source: Path, content: Path) -> None:
-        self.source, self.content = source, content
+    def __init__(self, opened: Hdf5, content: Path) -> None:
+        self.opened, self.source, self.content = opened, opened.path, content
         self.file: Any = None
         self.dataset: Any = None
         self.name: str | None = None
@@ -244,6 +271,7 @@ class Hdf5Target(Target):
         with _judged(self.source):
             self._flush()
             self._close()
+        _judge_result(self.opened, self.content)
         self.sync()
 
     def abandon(self) -> None:
@@ -367,6 +395,7 @@ class KerasTarget(BytesTarget):
         with content.open("r+b", buffering=0) as file:
             for at in self.source.places:
                 write_at(file.fileno(), at, checksum)
+        _judge_result(self.source, content, self.source.start, self.source.size)
         super().finish()
 
     def _checksum(self, path: Path) -> int:

@@ -1,4 +1,4 @@
-"""NumPy's ``.npz``: a ZIP archive of ``.npy``, compressed or not, read and written as a stream."""
+"""NumPy's ``.npz``: a ZIP archive of ``.npy``, compressed or not, used as a stream."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def reading(path: Path, what: str = "the archive") -> AbstractContextManager[Non
 
 @dataclass(frozen=True)
 class Member(Bytes):
-    """An array in a member of an archive, read as a stream: its checksum is judged at the end."""
+    """An array in a member of an archive, a stream: its checksum is judged at the end."""
 
     member: str = ""
     stream: list[Any] = field(default_factory=list, compare=False, repr=False)
@@ -101,7 +101,7 @@ class Npz(Source):
         return [self.path]
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
-        return NpzTarget(self, [tensor.name for tensor in selected], content)
+        return NpzTarget(self, [t for t in selected if isinstance(t, Member)], content)
 
     def __exit__(self, *error: object) -> None:
         for tensor in self.tensors.values():
@@ -156,11 +156,12 @@ class NpzTarget(Target):
 
     shared = False
 
-    def __init__(self, source: Npz, selected: Sequence[str], content: Path) -> None:
+    def __init__(self, source: Npz, selected: Sequence[Member], content: Path) -> None:
         self.source, self.content = source, content
-        self.names = {source.members[name]: name for name in selected}
+        self.selected = {tensor.name: tensor for tensor in selected}
         self.stack = contextlib.ExitStack()
-        self.open: tuple[str, Any] | None = None
+        self.name: str | None = None
+        self.writer: Any = None
         self.spool: Bytes | None = None
 
     def prepare(self, progress: Progress) -> None:
@@ -174,30 +175,29 @@ class NpzTarget(Target):
         self.content.chmod(self.content.stat().st_mode | 0o200)
 
     def write(self, tensor: Tensor, region: Region, block: Any) -> None:
-        assert isinstance(tensor, Member)
-        if self.open is None or self.open[0] != tensor.name:
-            self._begin(tensor)
-            in_order = len(list(tensor.pieces(region, block))) == 1
-            self.spool = None if in_order else tensor.spooled(self.content)
+        member = self.selected[tensor.name]
+        if self.name != member.name:
+            self._begin(member)
+            in_order = len(list(member.pieces(region, block))) == 1
+            self.spool = None if in_order else member.spooled(self.content)
         if self.spool is not None:
             self.spool.write(region, block)
             return
-        assert self.open is not None
-        block = tensor.as_stored(block)
-        for _, piece in tensor.pieces(region, block):
-            self.open[1].write(piece)
+        block = member.as_stored(block)
+        for _, piece in member.pieces(region, block):
+            self.writer.write(piece)
 
-    def _begin(self, tensor: Tensor) -> None:
+    def _begin(self, tensor: Member) -> None:
         """Copy the members before that of a tensor, then its header."""
         self._end()
-        while self.names.get(self.left[0].filename) != tensor.name:
+        while self.left[0].filename != tensor.member:
             self._copy(self.left.pop(0))
         info = self.left.pop(0)
         with reading(self.source.path, info.filename), self.old.open(info) as member:
             header = member.read(info.file_size - tensor.nbytes)
-        writer = self.new.open(_like(info), "w", force_zip64=info.file_size >= 2**30)
-        writer.write(header)
-        self.open = (tensor.name, writer)
+        self.writer = self.new.open(_like(info), "w", force_zip64=info.file_size >= 2**30)
+        self.writer.write(header)
+        self.name = tensor.name
 
     def _copy(self, info: zipfile.ZipInfo) -> None:
         force = info.file_size >= 2**30
@@ -211,15 +211,14 @@ class NpzTarget(Target):
                 self.progress(2 * len(piece))
 
     def _end(self) -> None:
-        if self.open is None:
-            return
         if self.spool is not None:
             with self.spool.path.open("rb") as file:
                 while piece := file.read(PIECE):
-                    self.open[1].write(piece)
+                    self.writer.write(piece)
             self.spool.path.unlink()
-        self.open[1].close()
-        self.open = None
+        if self.writer is not None:
+            self.writer.close()
+        self.name = self.writer = self.spool = None
 
     def sync(self) -> None:
         sync(self.content)
@@ -232,9 +231,9 @@ class NpzTarget(Target):
         self.sync()
 
     def abandon(self) -> None:
-        with contextlib.suppress(*_ERRORS):  # it is given up
-            self._end()
-            self.stack.close()
+        for opened in (self.writer, self.stack):
+            with contextlib.suppress(*_ERRORS, AttributeError):  # it is given up
+                opened.close()
 
 
 def _like(info: zipfile.ZipInfo) -> zipfile.ZipInfo:

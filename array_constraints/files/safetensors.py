@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from array_constraints.files.stored import (
     Bytes,
@@ -95,7 +95,7 @@ def _parsed(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def _tensor(name: str, entry: Any, path: Path, start: int) -> Bytes:
-    fields = entry if isinstance(entry, dict) else {}
+    fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
     dtype, shape, offsets = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
     if len(fields) != 3 or not isinstance(dtype, str) or dtype not in _BITS:
         raise DamagedFile(path, f"{name!r} has no known dtype, shape and data_offsets")
@@ -108,7 +108,7 @@ def _tensor(name: str, entry: Any, path: Path, start: int) -> Bytes:
     return Bytes(name, tuple(shape), kind, path, start + offsets[0], stored_bytes=bits // 8)
 
 
-def _is_whole(numbers: Any) -> bool:
+def _is_whole(numbers: Any) -> TypeGuard[list[int]]:
     return isinstance(numbers, list) and all(type(n) is int and 0 <= n < 2**62 for n in numbers)
 
 

@@ -120,6 +120,10 @@ def open_zarr(path: Path) -> Source:
             name = "" if folder == path else folder.relative_to(path).as_posix()
             tensor = ZarrTensor(name, (), "unknown", path, None, _VERSIONS[file.name])
             tensors[name] = _described(tensor, stored[folder])
+    arrays = {path / name for name in tensors}
+    for file, size in files.items():
+        if not size and not arrays.isdisjoint(file.parents):
+            raise DamagedFile(file, "is empty")  # zarr takes it for one that was never written
     return Zarr(path, tensors, list(files))
 
 
@@ -165,8 +169,11 @@ def _described(tensor: ZarrTensor, stored: int) -> Tensor:
     try:
         with _judged(path):
             array = tensor.opened()
-            shape, chunks = tuple(map(int, array.shape)), tuple(map(int, array.chunks))
-            shards = tuple(map(int, array.shards or chunks))
+            shape = tuple(map(int, array.shape))
+            chunks, shards = (
+                tuple(int(c) or int(n == 0) for c, n in zip(lengths, shape, strict=True))
+                for lengths in (array.chunks, array.shards or array.chunks)
+            )
             kind, itemsize = str(array.dtype), array.dtype.itemsize
             kind = array.dtype.name if kind.lstrip("<>=|")[:1] in "fiub" else kind
     except DamagedFile as error:
@@ -203,9 +210,9 @@ class ZarrTarget(Target):
                 sync(copy)
                 progress(2 * copy.stat().st_size)
 
-    def written(self, tensor: Tensor) -> ZarrTensor:
-        assert isinstance(tensor, ZarrTensor)
-        return replace(tensor, root=self.content)
+    def written(self, tensor: Any) -> ZarrTensor:
+        found: ZarrTensor = replace(tensor, root=self.content)
+        return found
 
     def finish(self) -> None:
         for tensor in self.selected:  # what zarr was writing when an earlier run was killed

@@ -8,9 +8,9 @@ index, as large models are saved. Then, each in a process of its own that may ta
 2. ``array-constraints project`` writes a copy in which they are not;
 3. ``array-constraints check`` finds nothing in the copy: it exits with 0;
 
-and at last this script reads the copy with the library of the format, tensor by tensor, computes
-the norms by itself, and compares what was not selected byte for byte. It fails where anything is
-not as it should be. Needs twice the size of the checkpoint on the disk::
+and at last this script reads the copy with the library of the format, tensor by tensor, and
+computes the norms by itself; what was not selected is compared byte for byte. It fails where
+something is not as it should be. Needs twice the size of the checkpoint on the disk::
 
     python docs/examples/checkpoint.py [--gibibytes 4] [--memory 600] [--folder FOLDER]
 """

@@ -187,7 +187,9 @@ def test_help_has_examples_and_exit_codes(here):
 
 def test_without_its_libraries_it_says_what_to_install():
     code = "import sys; sys.modules['click'] = None; import array_constraints.cli"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert "pip install 'array-constraints[files]'" in done.stderr
 
