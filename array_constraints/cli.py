@@ -28,7 +28,7 @@ from array_constraints.config import BUILT_IN
 from array_constraints.files import CHUNK_SIZE, open_weights, planned
 from array_constraints.files.plan import Plan, judge_target
 from array_constraints.files.run import Checking, ResumableError, project
-from array_constraints.files.stored import DamagedFile
+from array_constraints.files.stored import DamagedFileError
 from array_constraints.rules import Rule, Rules, constraint_of, read_rules
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -241,7 +241,7 @@ def _errors() -> Iterator[None]:
         yield
     except ResumableError as error:
         _fail(error, 3)
-    except (DamagedFile, ImportError) as error:
+    except (DamagedFileError, ImportError) as error:
         _fail(error, 1)
     except (FileExistsError, FileNotFoundError, LookupError, TypeError, ValueError) as error:
         _fail(error.args[0] if isinstance(error, KeyError) else error, 2)

@@ -21,7 +21,7 @@ import numpy as np
 
 from array_constraints import MaxNorm
 from array_constraints.files import ResumableError, open_weights
-from array_constraints.files.stored import DamagedFile
+from array_constraints.files.stored import DamagedFileError
 
 INDEX = "model.safetensors.index.json"
 OUTSIDE = "outside"
@@ -949,7 +949,7 @@ def hostile_keras(rng: random.Random) -> Iterator[Case]:
 
 def fault_of(error: BaseException, source: Path) -> str | None:
     """Return what is wrong with the error that a damaged file has ended in, if anything."""
-    ours = type(error) in (ValueError, TypeError, LookupError, DamagedFile, ResumableError)
+    ours = type(error) in (ValueError, TypeError, LookupError, DamagedFileError, ResumableError)
     frames = traceback.extract_tb(error.__traceback__)
     place = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames[:-5:-1])
     shown = f"{type(error).__name__}: {str(error)[:300]!r} in {place}"

@@ -36,7 +36,7 @@ from array_constraints.files.stored import (
     PIECE,
     Bytes,
     BytesTarget,
-    DamagedFile,
+    DamagedFileError,
     FileSource,
     Progress,
     Source,
@@ -76,7 +76,7 @@ class Dataset(Tensor):
 
 
 def _judged(path: Path, name: str = "the file") -> AbstractContextManager[None]:
-    """Return a context that raises all that h5py raises as :class:`DamagedFile`.
+    """Return a context that raises all that h5py raises as :class:`DamagedFileError`.
 
     What h5py and the HDF5 library raise on damaged files is not documented.
     """
@@ -126,10 +126,10 @@ def _datasets(
 ) -> Iterator[tuple[str, Any]]:
     """Return the datasets of a group and of those in it, each once; links are not followed."""
     if len(names) > _DEEPEST:
-        raise DamagedFile(path, f"has groups more than {_DEEPEST} deep")
+        raise DamagedFileError(path, f"has groups more than {_DEEPEST} deep")
     for name in group:
         if not isinstance(name, str):
-            raise DamagedFile(path, f"has a name that is not UTF-8: {name!r}")
+            raise DamagedFileError(path, f"has a name that is not UTF-8: {name!r}")
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             continue
         entry, whole = group[name], (*names, name)
@@ -155,12 +155,12 @@ def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
     if not contiguous:
         chunks = tuple(map(int, entry.chunks)) if entry.chunks else None
         if chunks and not all(0 < n < 2**32 for n in chunks):
-            raise DamagedFile(path, f"{name} has chunks of {chunks}")
+            raise DamagedFileError(path, f"{name} has chunks of {chunks}")
         judge_promise(path, shape, chunks or tuple(max(1, n) for n in shape), itemsize, nbytes)
         return Dataset(name, shape, kind, path, chunks, start, size)
     fits = nbytes == math.prod(shape) * itemsize and offset + nbytes <= size
     if not fits and not entry.external:
-        raise DamagedFile(path, f"{name} does not lie inside of the file")
+        raise DamagedFileError(path, f"{name} does not lie inside of the file")
     big = entry.dtype.byteorder == ">"
     return Bytes(name, shape, kind, path, start + offset, big_endian=big, stored_bytes=nbytes)
 
@@ -180,21 +180,21 @@ def _judge_places(tensors: list[Bytes], path: Path) -> None:
     places = sorted((t for t in tensors if t.nbytes), key=lambda tensor: tensor.offset)
     for a, b in itertools.pairwise(places):
         if a.offset + a.nbytes > b.offset:
-            raise DamagedFile(path, f"{a.name} and {b.name} lie in the same place")
+            raise DamagedFileError(path, f"{a.name} and {b.name} lie in the same place")
 
 
 def _judge_result(source: FileSource, content: Path, start: int = 0, size: int = 0) -> None:
     """Raise where the copy does not list the same: weights were written over its lists."""
     try:
         listed = _listed(content, start, size or content.stat().st_size)
-    except DamagedFile:
+    except DamagedFileError:
         listed = {}
     old, new = (
         {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
         for tensors in (source.tensors, listed)
     )
     if old != new:
-        raise DamagedFile(source.path, "has weights in the same place as its lists")
+        raise DamagedFileError(source.path, "has weights in the same place as its lists")
 
 
 @dataclass(frozen=True)
@@ -218,10 +218,10 @@ def _judge_chunks(path: Path, size: int) -> None:
                 entry.id.chunk_iter(lambda it: places.extend((it.byte_offset, it.size)))
     spans = numpy.frombuffer(places, "u8").reshape(-1, 2)
     if (spans > size).any():
-        raise DamagedFile(path, "has chunks that do not lie inside of the file")
+        raise DamagedFileError(path, "has chunks that do not lie inside of the file")
     spans = spans[spans[:, 0].argsort()]
     if (spans[:-1].sum(axis=1) > spans[1:, 0]).any():
-        raise DamagedFile(path, "has chunks that lie in the same place")
+        raise DamagedFileError(path, "has chunks that lie in the same place")
 
 
 class Hdf5Target(Target):
@@ -342,7 +342,7 @@ def open_keras(path: Path) -> Source:
         members = {info.filename: info for info in members_of(archive, path)}
         member = members.get(_WEIGHTS_OF_KERAS)
         if member is None:
-            raise DamagedFile(path, f"has no {_WEIGHTS_OF_KERAS}")
+            raise DamagedFileError(path, f"has no {_WEIGHTS_OF_KERAS}")
         archive.open(member).close()  # which judges the header there
         lengths = struct.unpack("<HH", os.pread(file.fileno(), 4, member.header_offset + 26))
         start, size = member.header_offset + 30 + sum(lengths), member.file_size
@@ -386,7 +386,7 @@ class KerasTarget(BytesTarget):
     def prepare(self, progress: Progress) -> None:
         (source,) = self.copies
         if self._checksum(source) != self.source.checksum:
-            raise DamagedFile(source, f"the checksum of {_WEIGHTS_OF_KERAS} is wrong")
+            raise DamagedFileError(source, f"the checksum of {_WEIGHTS_OF_KERAS} is wrong")
         super().prepare(progress)
 
     def finish(self) -> None:

@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from array_constraints.files.stored import Bytes, DamagedFile, FileSource, Source
+from array_constraints.files.stored import Bytes, DamagedFileError, FileSource, Source
 
 _LARGEST_HEADER = 10_000  # bytes, as NumPy has it: Python's parser is not safe with any text
 _ERRORS = (
@@ -32,12 +32,12 @@ def read_header(file: Any, path: Path, name: str, size: int) -> Bytes:
     try:
         shape, fortran, dtype = _parsed(file)
     except _ERRORS as error:
-        raise DamagedFile(path, f"{name} is not an array of NumPy: {error}") from None
+        raise DamagedFileError(path, f"{name} is not an array of NumPy: {error}") from None
     if not all(type(n) is int and 0 <= n < 2**62 for n in shape) or len(shape) > 64:
-        raise DamagedFile(path, f"{name} has no valid shape in its header")
+        raise DamagedFileError(path, f"{name} has no valid shape in its header")
     stored = size - file.tell()
     if not dtype.hasobject and stored != math.prod(shape) * dtype.itemsize:
-        raise DamagedFile(path, f"{name} has {stored} bytes, which do not fit its header")
+        raise DamagedFileError(path, f"{name} has {stored} bytes, which do not fit its header")
     native_is_big = sys.byteorder == "big"
     # NumPy writes ml_dtypes.bfloat16 as two bytes without a meaning.
     kind = "bfloat16" if dtype.str in ("|V2", "<V2") else dtype.name

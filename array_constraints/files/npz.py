@@ -18,7 +18,7 @@ from array_constraints.files.npy import read_header
 from array_constraints.files.stored import (
     PIECE,
     Bytes,
-    DamagedFile,
+    DamagedFileError,
     Progress,
     Source,
     Target,
@@ -38,7 +38,7 @@ _LEAST_COMPRESSED = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
 
 
 def reading(path: Path, what: str = "the archive") -> AbstractContextManager[None]:
-    """Return a context that raises what the ZIP library raises as :class:`DamagedFile`."""
+    """Return a context that raises what the ZIP library raises as :class:`DamagedFileError`."""
     return judged(path, f"{what} cannot be read", _ERRORS)
 
 
@@ -129,25 +129,27 @@ def open_npz(path: Path) -> Source:
 def _judge_size(info: zipfile.ZipInfo, path: Path) -> None:
     most = _LEAST_COMPRESSED.get(info.compress_type)
     if most is None:
-        raise DamagedFile(
+        raise DamagedFileError(
             path, f"{info.filename} is compressed in a way that NumPy does not use"
         )
     if info.file_size > most * info.compress_size:
-        raise DamagedFile(path, f"{info.filename} promises {info.file_size} bytes")
+        raise DamagedFileError(path, f"{info.filename} promises {info.file_size} bytes")
 
 
 def members_of(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
     """Return the members of an archive: each has a name, a place and no password."""
     infos, size = archive.infolist(), path.stat().st_size
     if len({info.filename for info in infos}) < len(infos):
-        raise DamagedFile(path, "two members of the archive have the same name")
+        raise DamagedFileError(path, "two members of the archive have the same name")
     for info in infos:
         if info.flag_bits & 1:
-            raise DamagedFile(path, f"{info.filename} is encrypted")
+            raise DamagedFileError(path, f"{info.filename} is encrypted")
         if info.filename != info.orig_filename:
-            raise DamagedFile(path, f"{info.filename} has another name, {info.orig_filename}")
+            raise DamagedFileError(
+                path, f"{info.filename} has another name, {info.orig_filename}"
+            )
         if info.header_offset < 0 or info.header_offset + info.compress_size > size:
-            raise DamagedFile(path, f"{info.filename} does not lie inside of the archive")
+            raise DamagedFileError(path, f"{info.filename} does not lie inside of the archive")
     return infos
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 from array_constraints.files.stored import (
     Bytes,
     BytesTarget,
-    DamagedFile,
+    DamagedFileError,
     FileSource,
     Source,
     Target,
@@ -55,13 +55,13 @@ def open_safetensors(path: Path) -> Safetensors:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or not 2 <= length <= min(size - 8, _LARGEST_HEADER):
-            raise DamagedFile(path, f"has {size} bytes, its header should have {length}")
+            raise DamagedFileError(path, f"has {size} bytes, its header should have {length}")
         text = file.read(length)
     header = _parsed(text, path)
     metadata = header.pop("__metadata__", {})
     texts = isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
     if not texts:
-        raise DamagedFile(path, "has a __metadata__ that is not a dictionary of strings")
+        raise DamagedFileError(path, "has a __metadata__ that is not a dictionary of strings")
     start = 8 + length
     tensors = {name: _tensor(name, entry, path, start) for name, entry in header.items()}
     places = sorted(tensors.values(), key=lambda tensor: (tensor.offset, tensor.nbytes))
@@ -69,9 +69,9 @@ def open_safetensors(path: Path) -> Safetensors:
     borders += [(tensor.offset + tensor.nbytes, tensor.name) for tensor in places]
     for (end, name), tensor in zip(borders, places, strict=False):
         if tensor.offset != end:
-            raise DamagedFile(path, f"{tensor.name!r} does not begin where {name!r} ends")
+            raise DamagedFileError(path, f"{tensor.name!r} does not begin where {name!r} ends")
     if borders[-1][0] != size:
-        raise DamagedFile(path, f"has {size} bytes, its header speaks of {borders[-1][0]}")
+        raise DamagedFileError(path, f"has {size} bytes, its header speaks of {borders[-1][0]}")
     return Safetensors(path, dict(tensors), metadata)
 
 
@@ -88,9 +88,9 @@ def _parsed(text: bytes, path: Path) -> dict[str, Any]:
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise DamagedFile(path, f"its header is not JSON: {error}") from None
+        raise DamagedFileError(path, f"its header is not JSON: {error}") from None
     if not isinstance(header, dict):
-        raise DamagedFile(path, "its header is not a dictionary")
+        raise DamagedFileError(path, "its header is not a dictionary")
     return header
 
 
@@ -98,12 +98,12 @@ def _tensor(name: str, entry: Any, path: Path, start: int) -> Bytes:
     fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
     dtype, shape, offsets = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
     if len(fields) != 3 or not isinstance(dtype, str) or dtype not in _BITS:
-        raise DamagedFile(path, f"{name!r} has no known dtype, shape and data_offsets")
+        raise DamagedFileError(path, f"{name!r} has no known dtype, shape and data_offsets")
     if not (_is_whole(shape) and _is_whole(offsets) and len(offsets) == 2):
-        raise DamagedFile(path, f"{name!r} has no valid shape and data_offsets")
+        raise DamagedFileError(path, f"{name!r} has no valid shape and data_offsets")
     bits = math.prod(shape) * _BITS[dtype]
     if len(shape) > 64 or bits % 8 or offsets[1] - offsets[0] != bits // 8:
-        raise DamagedFile(path, f"{name!r} has data_offsets that do not fit its shape")
+        raise DamagedFileError(path, f"{name!r} has data_offsets that do not fit its shape")
     kind = _NAMES.get(dtype, dtype)
     return Bytes(name, tuple(shape), kind, path, start + offsets[0], stored_bytes=bits // 8)
 
@@ -142,21 +142,21 @@ class Sharded(Source):
 def open_index(path: Path) -> Sharded:
     """Open the ``.safetensors.index.json`` of shards; they lie in its folder."""
     if path.stat().st_size > _LARGEST_INDEX:
-        raise DamagedFile(path, f"is longer than {_LARGEST_INDEX} bytes")
+        raise DamagedFileError(path, f"is longer than {_LARGEST_INDEX} bytes")
     listed = _parsed(path.read_bytes(), path).get("weight_map")
     if not isinstance(listed, dict) or not all(isinstance(v, str) for v in listed.values()):
-        raise DamagedFile(path, "has no weight_map from tensors to shards")
+        raise DamagedFileError(path, "has no weight_map from tensors to shards")
     shards = {name: _shard(path, name) for name in sorted(set(listed.values()))}
     opened = {name: open_safetensors(shard) for name, shard in shards.items()}
     tensors: dict[str, Tensor] = {}
     for name, shard in listed.items():
         if name not in opened[shard].tensors:
-            raise DamagedFile(path, f"{name!r} is not in {shard}, where the index has it")
+            raise DamagedFileError(path, f"{name!r} is not in {shard}, where the index has it")
         tensors[name] = opened[shard].tensors[name]
     for shard, source in opened.items():
         for name in source.tensors:
             if listed.get(name) != shard:
-                raise DamagedFile(path, f"{name!r} of {shard} is not in the index")
+                raise DamagedFileError(path, f"{name!r} of {shard} is not in the index")
     style = any(_torch_style(source.metadata, source.tensors) for source in opened.values())
     return Sharded(path, tensors, list(shards.values()), style)
 
@@ -165,10 +165,10 @@ def _shard(index: Path, name: str) -> Path:
     parts = PurePosixPath(name).parts
     shard = index.parent / name
     if not parts or ".." in parts or name.startswith("/") or not name.isprintable():
-        raise DamagedFile(index, f"the shard {name!r} is not in its folder")
+        raise DamagedFileError(index, f"the shard {name!r} is not in its folder")
     inside = os.path.realpath(shard).startswith(os.path.realpath(index.parent) + os.sep)
     if not inside:
-        raise DamagedFile(index, f"the shard {name!r} is a link out of its folder")
+        raise DamagedFileError(index, f"the shard {name!r} is a link out of its folder")
     if not shard.is_file():
-        raise DamagedFile(index, f"the shard {name!r} is missing")
+        raise DamagedFileError(index, f"the shard {name!r} is missing")
     return shard

@@ -31,7 +31,7 @@ _LEAST_CHUNK = 2**12
 """Bytes that could be read in the time that it takes to find a chunk."""
 
 
-class DamagedFile(ValueError):
+class DamagedFileError(ValueError):
     """A file that is not what its format asks for; the message names the file."""
 
     def __init__(self, path: Path | str, reason: object) -> None:
@@ -40,14 +40,14 @@ class DamagedFile(ValueError):
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in said))
 
     def __reduce__(self) -> Any:
-        return (ValueError, self.args)
+        return (type(self).__new__, (type(self), *self.args))  # the text is whole already
 
 
 @contextlib.contextmanager
 def judged(
     path: Path, what: str, errors: tuple[type[Exception], ...] = (Exception,)
 ) -> Iterator[None]:
-    """Raise what a library raises on a damaged file as :class:`DamagedFile`.
+    """Raise what a library raises on a damaged file as :class:`DamagedFileError`.
 
     What the system raises stays as it is: the disk is full, the file may not be read.
     """
@@ -55,9 +55,9 @@ def judged(
         yield
     except errors as error:
         of_the_system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
-        if of_the_system or isinstance(error, DamagedFile):
+        if of_the_system or isinstance(error, DamagedFileError):
             raise
-        raise DamagedFile(path, f"{what}: {str(error) or type(error).__name__}") from error
+        raise DamagedFileError(path, f"{what}: {str(error) or type(error).__name__}") from error
 
 
 def judge_promise(
@@ -67,7 +67,7 @@ def judge_promise(
     counts = [max(1, -(-n // chunk)) for n, chunk in zip(shape, chunks, strict=True)]
     promised = math.prod(counts) * max(math.prod(chunks) * itemsize, _LEAST_CHUNK)
     if promised > max(_UNSTORED, _COMPRESSED * stored):
-        raise DamagedFile(
+        raise DamagedFileError(
             path, f"has {stored} bytes of shape {tuple(shape)} in chunks of {tuple(chunks)}"
         )
 
@@ -202,7 +202,7 @@ class Bytes(Tensor):
         while done < len(piece):
             got = os.preadv(file, [piece[done : done + 2**30]], at + done)
             if not got:
-                raise DamagedFile(self.path, "became shorter while it was read")
+                raise DamagedFileError(self.path, "became shorter while it was read")
             done += got
 
     def pieces(self, region: Region, block: Any) -> Iterator[tuple[int, memoryview]]:
@@ -310,7 +310,7 @@ def copy_bytes(
             for at in range(start, stop, PIECE):
                 piece = os.pread(old.fileno(), min(PIECE, stop - at), at)
                 if len(piece) < min(PIECE, stop - at):
-                    raise DamagedFile(source, "became shorter while it was read")
+                    raise DamagedFileError(source, "became shorter while it was read")
                 write_at(new.fileno(), at, piece)
                 progress(2 * len(piece))
 

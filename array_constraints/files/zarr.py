@@ -22,7 +22,7 @@ except ImportError as error:  # pragma: no cover - without the extra
 
 from array_constraints.files.grid import Region
 from array_constraints.files.stored import (
-    DamagedFile,
+    DamagedFileError,
     Progress,
     Source,
     Target,
@@ -82,7 +82,7 @@ class ZarrTensor(Tensor):
 
 
 def _judged(path: Path) -> AbstractContextManager[None]:
-    """Return a context that raises all that zarr raises as :class:`DamagedFile`.
+    """Return a context that raises all that zarr raises as :class:`DamagedFileError`.
 
     Neither zarr nor its codecs document what they raise on what no one can mean.
     """
@@ -123,7 +123,7 @@ def open_zarr(path: Path) -> Source:
     arrays = {path / name for name in tensors}
     for file, size in files.items():
         if not size and not arrays.isdisjoint(file.parents):
-            raise DamagedFile(file, "is empty")  # zarr takes it for one that was never written
+            raise DamagedFileError(file, "is empty")  # zarr takes it for one not written
     return Zarr(path, tensors, list(files))
 
 
@@ -133,20 +133,20 @@ def _files(path: Path) -> Iterator[tuple[Path, int]]:
     for folder, folders, names in os.walk(path, onerror=_raise):
         folders.sort()
         if len(Path(folder).relative_to(path).parts) > _DEEPEST:
-            raise DamagedFile(path, f"has folders more than {_DEEPEST} deep")
+            raise DamagedFileError(path, f"has folders more than {_DEEPEST} deep")
         for name in sorted(names + folders):
             entry = Path(folder, name)
             if entry.is_symlink() and not os.path.realpath(entry).startswith(inside):
-                raise DamagedFile(entry, "is a link out of the folder")
+                raise DamagedFileError(entry, "is a link out of the folder")
             if name in names:
                 if not entry.is_file():
-                    raise DamagedFile(entry, "is not a regular file")
+                    raise DamagedFileError(entry, "is not a regular file")
                 size = entry.stat().st_size
                 if name in _METADATA and size > _LARGEST_METADATA:
-                    raise DamagedFile(entry, f"is longer than {_LARGEST_METADATA} bytes")
+                    raise DamagedFileError(entry, f"is longer than {_LARGEST_METADATA} bytes")
                 yield entry, size
             elif entry.is_symlink():
-                raise DamagedFile(entry, "is a link to a folder")
+                raise DamagedFileError(entry, "is a link to a folder")
 
 
 def _raise(error: OSError) -> None:
@@ -160,7 +160,7 @@ def _is_array(file: Path) -> bool:
         kind = json.loads(file.read_text(encoding="utf-8"))["node_type"]
         return ("group", "array").index(kind) == 1
     except (ValueError, RecursionError, TypeError, LookupError) as error:
-        raise DamagedFile(file, f"is not the metadata of Zarr: {error}") from None
+        raise DamagedFileError(file, f"is not the metadata of Zarr: {error}") from None
 
 
 def _described(tensor: ZarrTensor, stored: int) -> Tensor:
@@ -176,14 +176,14 @@ def _described(tensor: ZarrTensor, stored: int) -> Tensor:
             )
             kind, itemsize = str(array.dtype), array.dtype.itemsize
             kind = array.dtype.name if kind.lstrip("<>=|")[:1] in "fiub" else kind
-    except DamagedFile as error:
+    except DamagedFileError as error:
         if "data type" in str(error):
             return tensor
         raise
     if not all(0 <= n < 2**62 for n in shape) or not all(
         0 < n < 2**62 for n in chunks + shards
     ):
-        raise DamagedFile(path, "has no valid shape and chunks")
+        raise DamagedFileError(path, "has no valid shape and chunks")
     whole = [max(1, -(-n // shard)) * shard for n, shard in zip(shape, shards, strict=True)]
     judge_promise(path, whole, chunks, itemsize, stored)
     return replace(tensor, shape=shape, dtype=kind, chunks=shards)

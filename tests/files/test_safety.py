@@ -135,6 +135,16 @@ def test_a_source_that_becomes_shorter_is_an_error(path, tmp_path):
         tensor.read((slice(0, 300), slice(0, 70)))
 
 
+def test_an_error_of_a_file_is_the_same_in_another_process():
+    import pickle
+
+    from array_constraints.files.stored import DamagedFileError
+
+    error = DamagedFileError("w.npy", "is cut off")
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (DamagedFileError, "w.npy: is cut off")
+
+
 class Squared:
     """A constraint as in Keras: a callable on whole arrays."""
 
