@@ -32,6 +32,7 @@ class Rule:
     Examples
     --------
     >>> from array_constraints import MaxNorm
+    >>> from array_constraints.rules import Rule
     >>> Rule("layers.*.weight", MaxNorm(2.0, axis=1)).matches("layers.0.weight")
     True
     """
@@ -60,6 +61,7 @@ class Rules:
     Examples
     --------
     >>> from array_constraints import MaxNorm, NonNeg
+    >>> from array_constraints.rules import Rule, Rules
     >>> rules = Rules([Rule("*.bias", None), Rule("head.*", NonNeg()), Rule("*", MaxNorm(2.0))])
     >>> rules.match(["body.weight", "body.bias", "head.weight"])
     {'body.weight': MaxNorm(max_value=2.0, axis=0), 'head.weight': NonNeg()}

@@ -120,6 +120,7 @@ def check_file(
     --------
     >>> import tempfile, numpy as np
     >>> from array_constraints import MaxNorm
+    >>> from array_constraints.files import check_file
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.save(f"{folder}/w.npy", np.asarray([[3.0, 0.3], [4.0, 0.4]]))
     ...     check_file(f"{folder}/w.npy", MaxNorm(1.0)).tensors[0].before
@@ -189,6 +190,7 @@ def project_file(
     --------
     >>> import tempfile, numpy as np
     >>> from array_constraints import MaxNorm
+    >>> from array_constraints.files import project_file
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.save(f"{folder}/w.npy", np.asarray([[3.0, 0.3], [4.0, 0.4]]))
     ...     report = project_file(f"{folder}/w.npy", f"{folder}/out.npy", MaxNorm(1.0))
