@@ -41,7 +41,7 @@ def print_report(report: Report, as_json: bool) -> None:
     table = _table("tensor", "constraint", "slices", "violating", "by at most")
     if projected:
         table.add_column("left")
-        table.add_column("by at most")
+        table.add_column("left by at most")
     for t in report.tensors:
         cells = [_name(t.name), _shown(t.constraint), str(t.before.slices), *_cells(t.before)]
         table.add_row(*cells, *(_cells(t.after) if t.after is not None else ()))

@@ -34,11 +34,15 @@ from array_constraints.rules import Rule, Rules, constraint_of, read_rules
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_UNITS |= {"t": 10**12, "ti": 2**40}
 _PARAMETERS: dict[str, list[str]] = {}
 for _name, _class in BUILT_IN.items():
     if dataclasses.is_dataclass(_class):
         for _field in dataclasses.fields(_class):
             _PARAMETERS.setdefault(_field.name, []).append(_name)
+
+
+_KINDS = {"axis": "1, or 0,1, or none", "max_value": "a number, inf, or one for each slice"}
 
 
 class _Bytes(click.ParamType[int]):
@@ -49,7 +53,7 @@ class _Bytes(click.ParamType[int]):
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?) *([kmg]?i?)b?", str(value).lower())
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?) *([kmgt]?i?)b?", str(value).lower())
         if found is None or found[2] not in _UNITS:
             self.fail(f"{value!r} is not a number of bytes such as 64MiB or 100MB", param, ctx)
         return int(float(found[1]) * _UNITS[found[2]])
@@ -77,7 +81,11 @@ def _common(command: F) -> F:
         click.argument("source", metavar="IN"),
         click.option("--constraint", help="Name of a constraint, such as max_norm."),
         *(
-            click.option(f"--{name.replace('_', '-')}", name, help=f"Of {', '.join(classes)}.")
+            click.option(
+                f"--{name.replace('_', '-')}",
+                name,
+                help=f"Of {', '.join(classes)}: {_KINDS.get(name, 'a number')}.",
+            )
             for name, classes in _PARAMETERS.items()
         ),
         click.option("--select", multiple=True, help="Pattern of names; by default all."),
@@ -129,10 +137,12 @@ def main() -> None:
 @_common
 def check(source: str, as_json: bool, progress: str, **options: Any) -> None:
     """Print how many slices of IN violate their constraints, and how far."""
-    with _errors(), _planned(source, to_project=False, **options) as (plan, crew):
-        with _progress(plan, crew, progress, as_json) as told:
+    with contextlib.ExitStack() as stack:
+        with _errors(usage=2):
+            plan, crew = stack.enter_context(_planned(source, to_project=False, **options))
+        with _errors(usage=1), _progress(plan, crew, progress) as told:
             report = Checking(plan, crew, told).report()
-        print_report(report, as_json)
+    print_report(report, as_json)
     sys.exit(0 if report.satisfied else 1)
 
 
@@ -161,20 +171,23 @@ def project_command(
     IN is never written to. What is not selected comes over byte for byte. OUT appears when it
     is complete; until then the work is in OUT.partial.
     """
-    with _errors(), _planned(source, to_project=True, **options) as (plan, crew):
-        judge_target(plan, target, resume=resume, overwrite=overwrite)
+    with contextlib.ExitStack() as stack:
+        with _errors(usage=2):
+            plan, crew = stack.enter_context(_planned(source, to_project=True, **options))
+            judge_target(plan, target, resume=resume, overwrite=overwrite)
         if dry_run:
             print_plan(plan, as_json)
             return
         if resume and not plan.resumable:
             _note(f"{source} is copied as a stream, which cannot be continued: it begins anew")
-        with _progress(plan, crew, progress, as_json) as told:
-            report = project(plan, target, crew, told, overwrite=overwrite and not resume)
-        print_report(report, as_json)
+        keep = {"resume": resume, "overwrite": overwrite}
+        with _errors(usage=1), _progress(plan, crew, progress) as told:
+            report = project(plan, target, crew, told, **keep)
+    print_report(report, as_json)
     if not report.satisfied:
         _note(
-            "what violates its constraint in the result has no image in it: slices that hold "
-            "NaN, infinity or nothing but zeros, or a rate below 1"
+            "what violates its constraint in the result is left by rule: most often it holds "
+            "NaN, infinity, or nothing but zeros"
         )
     sys.exit(0 if report.satisfied else 1)
 
@@ -184,7 +197,7 @@ def project_command(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 def show(source: str, as_json: bool) -> None:
     """List the tensors in FILE: names, shapes, dtypes."""
-    with _errors(), open_weights(source) as opened:
+    with _errors(usage=2), open_weights(source) as opened:
         tensors = list(opened.tensors.values())
     print_tensors(tensors, as_json)
 
@@ -235,8 +248,8 @@ def _rules(
 
 
 @contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """Say what is wrong in one line, with the exit code that belongs to it."""
+def _errors(usage: int) -> Iterator[None]:
+    """Say what is wrong in one line, with its exit code: ``usage`` where the command may be."""
     try:
         yield
     except ResumableError as error:
@@ -244,7 +257,7 @@ def _errors() -> Iterator[None]:
     except (DamagedFileError, ImportError) as error:
         _fail(error, 1)
     except (FileExistsError, FileNotFoundError, LookupError, TypeError, ValueError) as error:
-        _fail(error.args[0] if isinstance(error, KeyError) else error, 2)
+        _fail(error.args[0] if isinstance(error, KeyError) else error, usage)
     except (OSError, MemoryError) as error:
         _fail(error, 1)
 
@@ -259,12 +272,10 @@ def _note(text: str) -> None:
 
 
 @contextlib.contextmanager
-def _progress(
-    plan: Plan, crew: Any, wanted: str, as_json: bool
-) -> Iterator[Callable[[int], None]]:
+def _progress(plan: Plan, crew: Any, wanted: str) -> Iterator[Callable[[int], None]]:
     for warning in plan.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    if crew.remote and not as_json:
+    if crew.remote:
         _note(
             f"{crew.count} threads of a cluster are at work: {crew.dashboard or 'no dashboard'}"
         )

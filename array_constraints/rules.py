@@ -89,7 +89,8 @@ class Rules:
             if rule is not None:
                 first[name] = rule
         for rule in self.rules:
-            if not any(found is rule for found in first.values()):
+            matched = [name for name in names if rule.matches(name)]
+            if all(first[name].constraint != rule.constraint for name in matched):
                 raise LookupError(_unused(rule, names))
         return {
             name: rule.constraint for name, rule in first.items() if rule.constraint is not None
@@ -172,7 +173,8 @@ def constraint_of(identifier: Any, parameters: Mapping[str, Any]) -> Any:
             f"{type(constraint).__name__} has no parameter {', '.join(unknown)}: "
             f"it has {', '.join(known) or 'none'}"
         )
-    values = {k: _config_values.from_json(v) for k, v in parameters.items()}
+    plain = {k: None if v == _NONE else v for k, v in parameters.items()}  # TOML has no null
+    values = {k: _config_values.from_json(v) for k, v in plain.items()}
     return dataclasses.replace(constraint, **values)
 
 
@@ -195,4 +197,7 @@ def _shown(constraint: Any) -> Any:
     if hasattr(constraint, "get_config"):
         cls = type(constraint)
         return {"class": f"{cls.__module__}.{cls.__qualname__}", **constraint.get_config()}
-    return None if constraint is None else repr(constraint)
+    if constraint is None:
+        return None
+    name = getattr(constraint, "__qualname__", None)
+    return f"{constraint.__module__}.{name}" if name else repr(constraint)

@@ -50,6 +50,11 @@ def test_a_rule_that_never_acts_is_an_error_that_says_why():
         rules.match(NAMES)
 
 
+def test_patterns_of_the_same_constraint_may_overlap():
+    rules = Rules([Rule("*weight", NonNeg()), Rule("head.weight", NonNeg())])
+    assert len(rules.match(NAMES)) == 3
+
+
 def test_rules_from_a_constraint_pairs_a_mapping_or_names():
     assert as_rules(NonNeg()) == Rules([Rule("*", NonNeg())])
     assert as_rules("non_neg") == as_rules(NonNeg())
@@ -155,5 +160,6 @@ def test_parameters_are_those_of_the_constraint():
     assert constraint_of("max_norm", {"max_value": [1, 2], "axis": -1}) == MaxNorm(
         (1, 2), axis=-1
     )
+    assert constraint_of("unit_norm", {"axis": "none"}) == UnitNorm(axis=None)
     with pytest.raises(ValueError, match="NonNeg has no parameter axis: it has none"):
         constraint_of("non_neg", {"axis": 0})

@@ -208,4 +208,4 @@ def project_file(
         scheduler=scheduler,
     ) as (plan, crew):
         judge_target(plan, target, resume=resume, overwrite=overwrite)
-        return project(plan, target, crew, progress, overwrite=overwrite and not resume)
+        return project(plan, target, crew, progress, resume=resume, overwrite=overwrite)

@@ -40,7 +40,8 @@ def open_weights(path: str | os.PathLike[str]) -> Source:
     text = os.fspath(path)
     if "://" in text:
         raise ValueError(f"{text}: object stores are not read: copy the file to a disk first")
-    path, name = Path(text), Path(text).name
+    path = Path(text).absolute()  # workers elsewhere may be in another folder
+    name = path.name
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if path.is_dir():

@@ -46,7 +46,7 @@ def pass_of(constraint: Any, tensor: Tensor) -> Pass:
         try:
             constraint.validate(stand_in(tensor))
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{tensor.name!r}: {error}") from None
+            raise type(error)(f"{tensor.name!r}: {error}; select other weights") from None
     if isinstance(constraint, Elementwise) and not own_call:
         return EntriesPass(constraint, tensor)
     if isinstance(constraint, Slicewise) and not own_call:
@@ -129,7 +129,7 @@ class WholePass(Pass):
 
     def check(self, region: Region, block: Any = None) -> Outcome:
         block = self.parts(region, block).read(region)
-        return Outcome(before=summary_of(self.constraint.violation(block)))
+        return Outcome(before=self._judged(block))
 
     def project(
         self, region: Region, block: Any = None, measures: Measures | None = None
@@ -137,13 +137,20 @@ class WholePass(Pass):
         parts = self.parts(region, block, kept=self.result is None)
         block = parts.read(region)
         result = self._result(block)
-        before = summary_of(self.constraint.violation(block))
-        after = summary_of(self.constraint.violation(result)) if before.violating else before
+        before = self._judged(block)
+        after = self._judged(result) if before.violating else before
         parts.write(region, result)
         return Outcome(before, after, block=parts.finish(self.durable))
 
+    def _judged(self, block: Any) -> Summary:
+        return summary_of(self.constraint.violation(self._given(block)))
+
+    def _given(self, block: Any) -> Any:
+        """Return what a constraint gets: a callable may write to it."""
+        return block if isinstance(self.constraint, Form) else block.copy()
+
     def _result(self, block: Any) -> Any:
-        result = self.constraint(block)
+        result = self.constraint(self._given(block))
         if result.shape != block.shape or result.dtype != block.dtype:
             raise ValueError(
                 f"{self.constraint!r} returned shape {tuple(result.shape)} and dtype "
@@ -160,7 +167,7 @@ class Called(Constraint):
         self.function = function
 
     def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
-        return self.function(w)
+        return self.function(w.copy())
 
     def get_config(self) -> dict[str, Any]:
         return {"function": repr(self.function)}

@@ -51,16 +51,22 @@ class Grid:
     @cached_property
     def steps(self) -> tuple[int, ...]:
         """The tile's length in each dimension: at least 16 entries of a slice, where it has."""
-        lengths, room = [0] * len(self.shape), self.most or ENTRIES_OF_TILE
-        slices = max(1, room // 16) if self.axes else room
+        within, least = list(self.shape), [1] * len(self.shape)
+        most = self.most or ENTRIES_OF_TILE
+        if self.chunks:
+            chunk = [min(pair) for pair in zip(self.chunks, self.shape, strict=True)]
+            within, least = (chunk, least) if math.prod(chunk) >= most else (within, chunk)
+        free = math.prod(n for i, n in enumerate(least) if i not in self.axes)
+        room = most // math.prod(least)
+        slices = max(1, most // 16 // free) if self.axes else room
         for i in reversed(self.order):
-            step = min(self.shape[i], room if i in self.axes else min(room, slices))
-            unit = self.chunks[i] if self.chunks else 64
-            if unit <= step < self.shape[i]:
-                step -= step % unit
-            lengths[i], room = step, max(1, room // step)
-            slices = slices if i in self.axes else max(1, slices // step)
-        return tuple(lengths)
+            parts = -(-within[i] // least[i])
+            fit = max(1, min(parts, room if i in self.axes else min(room, slices)))
+            if least[i] == 1 and 64 < fit < parts:
+                fit -= fit % 64  # the squares of a tile are added up in parts of equal length
+            least[i] = within[i] if fit == parts else least[i] * fit
+            room, slices = room // fit, slices if i in self.axes else slices // fit
+        return tuple(least)
 
     @cached_property
     def quanta(self) -> tuple[int, ...]:

@@ -147,7 +147,7 @@ def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
     kind = _kind(entry)
     shape = tuple(map(int, entry.shape or ()))
     plist = entry.id.get_create_plist()
-    nbytes, itemsize = int(entry.id.get_storage_size()), entry.dtype.itemsize
+    nbytes, itemsize = int(entry.id.get_storage_size()), entry.id.get_type().get_size()
     offset: Any = entry.id.get_offset() if nbytes else None  # of nothing it may be anything
     contiguous = plist.get_layout() == h5py.h5d.CONTIGUOUS and offset is not None
     if plist.get_layout() == h5py.h5d.VIRTUAL or entry.external:

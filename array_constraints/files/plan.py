@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import shutil
@@ -99,7 +100,8 @@ class Plan:
         """Bytes held at most beside what the libraries take: regions, tiles, measures."""
         largest = max((item.bytes_of_region for item in self.items), default=0)
         tile = max((item.tensor.itemsize for item in self.items), default=0) * ENTRIES_OF_TILE
-        return self.workers * (largest + 4 * min(largest, tile))
+        copies = 2 if any(item.tensor.chunks for item in self.items) else 1  # while decoding
+        return self.workers * (copies * largest + 4 * min(largest, tile))
 
     @property
     def bytes_read(self) -> int:
@@ -166,8 +168,28 @@ def _warnings(source: Source, items: list[Item]) -> Iterator[str]:
 
 def _first(items: list[Item]) -> str:
     tensor, more = items[0].tensor, len(items) - 1
-    shown = f"{tensor.name!r} of shape {tensor.shape}, axis {items[0].constraint.axis}"
+    shown = f"{tensor.name!r} of shape {tensor.shape}, axes {items[0].work.axes}"
     return f"{shown} (and {more} more)" if more else shown
+
+
+def making_of(plan: Plan) -> dict[str, Any]:
+    """Return what a run makes of what: a part that is left continues only the same."""
+    files = []
+    for path in plan.source.files:
+        status = path.stat()
+        files.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
+    found = {"source": files, "rules": plan.rules.to_configs()}
+    as_read: dict[str, Any] = json.loads(json.dumps(found))
+    return as_read
+
+
+def judge_left(staging: Staging, making: dict[str, Any]) -> None:
+    """Raise FileExistsError if what an earlier run has left is of something else."""
+    if staging.begun != making:
+        raise FileExistsError(
+            f"{staging.folder} is what another run has left, of another source or with other "
+            "constraints: overwrite it to begin anew"
+        )
 
 
 def judge_target(plan: Plan, target: Path, *, resume: bool, overwrite: bool) -> None:
@@ -182,31 +204,46 @@ def judge_target(plan: Plan, target: Path, *, resume: bool, overwrite: bool) -> 
     OSError
         If its folder is missing, or has no room.
     """
+    staging = Staging(target)
     source, path = plan.source.path.resolve(), target.resolve()
     if plan.source.folder and source.is_file():
         source = source.parent
-    if path == source or path in source.parents or source in path.parents:
-        raise ValueError(f"{target}: the source is there, which is never written to")
+    for made in (path, staging.folder.resolve()):
+        if made == source or made in source.parents or source in made.parents:
+            raise ValueError(f"{target}: the source is there, which is never written to")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target.parent}: no such folder")
-    if not plan.source.folder and target.suffix != plan.source.path.suffix:
-        suffix = plan.source.path.suffix
-        raise ValueError(f"{target}: the format is kept, so its name has to end with {suffix}")
-    if os.path.lexists(target):
-        if not overwrite:
-            raise FileExistsError(f"{target}: exists already: overwrite it, or name another")
-        if plan.source.folder and not plan.source.is_alike(target):
-            raise FileExistsError(f"{target}: is not a folder of weights: name another")
-        if not plan.source.folder and not target.is_file():
-            raise FileExistsError(f"{target}: is not a regular file: name another")
-    staging = Staging(target)
-    begun = staging.journal.exists() and b'"begun"' in staging.journal.read_bytes()
+    staging.look()
+    begun = staging.begun is not None
     if begun and not (resume or overwrite):
         raise FileExistsError(
             f"{staging.folder}: is left from an earlier run: resume it, or overwrite it"
         )
+    if begun and resume:
+        judge_left(staging, making_of(plan))
+    _judge_name(plan, target)
+    replaced = staging.complete and not staging.content.exists()  # stopped after the last step
+    if os.path.lexists(target) and not (resume and replaced):
+        _judge_existing(plan, target, overwrite)
     free, needed = shutil.disk_usage(target.parent).free, plan.bytes_written
     if free < needed and not begun:
         raise OSError(
             errno.ENOSPC, f"{target}: {needed} bytes are to be written, {free} are free"
         )
+
+
+def _judge_name(plan: Plan, target: Path) -> None:
+    suffix = plan.source.path.suffix
+    if plan.source.folder and target.suffix in (".safetensors", ".json"):
+        raise ValueError(f"{target}: a folder will be there: name it without {target.suffix}")
+    if not plan.source.folder and target.suffix != suffix:
+        raise ValueError(f"{target}: the format is kept, so its name has to end with {suffix}")
+
+
+def _judge_existing(plan: Plan, target: Path, overwrite: bool) -> None:
+    if not overwrite:
+        raise FileExistsError(f"{target}: exists already: overwrite it, or name another")
+    if plan.source.folder:
+        plan.source.judge_replaced(target)
+    elif not target.is_file():
+        raise FileExistsError(f"{target}: is not a regular file: name another")

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from array_constraints.files.formats import open_weights
 from array_constraints.files.grid import Region
 from array_constraints.files.passes import Outcome, Pass
-from array_constraints.files.plan import Plan
+from array_constraints.files.plan import Plan, judge_left, making_of
 from array_constraints.files.report import Report, Summary, TensorReport
 from array_constraints.files.slices import SlicesPass
 from array_constraints.files.staging import Key, Staging, staged
@@ -26,7 +27,8 @@ class ResumableError(RuntimeError):
     """A run that stopped, and can be continued from the part that it has left."""
 
     def __init__(self, folder: Path, reason: BaseException) -> None:
-        said = f"{type(reason).__name__}: {reason}"
+        stopped = isinstance(reason, KeyboardInterrupt)
+        said = "stopped" if stopped else f"{type(reason).__name__}: {reason}"
         super().__init__(f"{said}\nWhat is done is in {folder}: go on with resume.")
         self.folder = folder
 
@@ -116,21 +118,24 @@ class Projecting(Checking):
         self.written: list[Key] = []
         self.synced = time.monotonic()
 
-    def report(self) -> Report:
+    def copied(self, making: dict[str, Any], overwrite: bool) -> Report:
         """Make the copy, and return what was found and what is left."""
         if self.staging.begun is None:
             self.staging.clear()
+            self.copy = self.plan.target(self.staging.content)
             self.copy.prepare(self.progress)
             self.copy.sync()
             if self.copy.shared:
-                self.staging.begin(_making(self.plan))
+                self.staging.begin(making)
         for panel, pieces in _batches(self.plan):
             if panel is None:
                 self._once(pieces)
             else:
                 self._twice(panel, pieces)
         self.copy.finish()
-        self.staging.commit()
+        if making_of(self.plan) != making:
+            raise ValueError(f"{self.plan.source.path}: has changed while it was read")
+        self.staging.commit(overwrite)
         return Report(
             tuple(
                 TensorReport(name, item.constraint, self.before[name], self.after[name])
@@ -203,43 +208,55 @@ def _key(piece: Piece) -> Key:
 
 
 def project(
-    plan: Plan, target: Path, workers: Workers, progress: Progress, *, overwrite: bool
+    plan: Plan,
+    target: Path,
+    workers: Workers,
+    progress: Progress,
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> Report:
     """Make a copy of the source at ``target``, its selected tensors constrained.
-
-    A part that an earlier run has left is continued, unless it is to be overwritten.
 
     Raises
     ------
     ResumableError
         If it stopped, and what is done can be continued.
+    FileExistsError
+        If what an earlier run has left is neither to be resumed nor overwritten.
     """
+    making = making_of(plan)
     with staged(target) as staging:
         if staging.begun is not None:
-            if overwrite:
+            if overwrite and not resume:
                 staging.clear()
-            elif staging.begun != _making(plan):
-                raise FileExistsError(
-                    f"{staging.folder} is what another run has left, of another source or with "
-                    "other constraints: overwrite it to begin anew"
-                )
+            else:
+                judge_left(staging, making)
+        if staging.complete:  # stopped at the very end
+            staging.commit(overwrite or resume)
+            return _report_of(plan, target, workers, progress)
         copy = plan.target(staging.content)
+        run = Projecting(plan, copy, staging, workers, progress)
         try:
-            return Projecting(plan, copy, staging, workers, progress).report()
+            return run.copied(making, overwrite)
         except BaseException as error:
-            copy.abandon()
-            if staging.begun is None:
+            run.copy.abandon()
+            again = isinstance(error, OSError | MemoryError | KeyboardInterrupt)
+            if staging.begun is None or not (again or workers.remote):
                 staging.remove()
                 raise
-            if isinstance(error, Exception | KeyboardInterrupt):
-                raise ResumableError(staging.folder, error) from error
-            raise
+            raise ResumableError(staging.folder, error) from error
 
 
-def _making(plan: Plan) -> dict[str, Any]:
-    """Return what a run makes of what: a part that is left continues only the same."""
-    files = []
-    for path in plan.source.files:
-        status = path.stat()
-        files.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
-    return {"version": 1, "source": files, "rules": plan.rules.to_configs()}
+def _report_of(plan: Plan, target: Path, workers: Workers, progress: Progress) -> Report:
+    """Return the report of a copy that is complete: both are read again."""
+    before = Checking(plan, workers, progress).report()
+    with open_weights(target) as made:
+        of_source = dict(zip(plan.source.tensors, made.tensors.values(), strict=True))
+        items = [
+            replace(item, work=replace(item.work, tensor=of_source[item.tensor.name]))
+            for item in plan.items
+        ]
+        after = Checking(replace(plan, items=tuple(items)), workers, progress).report()
+    pairs = zip(before.tensors, after.tensors, strict=True)
+    return Report(tuple(replace(a, after=b.before) for a, b in pairs), plan.warnings)

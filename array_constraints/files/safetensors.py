@@ -131,8 +131,10 @@ class Sharded(Source):
     def files(self) -> list[Path]:  # type: ignore[override]
         return [*self.shards, self.path]
 
-    def is_alike(self, folder: Path) -> bool:
-        return (folder / self.path.name).is_file()
+    def judge_replaced(self, folder: Path) -> None:
+        index = folder / self.path.name
+        listed = open_index(index).files if index.is_file() else []
+        judge_nothing_else(folder, listed)
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
         copies = {file: content / file.relative_to(self.path.parent) for file in self.files}
@@ -159,6 +161,15 @@ def open_index(path: Path) -> Sharded:
                 raise DamagedFileError(path, f"{name!r} of {shard} is not in the index")
     style = any(_torch_style(source.metadata, source.tensors) for source in opened.values())
     return Sharded(path, tensors, list(shards.values()), style)
+
+
+def judge_nothing_else(folder: Path, listed: Sequence[Path]) -> None:
+    """Raise if there is anything in a folder beside files that are listed."""
+    for entry in folder.rglob("*") if folder.is_dir() else [folder]:
+        if (entry.is_symlink() or not entry.is_dir()) and entry not in listed:
+            raise FileExistsError(
+                f"{folder}: holds {entry.name}, not only weights: name another"
+            )
 
 
 def _shard(index: Path, name: str) -> Path:

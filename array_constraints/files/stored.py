@@ -286,6 +286,8 @@ class BytesTarget(Target):
     def sync(self) -> None:
         for copy in self.copies.values():
             sync(copy)
+        for folder in {copy.parent for copy in self.copies.values()}:
+            sync(folder)
 
 
 def _between(tensors: Sequence[Bytes], path: Path) -> list[tuple[int, int]]:
@@ -341,9 +343,8 @@ class Source(ABC):
         """The size of its files."""
         return sum(path.stat().st_size for path in self.files)
 
-    def is_alike(self, folder: Path) -> bool:
-        """Whether a folder holds weights of this format, and may be overwritten."""
-        return False
+    def judge_replaced(self, folder: Path) -> None:  # noqa: B027 - files are looked at elsewhere
+        """Raise FileExistsError if a folder holds anything that this format does not list."""
 
     @abstractmethod
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:

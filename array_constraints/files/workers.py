@@ -107,14 +107,11 @@ class Cluster(Workers):
     def wait(self, futures: list[Any]) -> Iterable[Any]:
         from distributed import wait
 
-        return list(wait(futures, return_when="FIRST_COMPLETED").done)
+        with self.client.as_current():
+            return list(wait(futures, return_when="FIRST_COMPLETED").done)
 
     def cancel(self, futures: list[Any]) -> None:
-        if futures:
-            from distributed import wait
-
-            self.client.cancel(futures)
-            wait(futures)
+        self.client.cancel(futures)  # what is under way finds no place to write to any more
 
     def result(self, future: Any) -> Any:
         from distributed.scheduler import KilledWorker

@@ -67,6 +67,7 @@ class ZarrTensor(Tensor):
         with _judged(array):
             opened = self.opened("r+")
             opened[region] = block
+        folders = set()
         lengths = self.chunks or self.shape
         numbers = [
             range(part.start // n, -(-part.stop // n))
@@ -76,6 +77,9 @@ class ZarrTensor(Tensor):
             file = array / opened.metadata.encode_chunk_key(chunk)
             if file.exists():  # chunks of the fill value alone are not stored
                 sync(file)
+                folders.add(file.parent)
+        for folder in folders:
+            sync(folder)
 
     def sync(self) -> None:
         """Do nothing: each chunk is on the disk once it is written."""
@@ -98,7 +102,17 @@ class Zarr(Source):
     files: list[Path]
     folder = True
 
-    def is_alike(self, folder: Path) -> bool:
+    def judge_replaced(self, folder: Path) -> None:
+        found = open_zarr(folder) if self._is_zarr(folder) else None
+        arrays = {folder / name for name in found.tensors} if found else set()
+        for file in found.files if found else [folder]:
+            if file.name not in _METADATA and arrays.isdisjoint(file.parents):
+                raise FileExistsError(
+                    f"{folder}: holds {file.name}, not only Zarr: name another"
+                )
+
+    @staticmethod
+    def _is_zarr(folder: Path) -> bool:
         return any((folder / name).is_file() for name in _METADATA)
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:

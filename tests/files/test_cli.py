@@ -66,7 +66,7 @@ def test_what_cannot_be_constrained_is_left_and_reported(here):
     result = run(
         "project", "in.safetensors", "o.safetensors", *MAX_NORM, "--select", "b", code=1
     )
-    assert "has no image" in result.stderr
+    assert "is left by rule" in result.stderr
     assert (here / "o.safetensors").exists()
 
 

@@ -122,6 +122,38 @@ def test_two_tasks_a_chunk(client, tmp_path):
     assert calls() - before == 2 * 8
 
 
+def test_the_command_line_finds_a_cluster_by_its_address(client, tmp_path, monkeypatch):
+    import subprocess
+    import sys
+
+    monkeypatch.chdir(tmp_path)  # the workers are elsewhere
+    np.save("in.npy", weights("float64")[:, 3:])
+    command = [sys.executable, "-m", "array_constraints", "project", "in.npy", "out.npy"]
+    options = ["--constraint", "max_norm", "--scheduler", client.scheduler.address]
+    run = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "2 threads of a cluster" in run.stderr
+    project_file("in.npy", "threads.npy", MaxNorm(2), workers=1)
+    assert digest(tmp_path / "out.npy") == digest(tmp_path / "threads.npy")
+
+
+def test_the_error_of_a_worker_is_the_error_of_the_run(client, tmp_path):
+    from array_constraints.files import ResumableError
+
+    path = tmp_path / "w.npy"
+    measure.make(path, 64)
+    gone = lambda count: path.exists() and path.unlink()  # noqa: E731
+    with pytest.raises((ResumableError, FileNotFoundError), match="No such file"):
+        project_file(
+            path,
+            tmp_path / "out.npy",
+            CONSTRAINT,
+            chunk_size=2**23,
+            scheduler=client,
+            progress=gone,
+        )
+
+
 def test_an_address_without_a_scheduler_is_an_error(tmp_path):
     np.save(tmp_path / "w.npy", weights("float32"))
     with pytest.raises(OSError, match=r"Timed out|refused|connect"):

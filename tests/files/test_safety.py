@@ -53,11 +53,15 @@ def test_a_folder_that_holds_anything_else_is_not_overwritten(name, tmp_path):
     form.make(tmp_path / "in", {"w": weights("float32"), "v": weights("float32")})
     out.mkdir()
     (out / "chapter.tex").write_text("years of work")
-    with pytest.raises(FileExistsError, match="not a folder of weights"):
+    with pytest.raises(FileExistsError, match=r"chapter.tex|thesis, not only"):
         project_file(tmp_path / "in", out, [("*w", NonNeg())], overwrite=True)
     assert (out / "chapter.tex").read_text() == "years of work"
     assert project_file(tmp_path / "in", tmp_path / "ok", [("*w", NonNeg())]).tensors
     assert project_file(tmp_path / "in", tmp_path / "ok", [("*w", NonNeg())], overwrite=True)
+    (tmp_path / "ok" / "notes.txt").write_text("kept")
+    with pytest.raises(FileExistsError, match=r"holds notes\.txt, not only"):
+        project_file(tmp_path / "in", tmp_path / "ok", [("*w", NonNeg())], overwrite=True)
+    assert (tmp_path / "ok" / "notes.txt").read_text() == "kept"
 
 
 def test_a_folder_is_not_overwritten_by_a_file(path, tmp_path):
@@ -116,7 +120,7 @@ def test_a_source_that_changed_is_not_continued(path, tmp_path):
     out = tmp_path / "out.npy"
     staging = Staging(out)
     staging.open()
-    staging.begin({"version": 1, "source": [[str(path), 1, 2]], "rules": []})
+    staging.begin({"source": [[str(path), 1, 2]], "rules": []})
     staging.close()
     with pytest.raises(FileExistsError, match="resume it, or overwrite it"):
         project_file(path, out, NonNeg())
@@ -189,3 +193,101 @@ def test_each_slice_has_its_own_radius_however_the_array_is_cut(tmp_path):
         assert report.satisfied
         found = np.load(tmp_path / "out.npy")
         np.testing.assert_allclose(found, constraint(w), rtol=1e-5)
+
+
+def test_a_folder_of_that_name_that_no_run_has_left_is_not_touched(path, tmp_path):
+    folder = tmp_path / "out.npy.partial"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("years of work")
+    for options in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(FileExistsError, match="in the way"):
+            project_file(path, tmp_path / "out.npy", NonNeg(), **options)
+    assert (folder / "thesis.tex").read_text() == "years of work"
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError, match="in the way"):
+        project_file(path, tmp_path / "out.npy", NonNeg())
+
+
+def test_a_source_with_the_name_of_the_staging_folder_is_not_touched(tmp_path):
+    form = BY_NAME["shards"]
+    form.make(tmp_path / "ckpt.partial", {"w": weights("float32"), "v": weights("float32")})
+    before = digest(tmp_path / "ckpt.partial")
+    with pytest.raises(ValueError, match="never written to"):
+        project_file(tmp_path / "ckpt.partial", tmp_path / "ckpt", NonNeg(), overwrite=True)
+    assert digest(tmp_path / "ckpt.partial") == before
+
+
+def test_a_target_that_appears_while_a_run_is_at_work_is_kept(path, tmp_path):
+    from array_constraints.files import ResumableError
+
+    out = tmp_path / "out.npy"
+    with pytest.raises(ResumableError, match="exists by now"):
+        project_file(path, out, NonNeg(), progress=lambda count: out.write_text("mine"))
+    assert out.read_text() == "mine"
+    out.unlink()
+    assert project_file(path, out, NonNeg(), resume=True).tensors[0].after.slices == 21_000
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.npy", "w.npy"]
+
+
+def test_a_source_that_changes_while_it_is_read_gives_no_result(path, tmp_path):
+    with pytest.raises(ValueError, match="has changed while it was read"):
+        project_file(path, tmp_path / "o.npy", NonNeg(), progress=lambda count: os.utime(path))
+    assert [p.name for p in tmp_path.iterdir()] == ["w.npy"]
+
+
+def test_a_run_that_is_stopped_after_the_last_step_is_completed(path, tmp_path, monkeypatch):
+    from array_constraints.files import ResumableError
+
+    out = tmp_path / "out.npy"
+
+    def stop(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Staging, "remove", stop)
+    with pytest.raises(ResumableError, match="stopped"):
+        project_file(path, out, MaxNorm(5.0, axis=0))
+    monkeypatch.undo()
+    complete = digest(out)
+    report = project_file(path, out, MaxNorm(5.0, axis=0), resume=True)
+    assert digest(out) == complete
+    assert report == project_file(path, tmp_path / "other.npy", MaxNorm(5.0, axis=0))
+    assert not (tmp_path / "out.npy.partial").exists()
+
+
+def test_an_older_folder_comes_back_if_a_run_stopped_before_the_new_one_was_there(tmp_path):
+    form, out = BY_NAME["zarr-3"], tmp_path / "out.zarr"
+    form.make(tmp_path / "in.zarr", {"w": weights("float32")})
+    form.make(out, {"w": weights("float32", seed=1)})
+    before, staging = digest(out), Staging(out)
+    staging.open()
+    out.rename(staging.old)
+    staging.clear()
+    assert digest(out) == before
+    staging.close()
+
+
+def test_a_callable_that_writes_to_its_argument_is_not_believed(path, tmp_path):
+    def in_place(w):
+        return np.maximum(w, 0, out=w)
+
+    from array_constraints.files import check_file
+
+    negative = int((np.load(path) < 0).sum()) + 1  # and the NaN
+    assert check_file(path, in_place).tensors[0].before.violating == negative
+    (tensor,) = project_file(path, tmp_path / "out.npy", in_place).tensors
+    assert (tensor.before.violating, tensor.after.violating) == (negative, 1)
+
+
+@pytest.mark.parametrize(("axis", "passes"), [(0, 2), (1, 2)])
+def test_wide_arrays_in_chunks_are_cut_to_the_chunk_size(axis, passes, tmp_path):
+    import zarr
+
+    from array_constraints.files import planned
+
+    options = {"shape": (4000, 250_000), "chunks": (1000, 1000), "dtype": "f4"}
+    zarr.create_array(tmp_path / "w.zarr", **options)
+    with planned(tmp_path / "w.zarr", MaxNorm(1.0, axis=axis), to_project=True) as (plan, _):
+        (item,) = plan.items
+    assert item.bytes_of_region <= 2**26
+    assert item.passes <= passes
