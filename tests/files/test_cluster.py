@@ -28,7 +28,7 @@ CONSTRAINT = MaxNorm(30.0, axis=0)
 def client():
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, memory_limit=5 * CHUNK, dashboard_address=None
+            n_workers=2, threads_per_worker=1, memory_limit=5 * CHUNK, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
