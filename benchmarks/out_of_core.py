@@ -1,8 +1,8 @@
 """Time the constraining of a file beside a copy of it: ``python -m benchmarks.out_of_core``.
 
 Rounds are interleaved in random order, in one process with two threads. The copy reads and
-writes the same file in the same chunks, each thread with one buffer that it uses again, and
-ends with the same ``fsync``. *Cold* means that the pages of the source are not in memory when
+writes the same file, each thread with one buffer that it uses again, and ends with the same
+``fsync``. *Cold* means that the pages of the source are not in memory when
 a case begins.
 """
 
@@ -24,9 +24,10 @@ import numpy as np
 from rich.progress import track
 
 from array_constraints import MaxNorm, NonNeg
-from array_constraints.files import CHUNK_SIZE, project_file
+from array_constraints.files import project_file
 
 COLUMNS, WORKERS = 2**15, 2
+PIECE = 2**22  # bytes that the copy moves at a time: larger ones are slower
 CONSTRAINTS = {
     "`MaxNorm`, slices across chunks (2 reads)": MaxNorm(100.0, axis=0),
     "`MaxNorm`, slices within a chunk": MaxNorm(150.0, axis=1),
@@ -58,13 +59,13 @@ def copy(path: Path, out: Path) -> None:
 
         def move(at: int) -> None:
             if not hasattr(local, "buffer"):
-                local.buffer = memoryview(bytearray(CHUNK_SIZE))
-            piece = local.buffer[: min(CHUNK_SIZE, size - at)]
+                local.buffer = memoryview(bytearray(PIECE))
+            piece = local.buffer[: min(PIECE, size - at)]
             os.preadv(source.fileno(), [piece], at)
             os.pwrite(target.fileno(), piece, at)
 
         with ThreadPoolExecutor(WORKERS) as pool:
-            list(pool.map(move, range(0, size, CHUNK_SIZE)))
+            list(pool.map(move, range(0, size, PIECE)))
         os.fsync(target.fileno())
 
 
