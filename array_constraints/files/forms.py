@@ -114,10 +114,7 @@ class WholePass(Pass):
         return replace(super().grid, most=1)
 
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
-        if not self.tensor.entries:
-            return
-        entries = max(1, chunk_bytes // self.tensor.itemsize)
-        for panel, fits in self.grid.panels(entries, SLICES_OF_PANEL):
+        for panel, fits in self.grid.panels(self.entries_of(chunk_bytes), SLICES_OF_PANEL):
             if not fits:
                 least = math.prod(part.stop - part.start for part in panel)
                 raise ValueError(

@@ -64,10 +64,7 @@ class Pass(ABC):
 
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         """Return the panels of the tensor and their regions; one of one region is read once."""
-        if not self.tensor.entries:
-            return
-        entries = max(1, chunk_bytes // self.tensor.itemsize)
-        for panel, _ in self.grid.panels(entries, SLICES_OF_PANEL):
+        for panel, _ in self.grid.panels(self.entries_of(chunk_bytes), SLICES_OF_PANEL):
             yield panel, [panel]
 
     @abstractmethod
@@ -83,6 +80,10 @@ class Pass(ABC):
     def parts(self, region: Region, given: Any, kept: bool = False) -> Parts:
         """Return the parts of a region, whose block may be given."""
         return Parts(self.tensor, self.result, region, given, kept)
+
+    def entries_of(self, chunk_bytes: int) -> int:
+        """Return how many entries a chunk has, at least one."""
+        return max(1, chunk_bytes // self.tensor.itemsize)
 
     def bytes_of(self, region: Region) -> int:
         """Return the bytes of a region, uncompressed."""

@@ -140,7 +140,7 @@ def plan_for(
     in_order = to_project and not source.target(selected, Path()).shared
     for name, constraint in matched.items():
         work = pass_of(constraint, source.tensors[name])
-        panels = work.panels(chunk_size, in_order)
+        panels = work.panels(chunk_size, in_order) if work.tensor.entries else ()
         items.append(Item(work, tuple((panel, tuple(regions)) for panel, regions in panels)))
     warnings = tuple(_warnings(source, items))
     return Plan(source, rules, tuple(items), chunk_size, workers, to_project, warnings)

@@ -178,10 +178,13 @@ class Projecting(Checking):
         left = [piece for piece in pieces if _key(piece) not in self.staging.done]
         copy, durable = self.copy, self.workers.remote
         if copy.shared:
-            left = [
-                (replace(work, result=copy.written(work.tensor), durable=durable), region)
-                for work, region in left
-            ]
+            writing = {
+                work.tensor.name: replace(
+                    work, result=copy.written(work.tensor), durable=durable
+                )
+                for work in _works(left)
+            }
+            left = [(writing[work.tensor.name], region) for work, region in left]
         for piece, outcome in self.each("project", left, *measures, in_order=not copy.shared):
             if not copy.shared:
                 copy.write(piece[0].tensor, piece[1], outcome.block)
@@ -190,10 +193,11 @@ class Projecting(Checking):
 
     def _results(self, pieces: list[Piece]) -> list[Piece]:
         """Return the same pieces of the copy."""
-        return [
-            (replace(work, tensor=self.copy.written(work.tensor)), region)
-            for work, region in pieces
-        ]
+        reading = {
+            work.tensor.name: replace(work, tensor=self.copy.written(work.tensor))
+            for work in _works(pieces)
+        }
+        return [(reading[work.tensor.name], region) for work, region in pieces]
 
     def _wrote(self, key: Key) -> None:
         """Have it in the journal that regions are on the disk, every few seconds."""
@@ -203,6 +207,11 @@ class Projecting(Checking):
                 self.copy.sync()
             self.staging.add(self.written)
             self.written, self.synced = [], time.monotonic()
+
+
+def _works(pieces: list[Piece]) -> list[Pass]:
+    """Return the pass of each tensor once: how it is cut is found out once, too."""
+    return list({work.tensor.name: work for work, _ in pieces}.values())
 
 
 def _key(piece: Piece) -> Key:

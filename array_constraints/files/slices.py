@@ -33,9 +33,7 @@ class SlicesPass(Pass):
         return axes
 
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
-        if not self.tensor.entries:
-            return
-        entries = max(1, chunk_bytes // self.tensor.itemsize)
+        entries = self.entries_of(chunk_bytes)
         whole = 0 if in_order else entries  # panels side by side would not be in order
         for panel, fits in self.grid.panels(whole, SLICES_OF_PANEL):
             yield panel, [panel] if fits else list(self.grid.regions(panel, entries))
@@ -58,10 +56,12 @@ class SlicesPass(Pass):
         if measures is None:
             before, after = self._columns(parts)
             return Outcome(before, after, block=parts.finish(self.durable))
-        forest = self.forest()
+        forest, factors = self.forest(), dict[Column, Any]()
         for column, index, part in self.grid.tiles(region):
-            tile, factor = parts.read(part), self._factor(part, measures[column])
-            self._constrain(part, tile, measures[column], factor)
+            tile, measure = parts.read(part), measures[column]
+            if column not in factors:
+                factors[column] = self._factor(part, measure)
+            self._constrain(part, tile, measure, factors[column])
             parts.write(part, tile)
             forest.add(column, 0, index, self._measure(part, tile))
         return Outcome(nodes=forest.left(), block=parts.finish(self.durable))
