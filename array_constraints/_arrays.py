@@ -6,8 +6,11 @@ functions of the standard, with the reason beside the line or in the function it
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import functools
 import math
+import numbers
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from typing import Any, cast
 
 import array_api_compat
 
-from array_constraints import _in_memory, _writing
+from array_constraints import _in_memory, _subnormals, _writing
 from array_constraints._formats import FORMATS, PRECISIONS, Precision
 from array_constraints._in_memory import InMemory
 from array_constraints._protocol import Array, Count, Namespace
@@ -77,21 +80,37 @@ def _narrowed(result: Array, narrow: bool, xp: Namespace) -> Array:
     return xp.astype(result, xp.float32) if float64 else result
 
 
-def is_frozen(form: object) -> bool:
-    """Whether a form's own class is a frozen dataclass: its fields then say all about it."""
+def is_constant(form: object) -> bool:
+    """Whether a form never changes: a frozen dataclass whose fields are plain values.
+
+    It promises that its fields say all about it: nothing else is kept in it, and no field is an
+    object with a state of its own. Only such forms are compiled or remembered.
+    """
     parameters = vars(type(form)).get("__dataclass_params__")
-    try:
-        hash(form)
-    except TypeError:  # a list among its fields
+    if parameters is None or not (parameters.frozen and parameters.eq):
         return False
-    return parameters is not None and bool(parameters.frozen and parameters.eq)
+    names = {field.name for field in dataclasses.fields(cast(Any, form))}
+    for name in getattr(form, "__dict__", {}).keys() - names:
+        if not isinstance(getattr(type(form), name, None), functools.cached_property):
+            return False
+    return all(_is_plain(getattr(form, name)) for name in names)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is immutable, as far as it can be told: numbers, text, tuples of them."""
+    kind = type(value)
+    if kind in (tuple, frozenset):
+        return all(map(_is_plain, value))
+    number = kind.__module__ == "numpy" and isinstance(value, numbers.Number)
+    plain = kind in (bool, int, float, complex, str, bytes, type(None))
+    return plain or number or isinstance(value, enum.Enum) or is_constant(value)
 
 
 def _run_jitted(function: Callable[..., Array], form: Any, w: Array, xp: Namespace) -> Array:
     """Run one cached ``jit``: for a frozen dataclass, whose value is that of its fields."""
     narrow = not sys.modules["jax"].config.jax_enable_x64
     with _with_float64()(True):
-        if not is_frozen(form):
+        if not is_constant(form):
             return _narrowed(function(form, w, xp), narrow, xp)
         # 1, True and 1.0 are equal, not the same: their text tells them apart
         return _jitted(function)(form, w, xp, narrow, repr(form))
@@ -100,7 +119,7 @@ def _run_jitted(function: Callable[..., Array], form: Any, w: Array, xp: Namespa
 def mapped_at_once(constraint: Any, weights: Any, copy: bool | None) -> Any | None:
     """Return a pytree of JAX arrays mapped in one cached ``jit``; None for anything else."""
     jax = sys.modules.get("jax")
-    if jax is None or not (copy is None or copy is True) or not is_frozen(constraint):
+    if jax is None or not (copy is None or copy is True) or not is_constant(constraint):
         return None
     leaves = jax.tree.leaves(weights)
     if not leaves or not all(isinstance(leaf, jax.Array) for leaf in leaves):
@@ -122,8 +141,27 @@ def _negative(w: Array, xp: Namespace) -> Array:
     return w < 0
 
 
-def _negative_widened(w: Array, xp: Namespace) -> Array:
+def _negative_in_torch(w: Any, xp: Any) -> Any:
+    if _subnormals.flushed() and dtype_name(w, xp) in FORMATS:
+        return _subnormals.negative(_subnormals.torch_bits(w), xp.isnan(w))
+    return w < 0
+
+
+def _negative_widened(w: Any, xp: Any) -> Any:
+    if _subnormals.flushed() and dtype_name(w, xp) in FORMATS:
+        return _subnormals.negative(_subnormals.numpy_bits(w), xp.isnan(w))
     return (accumulated(w, xp) if dtype_name(w, xp) == "bfloat16" else w) < 0
+
+
+@functools.cache
+def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function in which NumPy reports nothing: what rounds to zero or is NaN is meant.
+
+    It is kept for the next call: to make it takes longer than to call it.
+    """
+    import numpy
+
+    return cast(Callable[..., Any], numpy.errstate(all="ignore")(function))
 
 
 def _negative_by_bits(w: Any, xp: Any) -> Any:
@@ -147,7 +185,8 @@ def _by_bits(w: Any, xp: Any) -> Any:
 
 def _clamped(w: Any, xp: Any) -> Any:
     """Clamp: torch.where takes six times as long; but it changes the NaN of bfloat16."""
-    return _where_not_negative(w, xp) if dtype_name(w, xp) == "bfloat16" else w.clamp(min=0)
+    by_bits = dtype_name(w, xp) == "bfloat16" or _subnormals.flushed()
+    return _where_not_negative(w, xp) if by_bits else w.clamp(min=0)
 
 
 def _detached(value: Any, surrogate: Any) -> Any:
@@ -252,6 +291,9 @@ class Library:
     straight_through: Callable[[Any, Any], Array] = lambda value, surrogate: value
     reread: Callable[[Any], Any] = lambda w: w
     run: Callable[..., Array] = _run
+    quiet: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda function: function
+    bits: Callable[[Any], Any] | None = None
+    memory_of: Callable[[Any], Any] = id
     refused: Callable[[Any], str | None] = lambda w: None
     array: Callable[[Any], Any] = lambda w: w
     name_of: Callable[[Any], str] = _name_of
@@ -266,6 +308,9 @@ NUMPY = Library(
     has_float64=lambda w, xp: True,  # no need to ask: 10 us per call
     negative=_negative_widened,  # ml_dtypes warns when it compares a NaN of bfloat16
     without_negative=_by_bits,
+    quiet=_quiet,
+    bits=_subnormals.numpy_bits,
+    memory_of=_writing.numpy_memory,
     # Masked arrays and matrices are subclasses that change what the operators mean.
     refused=_numpy_refused,
     array=_numpy_array,
@@ -280,7 +325,7 @@ NUMPY = Library(
         number=float,
         multiply=_in_memory.numpy_multiply,
         multiply_each=_in_memory.numpy_multiply_each,
-        rows_other_than_one=_in_memory.numpy_rows_other_than_one,
+        rows_with_any=_in_memory.numpy_rows_with_any,
         memory_order=_in_memory.numpy_memory_order,
         empty_like=_in_memory.numpy_empty_like,
         # numpy.sum makes an array of the squares first, and adds short rows one by one.
@@ -296,7 +341,10 @@ LIBRARIES = {
         # the accumulator has spare digits; there it is one pass instead of log2 n.
         spare_sum=plain_sum,
         has_float64=lambda w, xp: w.device.type != "mps",  # Metal has no float64
+        negative=_negative_in_torch,
         without_negative=_clamped,
+        bits=_subnormals.torch_bits,
+        memory_of=_writing.torch_memory,
         # Autograd sees the value that is kept: its derivative comes from the rescaling.
         differentiates=True,
         straight_through=_detached,
@@ -316,7 +364,7 @@ LIBRARIES = {
             sum_squares_middle=_in_memory.torch_sum_squares_middle,
             sum_middle=_in_memory.torch_sum_middle,
             multiply_each=_in_memory.torch_multiply_each,
-            rows_other_than_one=_in_memory.torch_rows_other_than_one,
+            rows_with_any=_in_memory.torch_rows_with_any,
             memory_order=_in_memory.torch_memory_order,
             empty_like=_in_memory.torch_empty_like,
         ),
@@ -349,6 +397,7 @@ LIBRARIES = {
         refused=lambda w: _numpy_refused(w._meta),
         unwritable=_writing.always_unwritable,
     ),
+    "array_api_strict": Library(quiet=_quiet),  # its arrays are NumPy's
     "sparse": Library(refused=lambda w: "stored sparsely: make it dense first"),
 }
 _STANDARD = Library()  # array-api-strict, CuPy, any conforming library: the standard alone
@@ -388,6 +437,20 @@ def dtype_name(w: Array, xp: Namespace) -> str:
     return library(xp).name_of(w.dtype)
 
 
+def memory_of(w: Any) -> Any:
+    """Return what two arrays have in common that are the same entries of the same memory."""
+    try:
+        xp = namespace(w)
+    except TypeError:  # the constraint says what is wrong with it
+        return id(w)
+    return library(xp).memory_of(w)
+
+
+def zero_dimensional(result: Any, xp: Namespace) -> Any:
+    """Return a result as an array: NumPy makes a scalar of one without dimensions."""
+    return result if hasattr(result, "__setitem__") else xp.asarray(result)
+
+
 def compiling() -> bool:
     """Whether ``torch.compile`` traces this: it does not see through tables and caches."""
     torch = sys.modules.get("torch")
@@ -407,7 +470,17 @@ def precision(w: Array, xp: Namespace) -> Precision:
 
 def accumulated(w: Array, xp: Namespace) -> Array:
     """Return ``w`` in the dtype of its accumulator: float64 where there is one."""
-    return xp.astype(w, getattr(xp, precision(w, xp).accumulator.name), copy=False)
+    weight, accumulator = precision(w, xp)
+    wide = xp.astype(w, getattr(xp, accumulator.name), copy=False)
+    bits = library(xp).bits
+    if bits is None or wide.dtype == w.dtype or not _subnormals.flushed():
+        return wide
+    if dtype_name(w, xp) not in FORMATS:
+        return wide
+    exact, subnormal = _subnormals.widened(
+        bits(w), weight.digits, weight.smallest_normal, wide.dtype, xp
+    )
+    return xp.where(subnormal, exact, wide)
 
 
 def count_entries(block: Array, axes: tuple[int, ...], xp: Namespace) -> Count:

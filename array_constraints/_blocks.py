@@ -107,7 +107,7 @@ class Target:
 
     def result(self) -> Any:
         """Return the result, its dimensions in the order of ``w``."""
-        if self.written is None and self.scaled:
+        if self.written is None and self.scaled and not self.kept:
             self.written = self.source * self.factors
         else:
             for i in self.scaled:

@@ -29,8 +29,8 @@ class InMemory:
     """An array times a factor, into a third."""
     multiply_each: Callable[[list[Any], list[Any]], list[Any]]
     """Arrays times factors, pair by pair, as new arrays."""
-    rows_other_than_one: Callable[[Any], list[bool]]
-    """Which indices of the first dimension have anything that is not 1."""
+    rows_with_any: Callable[[Any], list[bool]]
+    """Which indices of the first dimension have anything that is true."""
     memory_order: Callable[[Any], tuple[int, ...] | None]
     """The dimensions from the longest stride to the shortest; None if that is how they are."""
     empty_like: Callable[[Any], Any]
@@ -59,8 +59,8 @@ def numpy_multiply_each(arrays: list[Any], factors: list[Any]) -> list[Any]:
     return [w * factor for w, factor in zip(arrays, factors, strict=True)]
 
 
-def numpy_rows_other_than_one(x: Any) -> list[bool]:
-    found: list[bool] = (x.reshape(x.shape[0], -1) != 1).any(axis=1).tolist()
+def numpy_rows_with_any(x: Any) -> list[bool]:
+    found: list[bool] = x.reshape(x.shape[0], -1).any(axis=1).tolist()
     return found
 
 
@@ -142,8 +142,8 @@ def torch_multiply_each(arrays: list[Any], factors: list[Any]) -> list[Any]:
     return list(torch._foreach_mul(arrays, factors)) if arrays else []
 
 
-def torch_rows_other_than_one(x: Any) -> list[bool]:
-    found: list[bool] = (x.reshape(x.shape[0], -1) != 1).any(dim=1).tolist()
+def torch_rows_with_any(x: Any) -> list[bool]:
+    found: list[bool] = x.reshape(x.shape[0], -1).any(dim=1).tolist()
     return found
 
 

@@ -10,6 +10,7 @@ what each merge rounds off is carried along. ``docs/numerics.md`` derives the ma
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from array_constraints import _arrays
 from array_constraints._formats import Precision
@@ -50,13 +51,18 @@ def power_of_two(peak: Array, precision: Precision, xp: Namespace) -> Array:
     Five steps of 2**50 (float32) or 2**400 (float64) cover the exponent range; the product
     with an entry is exact, and no gradient flows through a comparison.
     """
-    step = 50 if precision.accumulator.max_exponent == 128 else 400
+    step = _step(precision)
     scale = xp.ones_like(peak)
     for exponent in (step // 2, 3 * step // 2):
         half = 2.0**-step
         scale = xp.where(peak < 2.0**exponent, scale, scale * half)  # NaN like infinity
         scale = xp.where(peak < 2.0**-exponent, scale / half, scale)
     return scale
+
+
+def _step(precision: Precision) -> int:
+    """Return the exponent by which two neighbouring scales differ."""
+    return 50 if precision.accumulator.max_exponent == 128 else 400
 
 
 def merge(a: NormMeasure, b: NormMeasure, xp: Namespace) -> NormMeasure:
@@ -113,15 +119,42 @@ def _root(square: Array, xp: Namespace) -> Array:
     return xp.where(positive, xp.sqrt(xp.where(positive, square, xp.ones_like(square))), square)
 
 
+def beyond(measure: NormMeasure, inner: Limits, xp: Namespace) -> tuple[Array, Array]:
+    """Return which slices lie above and below the norms that are kept.
+
+    This is the only place where it is decided whether a slice is kept or moved. The sum of
+    squares is compared with the square of the limit, so that no root is needed: not every
+    library rounds it correctly.
+    """
+    square = total(measure)
+    above, below = (_squared(c, measure, square, xp) for c in (inner.upper, inner.lower))
+    return square > above, square < below
+
+
+def _squared(limit: Any, measure: NormMeasure, square: Array, xp: Namespace) -> Any:
+    """Return the square of a limit, rounded once, in the unit of the sums of squares."""
+    if measure.scale is None:
+        return limit * limit
+    # Above the root of any sum of 2**40 scaled squares; and its square is in the range.
+    most, one = 2.0 ** (5 * _step(measure.precision) // 4), xp.ones_like(square)
+    down, up = xp.minimum(measure.scale, one), xp.maximum(measure.scale, one)
+    limits = one * limit
+    scaled = xp.minimum(limits * down, most / up) * up
+    return xp.where(limits < math.inf, scaled * scaled, limits)
+
+
 def excess(measure: NormMeasure, interval: Interval, xp: Namespace) -> Array:
     """Return the distance of each norm to the interval, 0 where ``rescale`` keeps the slice."""
-    inner = limits(measure, interval, xp)
-    size = norm(measure, xp)
+    inner, size = limits(measure, interval, xp), norm(measure, xp)
+    above, below = beyond(measure, inner, xp)
     lower, upper = representable(interval, measure.precision)
     finite = per_slice(finite_or_zero(upper), measure, xp)
-    kept = (size >= inner.lower) & (size <= inner.upper)
-    distance = xp.where(size > inner.upper, size - finite, lower - size)
-    return xp.where(kept, xp.zeros_like(size), distance)
+    distance = xp.where(above, size - finite, lower - size)
+    # The root may round to the bound from beyond: what is moved is off by a roundoff at least.
+    accumulator = measure.precision.accumulator
+    least = size * accumulator.roundoff + accumulator.smallest_normal
+    kept = xp.where(size >= 0, xp.zeros_like(size), size)  # NaN
+    return xp.where(above | below, xp.maximum(distance, least), kept)
 
 
 def rescale(block: Array, measure: NormMeasure, interval: Interval, xp: Namespace) -> Array:
@@ -134,10 +167,10 @@ def rescale(block: Array, measure: NormMeasure, interval: Interval, xp: Namespac
     if interval.rate == 0:  # nothing moves, and infinity times 0 would be NaN
         return block
     library = _arrays.library(xp)
-    inner, size = limits(measure, interval, xp), norm(measure, xp)
+    inner = limits(measure, interval, xp)
     directed = (measure.square > 0) & (measure.square < math.inf)
-    above = size > inner.upper
-    moved = (above | (size < inner.lower)) & directed
+    above, below = beyond(measure, inner, xp)
+    moved = (above | below) & directed
     sphere = library.differentiates and interval.lower == interval.upper
     scaled = _scaled(block, measure, inner, above, directed if sphere else moved, interval, xp)
     kept = block

@@ -1,7 +1,8 @@
 """Norms of slices at hand in memory: measured and rescaled as fast as the contract allows.
 
 Values are read: they decide whether sums of a few squares in the weight's own format are good
-enough, whether anything changes at all, and whether one factor per slice does it.
+enough, whether anything changes at all, and whether one factor per slice does it. Each slice
+is judged on its own: what becomes of it does not depend on the values of the others.
 """
 
 from __future__ import annotations
@@ -11,30 +12,59 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from array_constraints import _arrays, _norms
+from array_constraints import _arrays, _norms, _subnormals
+from array_constraints._change import Change, Factors
 from array_constraints._formats import Precision
 from array_constraints._in_memory import InMemory
 from array_constraints._margins import Interval, NormMeasure, limits, most_terms
 from array_constraints._protocol import Array, Namespace
 from array_constraints._sums import exact_sum, partial_sums_of_squares
 
-Factor: TypeAlias = Array | float | None
+Rescaling: TypeAlias = Callable[[NormMeasure], Change]
 
 
 def measure(
-    block: Array, axes: tuple[int, ...], memory: InMemory, xp: Namespace
+    block: Array,
+    axes: tuple[int, ...],
+    memory: InMemory,
+    xp: Namespace,
+    size: int | None = None,
 ) -> NormMeasure:
-    """Return the measure of each slice of a block of at most 2**20 entries."""
+    """Return the measure of each slice of a block of at most 2**20 entries.
+
+    ``size``, the entries of the block unless it is a stack of blocks, decides how.
+    """
     precision = _arrays.precision(block, xp)
     entries: Any = _arrays.count_entries(block, axes, xp)
-    if precision.ample and math.prod(block.shape) < memory.partial_from:
+    size = math.prod(block.shape) if size is None else size
+    if precision.ample and size < memory.partial_from:
         return NormMeasure(entries, None, memory.squares(block, axes), None, precision)
     found = _from_partial_sums(block, axes, entries, precision, memory, xp)
-    if found is not None:
+    inside = _inside(found, memory)
+    if inside is None:
         return found
     if precision.ample:
-        return NormMeasure(entries, None, memory.squares(block, axes), None, precision)
-    return _norms.measure(block, axes, xp)
+        square = xp.where(inside, found.square, memory.squares(block, axes))
+        return found._replace(square=square)
+    careful: Any = _norms.measure(block, axes, xp)
+    own: Any = found._replace(scale=xp.ones_like(found.square))
+    scale, square, carry = map(functools.partial(xp.where, inside), own[1:4], careful[1:4])
+    return NormMeasure(entries, scale, square, carry, precision)
+
+
+def _inside(measure: NormMeasure, memory: InMemory) -> Array | None:
+    """Return for which slices no square has left the range; None for all of them."""
+    precision, square = measure.precision, measure.square
+    if not precision.overflows(precision.partial):
+        return None
+    entries: Any = measure.entries
+    least: Any
+    least, most = (2.0**-96, math.inf) if precision.ample else (2.0**-900, 2.0**900)
+    least *= entries
+    if memory.smallest(square) >= least and memory.largest(square) < most:
+        return None
+    inside: Array = (square >= least) & (square < most)
+    return inside
 
 
 def _from_partial_sums(
@@ -44,8 +74,8 @@ def _from_partial_sums(
     precision: Precision,
     memory: InMemory,
     xp: Namespace,
-) -> NormMeasure | None:
-    """Return the measure, or None where a square may have left the range.
+) -> NormMeasure:
+    """Return the measure; it is not valid where a square has left the range.
 
     A few squares at a time are added up without widening them, so few that the norm is still
     within L/2 + 1.5 roundoffs: half a roundoff for each term, 1 for a root that is not wider.
@@ -57,12 +87,8 @@ def _from_partial_sums(
     sums = partial_sums_of_squares(block, axes, terms, memory.sum_squares_middle, xp)
     parts: list[tuple[Array, Array | None]]
     if precision.ample:
-        least = 2.0**-96
         parts = [(memory.sum_middle(x), None) for x in sums]
     else:
-        least = 2.0**-900
-        if not all(memory.largest(x) < 2.0**900 for x in sums):
-            return None
         parts = [exact_sum(x, memory.sum_middle, xp) for x in sums]
     _, _, square, carry, _ = functools.reduce(
         lambda a, b: _norms.merge(a, b, xp),
@@ -72,40 +98,33 @@ def _from_partial_sums(
     if square.shape != shape:
         square = xp.reshape(square, shape)
         carry = carry if carry is None else xp.reshape(carry, shape)
-    if precision.overflows(precision.partial) and not (
-        memory.smallest(square) >= entries * least and memory.largest(square) < math.inf
-    ):
-        return None
     return NormMeasure(entries, None, square, carry, precision)
 
 
-def factor(measure: NormMeasure, interval: Interval, memory: InMemory, xp: Any) -> Factor:
-    """Return what ``rescale`` multiplies each slice by.
-
-    1.0 where all slices are kept; None where no one factor does it: where a norm or a bound
-    lies so far out that the factor or a product may leave the range.
-    """
-    if measure.scale is not None or isinstance(interval.upper, tuple):
+def change(measure: NormMeasure, interval: Interval, memory: InMemory, xp: Any) -> Change:
+    """Return what ``rescale`` does to the slices, as far as it is a product."""
+    if isinstance(interval.upper, tuple):
         return None
     entries: Any = measure.entries
-    rescaling = _rescaling(entries, measure.precision, interval, memory, xp)
-    return rescaling(_norms.total(measure))
+    return _rescaling(entries, measure.precision, interval, memory, xp)(measure)
 
 
-def factor_of(
+def change_of(
     shape: tuple[int, ...],
     axes: tuple[int, ...],
     precision: Precision,
     interval: Interval,
     memory: InMemory,
     xp: Any,
-) -> Callable[[Array], Factor]:
-    """Return the function from a block of that shape and format to its factor."""
-    if not precision.ample or math.prod(shape) >= memory.partial_from:
-        return lambda block: factor(measure(block, axes, memory, xp), interval, memory, xp)
-    entries = math.prod([shape[i] for i in axes])
-    rescaling = _rescaling(entries, precision, interval, memory, xp)
-    return lambda block: rescaling(memory.squares(block, axes))
+) -> Callable[..., Change]:
+    """Return the function from a block of that shape, or a stack of such, to its change."""
+    size = math.prod(shape)
+    rescaling = _rescaling(math.prod([shape[i] for i in axes]), precision, interval, memory, xp)
+    return lambda block, axes=axes: rescaling(measure(block, axes, memory, xp, size))
+
+
+_ORDINARY = 2.0**80
+"""Norms up to that, and from its inverse on, are rescaled by one factor in any format."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -115,39 +134,61 @@ def _rescaling(
     interval: Interval,
     memory: InMemory,
     xp: Any,
-) -> Callable[[Array], Factor]:
-    """Return the function from the sums of squares to the factors."""
+) -> Rescaling:
+    """Return the function from the measure of slices to what they are multiplied by.
+
+    None where a bound lies so far out that the factor or a product may leave the range; slices
+    whose norm lies so far out are apart from the others.
+    """
     no_array: Any = None  # all limits are numbers
     like = NormMeasure(entries, None, no_array, None, precision)
-    least, most, lower, upper = limits(like, interval, xp)
+    inner = limits(like, interval, xp)
+    least, most = inner.lower * inner.lower, inner.upper * inner.upper
     bounds: list[Any] = [interval.lower or 1.0, interval.upper]
     ordinary = all(2.0**-40 <= c <= 2.0**40 or c == math.inf for c in bounds)
-    upper = min(upper, 2.0**1000)  # nothing is above infinity
-    rate, targets = interval.rate, (memory.number(lower), memory.number(upper))
+    upper = min(inner.upper_target, 2.0**1000)  # nothing is above infinity
+    target_below, target = memory.number(inner.lower_target), memory.number(upper)
+    bounded, rate = bool(interval.lower), interval.rate
+    far, near = _ORDINARY**2, _ORDINARY**-2
 
-    def rescaling(square: Array) -> Factor:
-        largest = math.sqrt(memory.largest(square))
-        smallest = math.sqrt(memory.smallest(square)) if interval.lower else math.inf
-        if rate == 0 or (largest <= most and smallest >= least):
+    def rescaling(measure: NormMeasure) -> Change:
+        square = _norms.total(measure)
+        largest = memory.largest(square)
+        smallest = memory.smallest(square) if bounded else math.inf
+        plain = measure.scale is None and ordinary
+        if rate == 0 or (plain and largest <= most and smallest >= least):
             return 1.0
+        if not (plain and near <= smallest and largest <= far) or _subnormals.flushed():
+            return apart(measure, square)
+        moved = square > most
+        if bounded:
+            moved = moved | (square < least)
+        return factor(square, moved)
+
+    def factor(square: Array, moved: Array) -> Array:
+        """Return exactly 1 where a slice is kept."""
         size = xp.sqrt(square)
-        directed = None
-        if not (smallest > 0 and largest < math.inf):  # zero, infinity or NaN: no direction
-            directed = (size > 0) & (size < math.inf)
-            some = xp.where(directed, size, xp.ones_like(size))
-            smallest, largest = memory.smallest(some), memory.largest(some)
-        if not (ordinary and smallest >= 2.0**-80 and largest <= 2.0**80):
-            return None
-        moved, target = size > most, targets[1]
-        if interval.lower:
-            target = xp.where(moved, *targets[::-1])
-            moved = moved | (size < least)
-        if directed is not None:
-            moved = moved & directed
-        # Exactly 1 where a slice is kept.
-        factor: Array = target / xp.where(moved, size, target)
+        goal = xp.where(square > most, target, target_below) if bounded else target
+        found: Array = goal / xp.where(moved, size, goal)
         if rate != 1:
-            factor = xp.where(moved, factor * rate + (1 - rate), factor)
-        return xp.astype(factor, xp.float32) if precision.ample else factor
+            found = xp.where(moved, found * rate + (1 - rate), found)
+        return xp.astype(found, xp.float32) if precision.ample else found
+
+    def apart(measure: NormMeasure, square: Array) -> Change:
+        above, below = _norms.beyond(measure, inner, xp)
+        moved = (above | below) & (square > 0) & (square < math.inf)
+        if not bool(xp.any(moved)):
+            return 1.0
+        if not ordinary:
+            return None
+        plain = moved & (square >= near) & (square <= far)
+        if measure.scale is not None:
+            plain = plain & xp.equal(measure.scale, xp.ones_like(square))
+        # What is kept is multiplied by 1: that would change a NaN, and subnormal numbers where
+        # the processor takes them for zeros.
+        nan = ~xp.equal(square, square)
+        others = ~plain if _subnormals.flushed() else (moved & ~plain) | nan
+        each = factor(xp.where(plain, square, xp.ones_like(square)), plain)
+        return Factors(each, others) if bool(xp.any(others)) else each
 
     return rescaling

@@ -23,6 +23,23 @@ def torch_unwritable(w: Any) -> str | None:
     return _overlapping(w.shape, w.stride(), 1)
 
 
+def numpy_memory(w: Any) -> Any:
+    if not hasattr(w, "__array_interface__") or not w.size:
+        return id(w)
+    return type(w), w.__array_interface__["data"][0], w.dtype, w.shape, w.strides
+
+
+def torch_memory(w: Any) -> Any:
+    import torch
+
+    strided = type(w) in (torch.Tensor, torch.nn.Parameter) and w.layout is torch.strided
+    traced = torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(w)
+    recorded = w.requires_grad and torch.is_grad_enabled()
+    if not strided or traced or recorded or w.device.type == "meta" or not w.numel():
+        return id(w)
+    return w.device, w.data_ptr(), w.dtype, w.shape, w.stride()
+
+
 def _overlapping(shape: tuple[int, ...], strides: tuple[int, ...], unit: int) -> str | None:
     """Say so where entries may share memory: a stride does not clear the shorter ones."""
     reach = unit

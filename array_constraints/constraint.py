@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Self
 
 from array_constraints import _acceptance, _arrays, _config_values, _parameters, execution
+from array_constraints._change import Change
 from array_constraints._formats import Precision
 from array_constraints._in_memory import InMemory
 from array_constraints._parameters import Axis
@@ -37,10 +38,7 @@ class Constraint:
     def violation(self, w: Any) -> Any:
         """Return how far each entry is from its image: ``abs(w - self(w))``, 0 where equal."""
         w, xp = _acceptance.accepted(type(self).__name__, w)
-        image = self(w)
-        same = xp.equal(w, image)  # two infinities, too
-        w, image = (xp.where(same, xp.zeros_like(w), x) for x in (w, image))
-        return xp.abs(_arrays.accumulated(w, xp) - _arrays.accumulated(image, xp))
+        return _arrays.library(xp).quiet(_distance)(w, self(w), xp)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
@@ -67,6 +65,13 @@ class Constraint:
         return cls(
             **{k: v if k in texts else _config_values.from_json(v) for k, v in config.items()}
         )
+
+
+def _distance(w: Array, image: Array, xp: Namespace) -> Any:
+    same = xp.equal(w, image)  # two infinities, too
+    w, image = (xp.where(same, xp.zeros_like(w), x) for x in (w, image))
+    distance = xp.abs(_arrays.accumulated(w, xp) - _arrays.accumulated(image, xp))
+    return _arrays.zero_dimensional(distance, xp)
 
 
 class Form(Constraint, ABC):
@@ -252,11 +257,12 @@ class Slicewise(_AlongAxis):
         del memory
         return self.measure(block, axes, xp)
 
-    def factor(self, measure: Any, memory: InMemory, xp: Namespace) -> Array | float | None:
-        """Return what ``apply`` multiplies each slice by, from the values of ``measure``.
+    def factor(self, measure: Any, memory: InMemory, xp: Namespace) -> Change:
+        """Return what ``apply`` does to each slice, from the values of ``measure``.
 
-        1.0 where all slices are allowed as they are; None where ``apply`` does anything else
-        than multiply. Only arrays at hand are asked; override it for speed.
+        1.0 where all slices are allowed as they are; an array of one factor for each slice; or
+        None where ``apply`` does anything else. Only arrays at hand are asked; override it for
+        speed.
         """
         del memory
         return None if bool(xp.any(self.excess(measure, xp))) else 1.0
@@ -268,10 +274,11 @@ class Slicewise(_AlongAxis):
         precision: Precision,
         memory: InMemory,
         xp: Namespace,
-    ) -> Callable[[Array], Array | float | None] | None:
-        """Return the function from one block of that shape and format to its factor, if any.
+    ) -> Callable[..., Change] | None:
+        """Return the function from one block of that shape and format to its change, if any.
 
-        It is kept for the next call, so that what follows from the shape is found once.
+        It is kept for the next call, so that what follows from the shape is found once; it is
+        also called with a stack of such blocks, and their axes in it.
         """
         del shape, axes, precision, memory, xp
         return None

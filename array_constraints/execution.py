@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from array_constraints import _arrays
 from array_constraints._blocks import Index, Target, entries_of_block, regions
+from array_constraints._change import Change, Factors, changed, is_product, write_changed
 from array_constraints._in_memory import InMemory
 from array_constraints._protocol import Array, Namespace
 
@@ -24,18 +25,33 @@ class Expression(Protocol):
 
 def execute(form: Expression, w: Array, copy: bool | None, xp: Namespace) -> Any:
     """Run ``form`` on ``w`` and return the result as ``copy`` asks."""
+    library = _arrays.library(xp)
     if 0 in w.shape:
         result = w
     elif w.ndim and (memory := _arrays.in_memory(w, xp)) is not None:
-        result = form.blocked(w, copy, memory, xp)
+        result = library.quiet(_blocked)(form, w, copy, memory, xp)
     else:
-        result = _arrays.library(xp).run(whole, form, w, xp)
+        result = library.quiet(library.run)(whole, form, w, xp)
     return deliver(w, result, copy, xp)
+
+
+def _called(function: Callable[[Any], Any], w: Any) -> Any:
+    return function(w)
+
+
+def _blocked(form: Expression, *arguments: Any) -> Any:
+    return form.blocked(*arguments)
+
+
+def _blocked_violation(form: Expression, *arguments: Any) -> Any:
+    return form.blocked_violation(*arguments)
 
 
 def whole(form: Expression, w: Array, xp: Namespace) -> Array:
     """Run ``form`` as one expression: no value is looked at, no compute is triggered."""
     result = form.whole(w, xp)
+    if not w.ndim:
+        result = _arrays.zero_dimensional(result, xp)
     if result.dtype != w.dtype:  # NumPy drops a foreign byte order
         return xp.astype(result, w.dtype)
     return result
@@ -43,14 +59,16 @@ def whole(form: Expression, w: Array, xp: Namespace) -> Array:
 
 def violation(form: Expression, w: Array, xp: Namespace) -> Any:
     """Run the violation of ``form``, by the measure that a call makes."""
+    library = _arrays.library(xp)
     if w.ndim and 0 not in w.shape and (memory := _arrays.in_memory(w, xp)) is not None:
-        return form.blocked_violation(w, memory, xp)
-    return _arrays.library(xp).run(whole_violation, form, w, xp)
+        return library.quiet(_blocked_violation)(form, w, memory, xp)
+    return library.quiet(library.run)(whole_violation, form, w, xp)
 
 
 def whole_violation(form: Expression, w: Array, xp: Namespace) -> Array:
     """Run the violation of ``form`` as one expression."""
-    return form.whole_violation(w, xp)
+    result = form.whole_violation(w, xp)
+    return result if w.ndim else _arrays.zero_dimensional(result, xp)
 
 
 def deliver(w: Any, result: Any, copy: bool | None, xp: Namespace) -> Any:
@@ -64,14 +82,6 @@ def deliver(w: Any, result: Any, copy: bool | None, xp: Namespace) -> Any:
     return result
 
 
-def scaled(w: Array, factor: Array, xp: Namespace) -> Array:
-    """Return ``w`` times a factor, in the dtype of ``w``."""
-    if factor.dtype == w.dtype:
-        return w * factor
-    product = xp.astype(xp.astype(w, factor.dtype) * factor, w.dtype)
-    return xp.where(xp.equal(factor, xp.ones_like(factor)), w, product)  # the bits of NaN, too
-
-
 class Slices(Protocol):
     """What the blocked executor needs of a form on slices."""
 
@@ -79,7 +89,7 @@ class Slices(Protocol):
         self, block: Array, axes: tuple[int, ...], memory: InMemory, xp: Namespace
     ) -> Any: ...
     def merge(self, a: Any, b: Any, xp: Namespace) -> Any: ...
-    def factor(self, measure: Any, memory: InMemory, xp: Namespace) -> Array | float | None: ...
+    def factor(self, measure: Any, memory: InMemory, xp: Namespace) -> Change: ...
     def excess(self, measure: Any, xp: Namespace) -> Array: ...
     def apply(self, block: Array, measure: Any, xp: Namespace) -> Array: ...
 
@@ -109,20 +119,16 @@ def in_blocks_of_slices(
     long = 64 * math.prod(slices) <= math.prod(source.shape)
     for region, blocks in regions(source.shape, axes, most):
         measure = _measured(form, source, blocks, axes, memory, xp)
-        factor = form.factor(measure, memory, xp)
-        if isinstance(factor, float):
+        change = form.factor(measure, memory, xp)
+        if isinstance(change, float):
             target.keep(region)
-        elif factor is None:
-            for block in blocks:
-                target.at(block)[...] = form.apply(source[block], measure, xp)
-        elif long and factor.dtype == source.dtype:
-            target.multiply(region, factor, slices)
+        elif long and is_product(change, source):
+            target.multiply(region, change, slices)
         else:
             for block in blocks:
-                if factor.dtype == source.dtype:
-                    memory.multiply(source[block], factor, target.at(block))
-                else:
-                    target.at(block)[...] = scaled(source[block], factor, xp)
+                write_changed(
+                    form, source[block], measure, change, memory, target.at(block), xp
+                )
     return target.result()
 
 
@@ -177,33 +183,40 @@ def _in_one_block(
     form: Any, w: Any, axes: tuple[int, ...], memory: InMemory, xp: Namespace
 ) -> Any:
     """Run ``form`` on ``w``, one block; keep what was found out for the arrays to come."""
-    factor_of = form.factor_of(w.shape, axes, _arrays.precision(w, xp), memory, xp)
-    if factor_of is None:
+    change_of = form.factor_of(w.shape, axes, _arrays.precision(w, xp), memory, xp)
+    if change_of is None:
         measure = form.measure_in_memory(w, axes, memory, xp)
-        factor = form.factor(measure, memory, xp)
-        if factor is None:
-            return form.apply(w, measure, xp)
-        return w if isinstance(factor, float) else scaled(w, factor, xp)
-    unwritable = _arrays.library(xp).unwritable
+        return changed(form, w, measure, form.factor(measure, memory, xp), xp)
+    library = _arrays.library(xp)
+    unwritable = library.unwritable
 
     def run(w: Any) -> Any:
-        factor = factor_of(w)
-        if factor is None:
-            return form.apply(w, form.measure_in_memory(w, axes, memory, xp), xp)
-        return w if isinstance(factor, float) else scaled(w, factor, xp)
+        change = change_of(w)
+        if isinstance(change, float):
+            return w
+        rest = change is None or isinstance(change, Factors)
+        measure = form.measure_in_memory(w, axes, memory, xp) if rest else None
+        return changed(form, w, measure, change, xp)
+
+    quietly = library.quiet(_called)
 
     def call(w: Any, copy: bool | None) -> Any:
         judged = copy is None or copy is True or (copy is False and not unwritable(w))
         if not judged or not memory.holds(w) or memory.memory_order(w) is not None:
             return form._run(w, copy)  # says what is wrong, or finds another way
-        return deliver(w, run(w), copy, xp)
+        return deliver(w, quietly(run, w), copy, xp)
 
-    if _arrays.is_frozen(form):
+    if _arrays.is_constant(form) and _is_final(form):
         if len(_READY) >= 4096:
             _READY.clear()
         _READY[id(form), type(w), w.dtype, w.shape] = call  # which keeps the form alive
         _READY_TYPES.add(type(w))
     return run(w)
+
+
+def _is_final(form: Any) -> bool:
+    """Whether nobody can have given the class of a form a method that says something else."""
+    return bool(vars(type(form)).get("__final__", False))
 
 
 def in_blocks_of_entries(
@@ -232,8 +245,7 @@ def in_stacks(form: Any, arrays: list[Any]) -> dict[int, Any]:
     results: dict[int, Any] = {}
     for indices in _alike(arrays):
         found = _in_one_stack(form, [arrays[i] for i in indices])
-        if found is not None:
-            results |= zip(indices, found, strict=True)
+        results |= {indices[i]: result for i, result in found.items()}
     return results
 
 
@@ -250,27 +262,33 @@ def _alike(arrays: list[Any]) -> Iterator[list[int]]:
             yield from (indices[i : i + count] for i in range(0, len(indices), count))
 
 
-def _in_one_stack(form: Any, arrays: list[Any]) -> list[Any] | None:
-    """Return the constrained arrays; None where one is not at hand or has no factor."""
+def _in_one_stack(form: Any, arrays: list[Any]) -> dict[int, Any]:
+    """Return the constrained arrays that come out as from a call of their own, by place."""
     first, xp = form._accepted(arrays[0])
     memory = _arrays.in_memory(first, xp)
-    if memory is None or not all(memory.holds(w) for w in arrays):
-        return None
-    axes = form.axes(first)
-    if form.factor_of(first.shape, axes, _arrays.precision(first, xp), memory, xp) is None:
-        return None
-    axes = tuple(i + 1 for i in axes)
-    stack = xp.stack(arrays)
-    factor = form.factor(form.measure_in_memory(stack, axes, memory, xp), memory, xp)
-    if isinstance(factor, float):
-        return arrays
-    if factor is None or factor.dtype != first.dtype:
-        return None
-    changed = memory.rows_other_than_one(factor)
-    products = iter(
-        memory.multiply_each(
-            [w for w, moved in zip(arrays, changed, strict=True) if moved],
-            [f for f, moved in zip(factor, changed, strict=True) if moved],
-        )
-    )
-    return [next(products) if moved else w for w, moved in zip(arrays, changed, strict=True)]
+    if memory is None or not all(
+        memory.holds(w) and memory.memory_order(w) is None for w in arrays
+    ):
+        return {}
+    return _arrays.library(xp).quiet(_stacked)(form, arrays, memory, xp)
+
+
+def _stacked(form: Any, arrays: list[Any], memory: InMemory, xp: Namespace) -> dict[int, Any]:
+    """Measure arrays as one stack, each in the way that it is measured alone."""
+    first, axes = arrays[0], form.axes(arrays[0])
+    change_of = form.factor_of(first.shape, axes, _arrays.precision(first, xp), memory, xp)
+    if change_of is None:
+        return {}
+    change: Any = change_of(xp.stack(arrays), tuple(i + 1 for i in axes))
+    if isinstance(change, float):
+        return dict(enumerate(arrays))
+    apart = [False] * len(arrays)
+    if isinstance(change, Factors):
+        change, apart = change.each, memory.rows_with_any(change.others)
+    if not is_product(change, first):
+        return {}
+    moved = memory.rows_with_any(~xp.equal(change, xp.ones_like(change)))
+    chosen = [i for i, own in enumerate(apart) if moved[i] and not own]
+    products = memory.multiply_each([arrays[i] for i in chosen], [change[i] for i in chosen])
+    kept = {i: w for i, w in enumerate(arrays) if not (moved[i] or apart[i])}
+    return kept | dict(zip(chosen, products, strict=True))

@@ -23,7 +23,9 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
         dictionaries, iterators as lists, the rest as it is.
     copy
         As when the constraint is called: ``None`` leaves every array as it is and makes new
-        ones where something changes, ``False`` writes into them.
+        ones where something changes, ``False`` writes into them. Tied weights, which are one
+        piece of memory under several names, are constrained once, and stay tied; ``True`` makes
+        a new array of each.
 
     Raises
     ------
@@ -52,19 +54,30 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
 
 
 def _constrained(constraint: Constraint, arrays: list[Any], copy: bool | None) -> list[Any]:
-    """Return each array constrained; in place one by one: tied weights share memory."""
-    results: dict[int, Any] = {}
+    """Return each array constrained; those that are the same memory, tied weights, once."""
     if isinstance(constraint, Form):
         for w in arrays:
             constraint._accepted(w, copy)
-        own_call = type(constraint).__call__ is not Form.__call__
-        if (
-            isinstance(constraint, Slicewise)
-            and constraint.uniform
-            and not own_call
-            and copy is None
-        ):
-            results = execution.in_stacks(constraint, arrays)
+    if copy is True:  # new arrays: nothing is tied any more
+        return [constraint(w, copy=True) for w in arrays]
+    first: dict[Any, int] = {}
+    firsts = [first.setdefault(_arrays.memory_of(w), i) for i, w in enumerate(arrays)]
+    places = list(first.values())
+    results = _each(constraint, [arrays[i] for i in places], copy)
+    found = dict(zip(places, results, strict=True))
+    return [
+        w if copy is False or found[i] is arrays[i] else found[i]
+        for w, i in zip(arrays, firsts, strict=True)
+    ]
+
+
+def _each(constraint: Constraint, arrays: list[Any], copy: bool | None) -> list[Any]:
+    """Return each array constrained, small ones that are alike at once."""
+    results: dict[int, Any] = {}
+    own_call = type(constraint).__call__ is not Form.__call__
+    stackable = isinstance(constraint, Slicewise) and constraint.uniform and not own_call
+    if stackable and copy is None:
+        results = execution.in_stacks(constraint, arrays)
     return [
         results[i] if i in results else constraint(w, copy=copy) for i, w in enumerate(arrays)
     ]

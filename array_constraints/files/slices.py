@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from array_constraints import _arrays, execution
+from array_constraints import _arrays
+from array_constraints._change import Change, write_changed
 from array_constraints._in_memory import InMemory
 from array_constraints.files.grid import Column, Forest, Node, Region
 from array_constraints.files.parts import Parts
@@ -56,12 +57,12 @@ class SlicesPass(Pass):
         if measures is None:
             before, after = self._columns(parts)
             return Outcome(before, after, block=parts.finish(self.durable))
-        forest, factors = self.forest(), dict[Column, Any]()
+        forest, changes = self.forest(), dict[Column, Any]()
         for column, index, part in self.grid.tiles(region):
             tile, measure = parts.read(part), measures[column]
-            if column not in factors:
-                factors[column] = self._factor(part, measure)
-            self._constrain(part, tile, measure, factors[column])
+            if column not in changes:
+                changes[column] = self._change(part, measure)
+            self._constrain(part, tile, measure, changes[column])
             parts.write(part, tile)
             forest.add(column, 0, index, self._measure(part, tile))
         return Outcome(nodes=forest.left(), block=parts.finish(self.durable))
@@ -75,11 +76,11 @@ class SlicesPass(Pass):
         for tiles in columns.values():
             read = [(index, part, parts.read(part)) for index, part in tiles]
             measure, found = self._judged(read)
-            factor, left = self._factor(tiles[0][1], measure), found
+            change, left = self._change(tiles[0][1], measure), found
             for _, part, tile in read:
-                self._constrain(part, tile, measure, factor)
+                self._constrain(part, tile, measure, change)
                 parts.write(part, tile)
-            if not isinstance(factor, float):
+            if not isinstance(change, float):
                 _, left = self._judged(read)
             before, after = before + found, after + left
         return before, after
@@ -124,22 +125,20 @@ class SlicesPass(Pass):
             return form.measure(tile, self.axes, in_numpy())
         return form.measure_in_memory(tile, self.axes, memory, in_numpy())
 
-    def _factor(self, part: Region, measure: Any) -> Any:
-        """Return what slices are multiplied by; None where that is not all of it."""
+    def _change(self, part: Region, measure: Any) -> Change:
+        """Return what is done to slices; None where only their form knows."""
         memory = _at_hand(stand_in(self.tensor))
         return None if memory is None else self._form(part).factor(measure, memory, in_numpy())
 
-    def _constrain(self, part: Region, tile: Any, measure: Any, factor: Any) -> None:
+    def _constrain(self, part: Region, tile: Any, measure: Any, change: Change) -> None:
         """Constrain a tile in place."""
         memory = _at_hand(tile)
-        if isinstance(factor, float):
+        if isinstance(change, float):
             return
-        if factor is None or memory is None:
+        if memory is None:
             tile[...] = self._form(part).apply(tile, measure, in_numpy())
-        elif factor.dtype == tile.dtype:
-            memory.multiply(tile, factor, tile)
         else:
-            tile[...] = execution.scaled(tile, factor, in_numpy())
+            write_changed(self._form(part), tile, measure, change, memory, tile, in_numpy())
 
 
 def _at_hand(tile: Any) -> InMemory | None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from array_constraints import _arrays, execution
+from array_constraints import _arrays
+from array_constraints._change import Change, changed
 from array_constraints.constraint import Elementwise, Form, Slicewise, WholeSlice
 from array_constraints.files.grid import Column, Forest, Grid, Node
 
@@ -229,20 +230,17 @@ class _Chunks:
 
     def constrained(self, block: Any, measures: dict[Column, Any], block_info: Any) -> Any:
         """Return the allowed chunk: a new one if anything changes, as Dask owns the block."""
-        result, factors = block, {}
+        result, changes = block, dict[Column, Change]()
         for column, _, tile, form, memory, xp in self._tiles(block, block_info):
             measure = measures[column]
-            if column not in factors:
-                factors[column] = None if memory is None else form.factor(measure, memory, xp)
-            factor = factors[column]
-            if isinstance(factor, float):
+            if column not in changes:
+                changes[column] = None if memory is None else form.factor(measure, memory, xp)
+            change = changes[column]
+            if isinstance(change, float):
                 continue
             if result is block:
                 result = _arrays.library(xp).copied(block, xp)
-            if factor is None:
-                result[tile] = form.apply(block[tile], measure, xp)
-            else:
-                result[tile] = execution.scaled(block[tile], factor, xp)
+            result[tile] = changed(form, block[tile], measure, change, xp)
         return result
 
     def _tiles(self, block: Any, block_info: Any) -> Iterator[Any]:

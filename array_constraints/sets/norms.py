@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 from array_constraints import _norms, _norms_in_memory, _parameters
+from array_constraints._change import Change
 from array_constraints._formats import Precision
 from array_constraints._in_memory import InMemory
 from array_constraints._margins import Interval, NormMeasure
@@ -51,10 +52,8 @@ class NormConstraint(Slicewise):
     ) -> NormMeasure:
         return _norms_in_memory.measure(block, axes, memory, xp)
 
-    def factor(
-        self, measure: NormMeasure, memory: InMemory, xp: Namespace
-    ) -> Array | float | None:
-        return _norms_in_memory.factor(measure, self.interval(), memory, xp)
+    def factor(self, measure: NormMeasure, memory: InMemory, xp: Namespace) -> Change:
+        return _norms_in_memory.change(measure, self.interval(), memory, xp)
 
     def factor_of(
         self,
@@ -63,8 +62,8 @@ class NormConstraint(Slicewise):
         precision: Precision,
         memory: InMemory,
         xp: Namespace,
-    ) -> Callable[[Array], Array | float | None] | None:
-        return _norms_in_memory.factor_of(shape, axes, precision, self.interval(), memory, xp)
+    ) -> Callable[..., Change] | None:
+        return _norms_in_memory.change_of(shape, axes, precision, self.interval(), memory, xp)
 
     def apply(self, block: Array, measure: NormMeasure, xp: Namespace) -> Array:
         return _norms.rescale(block, measure, self.interval(), xp)

@@ -1,0 +1,43 @@
+"""Subnormal numbers, where the processor takes them for zeros: they are told by their bits.
+
+``torch.set_flush_denormal(True)`` sets that mode for the calling thread, and so do libraries
+that were built with ``-ffast-math``. Comparisons, products and conversions then see zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SMALLEST, _ONE = 5e-324, 1.0
+
+
+def flushed() -> bool:
+    """Whether the processor takes subnormal numbers for zeros in this thread."""
+    return _SMALLEST * _ONE == 0.0
+
+
+def numpy_bits(w: Any) -> Any:
+    """Return the entries of a NumPy array as signed integers of the same bits."""
+    return w.view(f"{w.dtype.byteorder.replace('|', '=')}i{w.dtype.itemsize}")
+
+
+def torch_bits(w: Any) -> Any:
+    """Return the entries of a tensor as signed integers of the same bits."""
+    import torch
+
+    return w.detach().view({2: torch.int16, 4: torch.int32, 8: torch.int64}[w.dtype.itemsize])
+
+
+def negative(bits: Any, nan: Any) -> Any:
+    """Return which numbers are below zero, from their bits; ``nan`` are those that are none."""
+    least = -(2 ** (8 * bits.dtype.itemsize - 1))  # the bits of -0.0
+    return (bits < 0) & (bits != least) & ~nan
+
+
+def widened(bits: Any, digits: int, smallest_normal: float, float64: Any, xp: Any) -> Any:
+    """Return subnormal numbers in float64, from their bits, and which they are."""
+    magnitude = bits & (2 ** (8 * bits.dtype.itemsize - 1) - 1)
+    subnormal = magnitude < 2 ** (digits - 1)
+    unit = smallest_normal * 2.0 ** (1 - digits)
+    value = xp.astype(magnitude, float64) * unit
+    return xp.where(bits < 0, -value, value), subnormal
