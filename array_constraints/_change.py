@@ -11,8 +11,9 @@ from array_constraints._protocol import Array, Namespace
 class Factors(NamedTuple):
     """What slices are multiplied by, but for some."""
 
-    each: Array
-    """One factor for each slice, dimensions kept; exactly 1 where it is kept."""
+    each: Array | float
+    """One factor for each slice, dimensions kept, and exactly 1 where it is kept; 1.0 for all
+    of them."""
     others: Array
     """Which slices ``apply`` is asked for instead."""
 
@@ -38,7 +39,8 @@ def changed(form: Any, block: Array, measure: Any, change: Change, xp: Namespace
         return applied
     if isinstance(change, Factors):
         applied = form.apply(block, measure, xp)
-        return xp.where(change.others, applied, _scaled(block, change.each, xp))
+        rest = changed(form, block, measure, change.each, xp)
+        return xp.where(change.others, applied, rest)
     return _scaled(block, change, xp)
 
 

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Self
 
 from array_constraints import _acceptance, _arrays, _config_values, _parameters, execution
-from array_constraints._change import Change
+from array_constraints._change import Change, Factors
 from array_constraints._formats import Precision
 from array_constraints._in_memory import InMemory
 from array_constraints._parameters import Axis
@@ -260,12 +260,16 @@ class Slicewise(_AlongAxis):
     def factor(self, measure: Any, memory: InMemory, xp: Namespace) -> Change:
         """Return what ``apply`` does to each slice, from the values of ``measure``.
 
-        1.0 where all slices are allowed as they are; an array of one factor for each slice; or
-        None where ``apply`` does anything else. Only arrays at hand are asked; override it for
-        speed.
+        1.0 where all slices are allowed as they are; an array with one factor for each slice;
+        None where ``apply`` does anything else; or which slices it is asked for, so that the
+        others stay as they are. Only arrays at hand are asked; override it for speed.
         """
         del memory
-        return None if bool(xp.any(self.excess(measure, xp))) else 1.0
+        excess = self.excess(measure, xp)
+        allowed = xp.equal(excess, xp.zeros_like(excess))
+        if not bool(xp.any(allowed)):
+            return None
+        return 1.0 if bool(xp.all(allowed)) else Factors(1.0, ~allowed)
 
     def factor_of(
         self,

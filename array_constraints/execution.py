@@ -270,10 +270,11 @@ def _in_one_stack(form: Any, arrays: list[Any]) -> dict[int, Any]:
         memory.holds(w) and memory.memory_order(w) is None for w in arrays
     ):
         return {}
-    return _arrays.library(xp).quiet(_stacked)(form, arrays, memory, xp)
+    results: dict[int, Any] = _arrays.library(xp).quiet(_stacked)(form, arrays, memory, xp)
+    return results
 
 
-def _stacked(form: Any, arrays: list[Any], memory: InMemory, xp: Namespace) -> dict[int, Any]:
+def _stacked(form: Any, arrays: list[Any], memory: InMemory, xp: Any) -> dict[int, Any]:
     """Measure arrays as one stack, each in the way that it is measured alone."""
     first, axes = arrays[0], form.axes(arrays[0])
     change_of = form.factor_of(first.shape, axes, _arrays.precision(first, xp), memory, xp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -189,6 +190,17 @@ def _first(value: Any, signal: None) -> Any:
     return value
 
 
+def _quiet(method: Any) -> Any:
+    """Return a method of chunks in which their library reports no roundoff."""
+
+    @functools.wraps(method)
+    def run(self: _Chunks, *arguments: Any, **named: Any) -> Any:
+        library = _arrays.library(_arrays.namespace(self.meta))
+        return library.quiet(method)(self, *arguments, **named)
+
+    return run
+
+
 @dataclass(frozen=True, eq=False)
 class _Chunks:
     """What is done with the chunks of one array, in tiles, under a constraint on slices."""
@@ -200,11 +212,13 @@ class _Chunks:
     """The largest chunk in each dimension: the borders of tiles follow from it."""
     meta: Any
 
+    @_quiet
     def alone(self, block: Any, block_info: Any) -> Any:
         """Return the allowed chunk, whose slices are whole."""
         measures = self._forest([self.nodes(block, block_info)]).measures()
         return self.constrained(block, measures, block_info)
 
+    @_quiet
     def nodes(self, block: Any, block_info: Any) -> Nodes:
         """Return the measures of a chunk: one for each column of its tiles."""
         forest, place, number = self._forest(), block_info[0], 0
@@ -218,16 +232,19 @@ class _Chunks:
             number = number * place["num-chunks"][i] + place["chunk-location"][i]
         return tuple((column, 0, number, whole) for column, whole in forest.measures().items())
 
+    @_quiet
     def merged(self, nodes: Any, axis: object, keepdims: bool) -> Nodes:
         """Return the nodes of some chunks of a column, merged as far as that goes."""
         del axis, keepdims
         return tuple(self._forest(nodes).left())
 
+    @_quiet
     def measures(self, nodes: Any, axis: object, keepdims: bool) -> dict[Column, Any]:
         """Return the measures of whole slices, from the nodes of all chunks of a column."""
         del axis, keepdims
         return self._forest(nodes).measures()
 
+    @_quiet
     def constrained(self, block: Any, measures: dict[Column, Any], block_info: Any) -> Any:
         """Return the allowed chunk: a new one if anything changes, as Dask owns the block."""
         result, changes = block, dict[Column, Change]()
