@@ -153,15 +153,16 @@ def _negative_widened(w: Any, xp: Any) -> Any:
     return (accumulated(w, xp) if dtype_name(w, xp) == "bfloat16" else w) < 0
 
 
-@functools.cache
-def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function in which NumPy reports nothing: what rounds to zero or is NaN is meant.
-
-    It is kept for the next call: to make it takes longer than to call it.
-    """
+def _ignoring(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function in which NumPy reports nothing: what rounds to zero or is NaN is meant."""
     import numpy
 
     return cast(Callable[..., Any], numpy.errstate(all="ignore")(function))
+
+
+@functools.cache  # to make a quiet function takes longer than to call it
+def _made_quiet(quiet: Any, function: Any) -> Callable[..., Any]:
+    return cast(Callable[..., Any], quiet(function))
 
 
 def _negative_by_bits(w: Any, xp: Any) -> Any:
@@ -291,9 +292,15 @@ class Library:
     straight_through: Callable[[Any, Any], Array] = lambda value, surrogate: value
     reread: Callable[[Any], Any] = lambda w: w
     run: Callable[..., Array] = _run
-    quiet: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda function: function
+    ignoring: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
     bits: Callable[[Any], Any] | None = None
+    owner: Callable[[Any], int] = id
     memory_of: Callable[[Any], Any] = id
+
+    def quiet(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of a module in which the library reports no roundoff."""
+        return function if self.ignoring is None else _made_quiet(self.ignoring, function)
+
     refused: Callable[[Any], str | None] = lambda w: None
     array: Callable[[Any], Any] = lambda w: w
     name_of: Callable[[Any], str] = _name_of
@@ -308,8 +315,9 @@ NUMPY = Library(
     has_float64=lambda w, xp: True,  # no need to ask: 10 us per call
     negative=_negative_widened,  # ml_dtypes warns when it compares a NaN of bfloat16
     without_negative=_by_bits,
-    quiet=_quiet,
+    ignoring=_ignoring,
     bits=_subnormals.numpy_bits,
+    owner=_writing.numpy_owner,
     memory_of=_writing.numpy_memory,
     # Masked arrays and matrices are subclasses that change what the operators mean.
     refused=_numpy_refused,
@@ -318,8 +326,10 @@ NUMPY = Library(
     name_of=functools.cache(lambda dtype: str(dtype.name)),  # numpy makes it anew: 2 us
     in_memory=InMemory(
         _in_memory.numpy_holds,
+        by_type=True,
         partial_from=2**13,
         squares=_in_memory.numpy_squares,
+        squares_each=_in_memory.numpy_squares_each,
         largest=lambda x: float(x.max()),
         smallest=lambda x: float(x.min()),
         number=float,
@@ -344,6 +354,7 @@ LIBRARIES = {
         negative=_negative_in_torch,
         without_negative=_clamped,
         bits=_subnormals.torch_bits,
+        owner=_writing.torch_owner,
         memory_of=_writing.torch_memory,
         # Autograd sees the value that is kept: its derivative comes from the rescaling.
         differentiates=True,
@@ -354,8 +365,10 @@ LIBRARIES = {
         write=_writing.torch_write,
         in_memory=InMemory(
             _in_memory.torch_holds,
+            by_type=False,
             partial_from=2**15,
             squares=_in_memory.torch_squares,
+            squares_each=_in_memory.torch_squares_each,
             largest=lambda x: float(x.max()),
             smallest=lambda x: float(x.min()),
             # A Python number is made a tensor at each call.
@@ -397,7 +410,7 @@ LIBRARIES = {
         refused=lambda w: _numpy_refused(w._meta),
         unwritable=_writing.always_unwritable,
     ),
-    "array_api_strict": Library(quiet=_quiet),  # its arrays are NumPy's
+    "array_api_strict": Library(ignoring=_ignoring),  # its arrays are NumPy's
     "sparse": Library(refused=lambda w: "stored sparsely: make it dense first"),
 }
 _STANDARD = Library()  # array-api-strict, CuPy, any conforming library: the standard alone
@@ -437,13 +450,24 @@ def dtype_name(w: Array, xp: Namespace) -> str:
     return library(xp).name_of(w.dtype)
 
 
-def memory_of(w: Any) -> Any:
-    """Return what two arrays have in common that are the same entries of the same memory."""
-    try:
-        xp = namespace(w)
-    except TypeError:  # the constraint says what is wrong with it
-        return id(w)
-    return library(xp).memory_of(w)
+def ties(arrays: list[Any]) -> list[int]:
+    """Return for each array the place of the first that is the same entries of one memory."""
+    same: dict[int, list[int]] = {}
+    for i, w in enumerate(arrays):
+        same.setdefault(_library_of(w).owner(w), []).append(i)
+    first = list(range(len(arrays)))
+    for places in same.values():
+        if len(places) > 1:
+            seen: dict[Any, int] = {}
+            for i in places:
+                key = _library_of(arrays[i]).memory_of(arrays[i])
+                first[i] = seen.setdefault(key, i)
+    return first
+
+
+def _library_of(w: Any) -> Library:
+    found = _NAMESPACES.get(type(w))
+    return _STANDARD if found is None or compiling() else library(found)
 
 
 def zero_dimensional(result: Any, xp: Namespace) -> Any:

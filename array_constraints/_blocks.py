@@ -22,10 +22,11 @@ def entries_of_block(w: Array, memory: InMemory, xp: Namespace) -> int | None:
     caches end there; and a sixteenth of the array, so that what is made for a block is less
     than a tenth. A quarter of that for the half types, which are widened.
     """
-    entries, half = math.prod(w.shape), _arrays.precision(w, xp).weight.digits < 24
-    least, share = (2**16, 64) if half else (2**18, 16)
-    if entries <= (2**21 if memory.memory_order(w) is None else 2**15):
+    entries = math.prod(w.shape)
+    if entries <= 2**15 or (entries <= 2**21 and memory.memory_order(w) is None):
         return None
+    half = _arrays.precision(w, xp).weight.digits < 24
+    least, share = (2**16, 64) if half else (2**18, 16)
     return min(max(entries // share, least), 2**20)
 
 

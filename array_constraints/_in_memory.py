@@ -13,10 +13,14 @@ class InMemory:
 
     holds: Callable[[Any], bool]
     """Whether an array is at hand: nobody traces, records or maps over it."""
+    by_type: bool
+    """Whether the type and the dtype of an array alone say so."""
     partial_from: int
     """Entries from which partial sums in float32 are faster than sums in float64."""
     squares: Callable[[Any, tuple[int, ...]], Any]
     """The sums of squares over axes, in float64, dimensions kept."""
+    squares_each: Callable[[list[Any], tuple[int, ...]], Any]
+    """The same of each of many arrays that are alike, stacked: no bit of them is another."""
     sum_squares_middle: Callable[[Any], Any]
     """The sums of squares of a three-dimensional array over its second dimension."""
     sum_middle: Callable[[Any], Any]
@@ -47,6 +51,31 @@ def numpy_squares(w: Any, axes: tuple[int, ...]) -> Any:
 
     v = w.astype(numpy.float64)
     return numpy.add.reduce(v * v, axis=axes, keepdims=True)
+
+
+_SCRATCH = 2**15  # entries in float64 that stay in the caches
+_STACKED = 2**19
+
+
+def numpy_squares_each(arrays: list[Any], axes: tuple[int, ...]) -> Any:
+    import numpy
+
+    shape = arrays[0].shape
+    kept = tuple([1 if i in axes else n for i, n in enumerate(shape)])
+    most = max(1, _SCRATCH // arrays[0].size)
+    # Pages that are not touched cost nothing; and the C library keeps the memory of results
+    # for the next call once it has seen a larger array being freed.
+    scratch = numpy.empty((max(most, _STACKED // arrays[0].size), *shape))[:most]
+    found = numpy.empty((len(arrays), *kept))
+    inner = tuple([i + 1 for i in axes])
+    for start in range(0, len(arrays), most):
+        some = arrays[start : start + most]
+        part = scratch[: len(some)]
+        for place, w in zip(part, some, strict=True):
+            place[...] = w
+        numpy.multiply(part, part, out=part)
+        numpy.add.reduce(part, axis=inner, keepdims=True, out=found[start : start + len(some)])
+    return found
 
 
 def numpy_multiply(w: Any, factor: Any, out: Any) -> Any:
@@ -107,6 +136,17 @@ def torch_squares(w: Any, axes: tuple[int, ...]) -> Any:
 
     v = w.to(torch.float64)
     return torch.sum(v * v, dim=axes, keepdim=True) if axes else v * v
+
+
+def torch_squares_each(arrays: list[Any], axes: tuple[int, ...]) -> Any:
+    import torch
+
+    most, inner = max(1, _SCRATCH // arrays[0].numel()), tuple([i + 1 for i in axes])
+    parts = [
+        torch_squares(torch.stack(arrays[start : start + most]), inner)
+        for start in range(0, len(arrays), most)
+    ]
+    return torch.cat(parts)
 
 
 def torch_sum_squares_middle(x: Any) -> Any:

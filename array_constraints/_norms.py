@@ -148,13 +148,14 @@ def excess(measure: NormMeasure, interval: Interval, xp: Namespace) -> Array:
     inner, size = limits(measure, interval, xp), norm(measure, xp)
     above, below = beyond(measure, inner, xp)
     lower, upper = representable(interval, measure.precision)
-    finite = per_slice(finite_or_zero(upper), measure, xp)
-    distance = xp.where(above, size - finite, lower - size)
+    distance = size - per_slice(finite_or_zero(upper), measure, xp)
+    if lower:
+        distance = xp.where(above, distance, lower - size)
     # The root may round to the bound from beyond: what is moved is off by a roundoff at least.
     accumulator = measure.precision.accumulator
     least = size * accumulator.roundoff + accumulator.smallest_normal
-    kept = xp.where(size >= 0, xp.zeros_like(size), size)  # NaN
-    return xp.where(above | below, xp.maximum(distance, least), kept)
+    nan = xp.where(size >= 0, xp.zeros_like(size), size)
+    return xp.where(above | below if lower else above, xp.maximum(distance, least), nan)
 
 
 def rescale(block: Array, measure: NormMeasure, interval: Interval, xp: Namespace) -> Array:

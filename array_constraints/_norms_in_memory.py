@@ -20,7 +20,7 @@ from array_constraints._margins import Interval, NormMeasure, limits, most_terms
 from array_constraints._protocol import Array, Namespace
 from array_constraints._sums import exact_sum, partial_sums_of_squares
 
-Rescaling: TypeAlias = Callable[[NormMeasure], Change]
+Rescaling: TypeAlias = Callable[[Array, Array | None], Change]
 
 
 def measure(
@@ -106,7 +106,8 @@ def change(measure: NormMeasure, interval: Interval, memory: InMemory, xp: Any) 
     if isinstance(interval.upper, tuple):
         return None
     entries: Any = measure.entries
-    return _rescaling(entries, measure.precision, interval, memory, xp)(measure)
+    rescaling = _rescaling(entries, measure.precision, interval, memory, xp)
+    return rescaling(_norms.total(measure), measure.scale)
 
 
 def change_of(
@@ -117,10 +118,27 @@ def change_of(
     memory: InMemory,
     xp: Any,
 ) -> Callable[..., Change]:
-    """Return the function from a block of that shape, or a stack of such, to its change."""
-    size = math.prod(shape)
+    """Return the function from a block of that shape to its change.
+
+    It takes a list of such blocks, too, and returns the change of their stack.
+    """
+    size, inner = math.prod(shape), tuple([i + 1 for i in axes])
     rescaling = _rescaling(math.prod([shape[i] for i in axes]), precision, interval, memory, xp)
-    return lambda block, axes=axes: rescaling(measure(block, axes, memory, xp, size))
+    if precision.ample and size < memory.partial_from:
+        return lambda block: rescaling(
+            memory.squares_each(block, axes)
+            if isinstance(block, list)
+            else memory.squares(block, axes),
+            None,
+        )
+
+    def found(block: Any) -> Change:
+        listed = isinstance(block, list)
+        block = xp.stack(block) if listed else block
+        measured = measure(block, inner if listed else axes, memory, xp, size)
+        return rescaling(_norms.total(measured), measured.scale)
+
+    return found
 
 
 _ORDINARY = 2.0**80
@@ -135,7 +153,7 @@ def _rescaling(
     memory: InMemory,
     xp: Any,
 ) -> Rescaling:
-    """Return the function from the measure of slices to what they are multiplied by.
+    """Return the function from sums of squares and their scale to what slices are multiplied by.
 
     None where a bound lies so far out that the factor or a product may leave the range; slices
     whose norm lies so far out are apart from the others.
@@ -151,15 +169,14 @@ def _rescaling(
     bounded, rate = bool(interval.lower), interval.rate
     far, near = _ORDINARY**2, _ORDINARY**-2
 
-    def rescaling(measure: NormMeasure) -> Change:
-        square = _norms.total(measure)
+    def rescaling(square: Array, scale: Array | None) -> Change:
         largest = memory.largest(square)
         smallest = memory.smallest(square) if bounded else math.inf
-        plain = measure.scale is None and ordinary
-        if rate == 0 or (plain and largest <= most and smallest >= least):
+        if scale is None and largest <= most and smallest >= least:
             return 1.0
-        if not (plain and near <= smallest and largest <= far) or _subnormals.flushed():
-            return apart(measure, square)
+        plain = scale is None and ordinary and near <= smallest and largest <= far
+        if not plain or _subnormals.flushed():
+            return apart(square, scale)
         moved = square > most
         if bounded:
             moved = moved | (square < least)
@@ -174,7 +191,8 @@ def _rescaling(
             found = xp.where(moved, found * rate + (1 - rate), found)
         return xp.astype(found, xp.float32) if precision.ample else found
 
-    def apart(measure: NormMeasure, square: Array) -> Change:
+    def apart(square: Array, scale: Array | None) -> Change:
+        measure = like._replace(scale=scale, square=square)
         above, below = _norms.beyond(measure, inner, xp)
         moved = (above | below) & (square > 0) & (square < math.inf)
         if not bool(xp.any(moved)):
@@ -182,8 +200,8 @@ def _rescaling(
         if not ordinary:
             return None
         plain = moved & (square >= near) & (square <= far)
-        if measure.scale is not None:
-            plain = plain & xp.equal(measure.scale, xp.ones_like(square))
+        if scale is not None:
+            plain = plain & xp.equal(scale, xp.ones_like(square))
         # What is kept is multiplied by 1: that would change a NaN, and subnormal numbers where
         # the processor takes them for zeros.
         nan = ~xp.equal(square, square)
@@ -191,4 +209,4 @@ def _rescaling(
         each = factor(xp.where(plain, square, xp.ones_like(square)), plain)
         return Factors(each, others) if bool(xp.any(others)) else each
 
-    return rescaling
+    return rescaling if rate else lambda square, scale: 1.0

@@ -23,19 +23,28 @@ def torch_unwritable(w: Any) -> str | None:
     return _overlapping(w.shape, w.stride(), 1)
 
 
+def numpy_owner(w: Any) -> int:
+    return id(w if w.base is None else w.base)
+
+
 def numpy_memory(w: Any) -> Any:
-    if not hasattr(w, "__array_interface__") or not w.size:
+    if not w.size:
         return id(w)
-    return type(w), w.__array_interface__["data"][0], w.dtype, w.shape, w.strides
+    return w.__array_interface__["data"][0], w.dtype, w.shape, w.strides
+
+
+def torch_owner(w: Any) -> int:
+    import torch
+
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(w)
+    return id(w) if wrapped or w.layout is not torch.strided else int(w.data_ptr())
 
 
 def torch_memory(w: Any) -> Any:
     import torch
 
-    strided = type(w) in (torch.Tensor, torch.nn.Parameter) and w.layout is torch.strided
-    traced = torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(w)
     recorded = w.requires_grad and torch.is_grad_enabled()
-    if not strided or traced or recorded or w.device.type == "meta" or not w.numel():
+    if recorded or w.device.type == "meta" or not w.numel():
         return id(w)
     return w.device, w.data_ptr(), w.dtype, w.shape, w.stride()
 

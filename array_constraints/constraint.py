@@ -281,8 +281,8 @@ class Slicewise(_AlongAxis):
     ) -> Callable[..., Change] | None:
         """Return the function from one block of that shape and format to its change, if any.
 
-        It is kept for the next call, so that what follows from the shape is found once; it is
-        also called with a stack of such blocks, and their axes in it.
+        It is kept for the next call, so that what follows from the shape is found once. It
+        also takes a list of such blocks, and returns the change of their stack.
         """
         del shape, axes, precision, memory, xp
         return None

@@ -35,10 +35,6 @@ def execute(form: Expression, w: Array, copy: bool | None, xp: Namespace) -> Any
     return deliver(w, result, copy, xp)
 
 
-def _called(function: Callable[[Any], Any], w: Any) -> Any:
-    return function(w)
-
-
 def _blocked(form: Expression, *arguments: Any) -> Any:
     return form.blocked(*arguments)
 
@@ -198,13 +194,14 @@ def _in_one_block(
         measure = form.measure_in_memory(w, axes, memory, xp) if rest else None
         return changed(form, w, measure, change, xp)
 
-    quietly = library.quiet(_called)
+    quietly = run if library.ignoring is None else library.ignoring(run)
 
     def call(w: Any, copy: bool | None) -> Any:
         judged = copy is None or copy is True or (copy is False and not unwritable(w))
-        if not judged or not memory.holds(w) or memory.memory_order(w) is not None:
+        held = memory.by_type or memory.holds(w)
+        if not judged or not held or memory.memory_order(w) is not None:
             return form._run(w, copy)  # says what is wrong, or finds another way
-        return deliver(w, quietly(run, w), copy, xp)
+        return deliver(w, quietly(w), copy, xp)
 
     if _arrays.is_constant(form) and _is_final(form):
         if len(_READY) >= 4096:
@@ -280,7 +277,7 @@ def _stacked(form: Any, arrays: list[Any], memory: InMemory, xp: Any) -> dict[in
     change_of = form.factor_of(first.shape, axes, _arrays.precision(first, xp), memory, xp)
     if change_of is None:
         return {}
-    change: Any = change_of(xp.stack(arrays), tuple(i + 1 for i in axes))
+    change: Any = change_of(arrays)
     if isinstance(change, float):
         return dict(enumerate(arrays))
     apart = [False] * len(arrays)

@@ -56,19 +56,29 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
 def _constrained(constraint: Constraint, arrays: list[Any], copy: bool | None) -> list[Any]:
     """Return each array constrained; those that are the same memory, tied weights, once."""
     if isinstance(constraint, Form):
-        for w in arrays:
-            constraint._accepted(w, copy)
+        _judge(constraint, arrays, copy)
     if copy is True:  # new arrays: nothing is tied any more
         return [constraint(w, copy=True) for w in arrays]
-    first: dict[Any, int] = {}
-    firsts = [first.setdefault(_arrays.memory_of(w), i) for i, w in enumerate(arrays)]
-    places = list(first.values())
+    ties = _arrays.ties(arrays)
+    if len(set(ties)) == len(arrays):
+        return _each(constraint, arrays, copy)
+    places = sorted(set(ties))
     results = _each(constraint, [arrays[i] for i in places], copy)
     found = dict(zip(places, results, strict=True))
     return [
         w if copy is False or found[i] is arrays[i] else found[i]
-        for w, i in zip(arrays, firsts, strict=True)
+        for w, i in zip(arrays, ties, strict=True)
     ]
+
+
+def _judge(form: Form, arrays: list[Any], copy: bool | None) -> None:
+    """Raise what the constraint raises; of arrays that are alike, one is looked at."""
+    judged = set()
+    for w in arrays:
+        alike = (type(w), *(getattr(w, name, None) for name in ("dtype", "shape", "layout")))
+        if copy is False or alike not in judged:
+            form._accepted(w, copy)
+            judged.add(alike)
 
 
 def _each(constraint: Constraint, arrays: list[Any], copy: bool | None) -> list[Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from exact import relative_excess
 from hypothesis import given
 from hypothesis import strategies as st
-from libraries import DTYPES, NUMPY, ROUNDOFF, TORCH, bits, installed
+from libraries import DTYPES, JAX, NUMPY, ROUNDOFF, TORCH, bits, installed
 
 from array_constraints import (
     Elementwise,
@@ -433,6 +434,71 @@ def test_a_class_that_is_not_itself_frozen_is_asked_each_time(library):
         object.__setattr__(form, "now", now)
         norms = np.linalg.norm(library.numpy(form(w)).astype("float64"), axis=0)
         np.testing.assert_allclose(norms, now, rtol=1e-5)
+
+
+class Schedule:
+    now = 1.0
+
+
+@dataclass(frozen=True)
+class Scheduled(NormConstraint):
+    """A frozen form, a field of which is an object that changes."""
+
+    schedule: object
+    axis: int = 0
+
+    def interval(self):
+        return Interval(0.0, self.schedule.now)
+
+
+@dataclass(frozen=True)
+class OfAClass(NormConstraint):
+    """A frozen form that follows an attribute of its class."""
+
+    axis: int = 0
+    now: ClassVar[float] = 1.0
+
+    def interval(self):
+        return Interval(0.0, self.now)
+
+
+@dataclass(frozen=True)
+class Nested(NormConstraint):
+    """A frozen form whose field holds the schedule in a tuple, or keeps state beside it."""
+
+    inside: tuple[object, ...]
+    axis: int = 0
+
+    def interval(self):
+        return Interval(0.0, getattr(self, "now", self.inside[0].now))
+
+
+def set_on_an_instance(form, now):
+    object.__setattr__(form, "now", now)
+
+
+@pytest.mark.parametrize("library", [*BOTH, JAX], ids=str)
+@pytest.mark.parametrize("shape", [(16, 4), (3000, 100)], ids=str)
+def test_a_form_that_changes_is_asked_each_time(library, shape):
+    schedule, other = Schedule(), Schedule()
+    forms = [
+        (Scheduled(schedule), lambda now: setattr(schedule, "now", now)),
+        (Nested((schedule,)), lambda now: setattr(schedule, "now", now)),
+        (form := Nested((other,)), lambda now: set_on_an_instance(form, now)),
+    ]
+    if library is not JAX:  # which compiles a function once, whatever else it reads
+        forms.append((OfAClass(), lambda now: setattr(OfAClass, "now", now)))
+    with library.active():
+        w = library.array(normal(shape) * np.float32(10))
+        for form_, change in forms:
+            for now in (1.0, 0.5, 2.0):
+                change(now)
+                for result in (form_(w), apply(form_, [w] * 2)[0], apply(form_, {"w": w})["w"]):
+                    norms = np.linalg.norm(library.numpy(result).astype("float64"), axis=0)
+                    np.testing.assert_allclose(norms, now, rtol=1e-5)
+                violation = library.numpy(form_.violation(w)).ravel()
+                norms = np.linalg.norm(library.numpy(w).astype("float64"), axis=0)
+                np.testing.assert_allclose(violation, norms - now, rtol=1e-5)
 
 
 class TestMemory:
