@@ -7,7 +7,6 @@ functions of the standard, with the reason beside the line or in the function it
 from __future__ import annotations
 
 import functools
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, cast
 
 import array_api_compat
 
-from array_constraints import _in_memory, _writing
+from array_constraints import _in_memory, _jax, _torch, _writing
 from array_constraints._formats import FORMATS, PRECISIONS, Precision
 from array_constraints._in_memory import InMemory
 from array_constraints._protocol import Array, Count, Namespace
@@ -51,30 +50,8 @@ def _chunkwise_peak(x: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
     return _reduce_chunks(x, axes, peak)
 
 
-def _run(function: Callable[..., Array], form: object, w: Array, xp: Namespace) -> Array:
+def _run(function: Callable[..., Array], form: object, w: Any, xp: Namespace) -> Array:
     return function(form, w, xp)
-
-
-def _with_float64() -> Any:
-    """Let JAX make float64 arrays in this thread, for a while, as an accumulator."""
-    import jax
-
-    return jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
-
-
-@functools.cache
-def _jitted(function: Callable[..., Array]) -> Callable[..., Array]:
-    import jax
-
-    def call(form: object, w: Array, xp: Namespace, narrow: bool, shown: str) -> Array:
-        return _narrowed(function(form, w, xp), narrow, xp)
-
-    return cast(Callable[..., Array], jax.jit(call, static_argnums=(0, 2, 3, 4)))
-
-
-def _narrowed(result: Array, narrow: bool, xp: Namespace) -> Array:
-    float64 = narrow and dtype_name(result, xp) == "float64"
-    return xp.astype(result, xp.float32) if float64 else result
 
 
 def is_frozen(form: object) -> bool:
@@ -87,35 +64,15 @@ def is_frozen(form: object) -> bool:
     return parameters is not None and bool(parameters.frozen and parameters.eq)
 
 
-def _run_jitted(function: Callable[..., Array], form: Any, w: Array, xp: Namespace) -> Array:
-    """Run one cached ``jit``: for a frozen dataclass, whose value is that of its fields."""
-    narrow = not sys.modules["jax"].config.jax_enable_x64
-    with _with_float64()(True):
-        if not is_frozen(form):
-            return _narrowed(function(form, w, xp), narrow, xp)
-        # 1, True and 1.0 are equal, not the same: their text tells them apart
-        return _jitted(function)(form, w, xp, narrow, repr(form))
+def _run_jitted(function: Callable[..., Array], form: Any, w: Any, xp: Namespace) -> Array:
+    return _jax.run(function, form, w, xp, cached=form is None or is_frozen(form))
 
 
 def mapped_at_once(constraint: Any, weights: Any, copy: bool | None) -> Any | None:
-    """Return a pytree of JAX arrays mapped in one cached ``jit``; None for anything else."""
-    jax = sys.modules.get("jax")
-    if jax is None or not (copy is None or copy is True) or not is_frozen(constraint):
+    """Return a pytree of JAX arrays mapped in few compiled calls; None for anything else."""
+    if not (copy is None or copy is True) or not is_frozen(constraint):
         return None
-    leaves = jax.tree.leaves(weights)
-    if not leaves or not all(isinstance(leaf, jax.Array) for leaf in leaves):
-        return None
-    return _jitted_map()(constraint, weights, repr(constraint))
-
-
-@functools.cache
-def _jitted_map() -> Callable[..., Any]:
-    import jax
-
-    def call(constraint: Any, weights: Any, shown: str) -> Any:
-        return jax.tree.map(constraint, weights)
-
-    return cast(Callable[..., Any], jax.jit(call, static_argnums=(0, 2)))
+    return _jax.mapped_at_once(constraint, weights)
 
 
 def _negative(w: Array, xp: Namespace) -> Array:
@@ -124,15 +81,6 @@ def _negative(w: Array, xp: Namespace) -> Array:
 
 def _negative_widened(w: Array, xp: Namespace) -> Array:
     return (accumulated(w, xp) if dtype_name(w, xp) == "bfloat16" else w) < 0
-
-
-def _negative_by_bits(w: Any, xp: Any) -> Any:
-    import jax
-
-    if dtype_name(w, xp) not in FORMATS:
-        return w < 0
-    bits = jax.lax.bitcast_convert_type(w, f"int{8 * w.dtype.itemsize}")
-    return (bits < 0) & (bits != xp.iinfo(bits.dtype).min) & ~xp.isnan(w)
 
 
 def _where_not_negative(w: Array, xp: Namespace) -> Array:
@@ -145,66 +93,8 @@ def _by_bits(w: Any, xp: Any) -> Any:
     return (w.view(f"i{w.dtype.itemsize}") * positive).view(w.dtype)
 
 
-def _clamped(w: Any, xp: Any) -> Any:
-    """Clamp: torch.where takes six times as long; but it changes the NaN of bfloat16."""
-    return _where_not_negative(w, xp) if dtype_name(w, xp) == "bfloat16" else w.clamp(min=0)
-
-
-def _detached(value: Any, surrogate: Any) -> Any:
-    return value.detach() + (surrogate - surrogate.detach())
-
-
-def _stopped(value: Any, surrogate: Any) -> Any:
-    import jax
-
-    return jax.lax.stop_gradient(value) + (surrogate - jax.lax.stop_gradient(surrogate))
-
-
-def _fused_sum(
-    x: Array, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
-) -> Array:
-    """Sum pairwise over so many slices that the first partial sums take 1/32 of ``x``."""
-    ratio = getattr(xp, precision(x, xp).accumulator.name).dtype.itemsize // x.dtype.itemsize
-    return pairwise_sum(x, scale, axes, xp, term, ways=32 * ratio)
-
-
-def _fused_spare_sum(
-    x: Array, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
-) -> Array:
-    """Sum in float64 in one loop, as XLA on CPUs does it fastest.
-
-    It would convert float16 as a whole; over several dimensions it is twice as slow as over
-    one; and it reads long rows column by column.
-    """
-    if dtype_name(x, xp) == "float16":
-        return _fused_sum(x, scale, axes, xp, term)
-    shape = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
-    if len(axes) > 1 and axes == tuple(range(len(axes))):
-        x, axes = xp.reshape(x, (-1, *x.shape[len(axes) :])), (0,)
-    if 0 in axes and x.shape[0] >= 2 * _ROWS and math.prod(x.shape) >= 2**23:
-        return xp.reshape(_rowwise_sum(x, axes, xp, term), shape)
-    return xp.reshape(plain_sum(x, scale, axes, xp, term), shape)
-
-
-_ROWS = 64
-
-
-def _rowwise_sum(x: Any, axes: tuple[int, ...], xp: Namespace, term: Term) -> Array:
-    import jax
-
-    def add(i: Any, total: Any) -> Any:
-        rows = jax.lax.dynamic_slice_in_dim(x, i * _ROWS, _ROWS)
-        return total + plain_sum(rows, None, axes, xp, term)
-
-    count = x.shape[0] // _ROWS
-    total = plain_sum(x[count * _ROWS :, ...], None, axes, xp, term)
-    return cast(Array, jax.lax.fori_loop(0, count, jax.checkpoint(add), total))
-
-
-def _barrier(w: Any) -> Any:
-    import jax
-
-    return jax.lax.optimization_barrier(w)
+def _constant(numbers: Any, dtype: Any, like: Array, xp: Namespace) -> Array:
+    return xp.asarray(numbers, dtype=dtype, device=device(like))
 
 
 def _name_of(dtype: Any) -> str:
@@ -229,13 +119,6 @@ def _numpy_array(w: Any) -> Any:
     return array
 
 
-def _torch_refused(w: Any) -> str | None:
-    import torch
-
-    dense = w.layout is torch.strided
-    return None if dense else f"of layout {w.layout}: make it dense first"
-
-
 @dataclass(frozen=True)
 class Library:
     """What must be known about one array library beyond the standard, and how it is used."""
@@ -254,6 +137,7 @@ class Library:
     run: Callable[..., Array] = _run
     refused: Callable[[Any], str | None] = lambda w: None
     array: Callable[[Any], Any] = lambda w: w
+    constant: Callable[[Any, Any, Any, Namespace], Array] = _constant
     name_of: Callable[[Any], str] = _name_of
     in_memory: InMemory | None = None
     copied: Callable[[Any, Namespace], Any] = lambda w, xp: xp.asarray(w, copy=True)
@@ -294,13 +178,16 @@ LIBRARIES = {
     "array_api_compat.torch": Library(
         # torch.sum adds in a cascade: up to 257 roundoffs at 2**22 entries, enough only where
         # the accumulator has spare digits; there it is one pass instead of log2 n.
+        sum=_torch.tree_sum,
         spare_sum=plain_sum,
+        peak=_torch.peak,
+        constant=_torch.constant,
         has_float64=lambda w, xp: w.device.type != "mps",  # Metal has no float64
-        without_negative=_clamped,
+        without_negative=_torch.clamped,
         # Autograd sees the value that is kept: its derivative comes from the rescaling.
         differentiates=True,
-        straight_through=_detached,
-        refused=_torch_refused,
+        straight_through=_torch.straight_through,
+        refused=_torch.refused,
         unwritable=_writing.torch_unwritable,
         copied=lambda w, xp: w.clone(),  # asarray(copy=True) would leave the graph
         write=_writing.torch_write,
@@ -324,16 +211,18 @@ LIBRARIES = {
     "jax.numpy": Library(
         # XLA adds in windows of 32: up to 240 roundoffs at 2**22 entries. A tree over many
         # slices at a time is fused into one loop; over 2 at a time it would keep half of w.
-        sum=_fused_sum,
-        spare_sum=_fused_spare_sum,
+        sum=_jax.fused_sum,
+        spare_sum=_jax.fused_spare_sum,
         # Without the barrier XLA keeps the float64 copy of a bfloat16 weight between two reads.
-        reread=_barrier,
+        reread=_jax.barrier,
         # A call has float64 while it runs; a measure made outside of one only with x64.
-        has_float64=lambda w, xp: bool(sys.modules["jax"].config.jax_enable_x64),
+        has_float64=_jax.has_float64,
         # XLA on CPUs compares subnormal numbers as zeros.
-        negative=_negative_by_bits,
+        negative=_jax.negative_by_bits,
         differentiates=True,
-        straight_through=_stopped,
+        # Constants of a compiled call lie anywhere; a device would commit those of eager ones.
+        constant=lambda numbers, dtype, like, xp: xp.asarray(numbers, dtype=dtype),
+        straight_through=_jax.straight_through,
         # One dispatch instead of thirty, and eager results equal jitted ones. float64 within:
         # a sum in float32 that is as accurate needs a tree of additions, 4 to 13 times as long.
         run=_run_jitted,
@@ -362,14 +251,15 @@ def namespace(w: Any) -> Namespace:
     """Return the array API namespace of ``w``, or raise TypeError.
 
     ``array_api_compat.array_namespace`` is asked, but not for torch: where ``torch.compile``
-    traces the cache of that function, it warns.
+    traces the cache of that function, it warns; and not for JAX: it makes an array there.
     """
     if type(w) in _NAMESPACES:
         return _NAMESPACES[type(w)]
     torch = sys.modules.get("torch")
+    xp = _jax.namespace(w)
     if torch is not None and isinstance(w, torch.Tensor):
         import array_api_compat.torch as xp
-    else:
+    elif xp is None:
         xp = array_api_compat.array_namespace(w)
     _NAMESPACES[type(w)] = xp
     return cast(Namespace, xp)
@@ -396,6 +286,11 @@ def compiling() -> bool:
 
 def device(w: Any) -> Any:
     return getattr(w, "device", None)  # Dask has none
+
+
+def constant(numbers: Any, like: Array, xp: Namespace, dtype: Any = None) -> Array:
+    """Return numbers as an array that lies where ``like`` lies, to compute with it."""
+    return library(xp).constant(numbers, dtype, like, xp)
 
 
 def precision(w: Array, xp: Namespace) -> Precision:

@@ -182,5 +182,4 @@ def per_slice(bound: float | tuple[float, ...], measure: NormMeasure, xp: Namesp
     if not isinstance(bound, tuple):
         return bound
     like = measure.square
-    numbers = xp.asarray(bound, dtype=like.dtype, device=_arrays.device(like))
-    return xp.reshape(numbers, like.shape)
+    return xp.reshape(_arrays.constant(bound, like, xp, like.dtype), like.shape)

@@ -37,10 +37,7 @@ class Constraint:
     def violation(self, w: Any) -> Any:
         """Return how far each entry is from its image: ``abs(w - self(w))``, 0 where equal."""
         w, xp = _acceptance.accepted(type(self).__name__, w)
-        image = self(w)
-        same = xp.equal(w, image)  # two infinities, too
-        w, image = (xp.where(same, xp.zeros_like(w), x) for x in (w, image))
-        return xp.abs(_arrays.accumulated(w, xp) - _arrays.accumulated(image, xp))
+        return _arrays.library(xp).run(_distance, None, (w, self(w)), xp)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
@@ -67,6 +64,13 @@ class Constraint:
         return cls(
             **{k: v if k in texts else _config_values.from_json(v) for k, v in config.items()}
         )
+
+
+def _distance(form: None, pair: tuple[Array, Array], xp: Namespace) -> Array:
+    w, image = pair
+    same = xp.equal(w, image)  # two infinities, too
+    w, image = (xp.where(same, xp.zeros_like(w), x) for x in (w, image))
+    return xp.abs(_arrays.accumulated(w, xp) - _arrays.accumulated(image, xp))
 
 
 class Form(Constraint, ABC):
