@@ -65,18 +65,14 @@ def _placed(
 
     first = jax.tree.leaves(w)[0]
     aval = jax.typeof(first) if hasattr(jax, "typeof") else first
-    offloaded = getattr(aval, "memory_space", None) is _host()
+    offloaded = str(getattr(aval, "memory_space", None)).endswith("Host")
     if offloaded:  # constants are made in device memory, and accelerators compute there
-        w = jax.device_put(w, jax.memory.Space.Device)
+        host, device = jax.memory.Space.Host, jax.memory.Space.Device
+        w = jax.device_put(w, device, src=host)
     result = _on_automatic_axes(lambda w: function(form, w, xp), w, aval)
     if narrow and result.dtype == "float64" and first.dtype != "float64":
         result = xp.astype(result, xp.float32)
-    return jax.device_put(result, _host()) if offloaded else result
-
-
-def _host() -> Any:
-    memory = getattr(sys.modules["jax"], "memory", None)
-    return memory.Space.Host if memory is not None else ()
+    return jax.device_put(result, host, src=device) if offloaded else result
 
 
 def _on_automatic_axes(call: Callable[[Any], Any], w: Any, aval: Any) -> Any:
