@@ -18,7 +18,7 @@ from array_constraints import _in_memory, _jax, _torch, _writing
 from array_constraints._formats import FORMATS, PRECISIONS, Precision
 from array_constraints._in_memory import InMemory
 from array_constraints._protocol import Array, Count, Namespace
-from array_constraints._sums import Term, pairwise_sum, peak, plain_sum
+from array_constraints._sums import Term, pairwise_sum, peak
 
 
 def _reduced(block: Any, axis: tuple[int, ...], keepdims: bool, reduce: Any) -> Any:
@@ -93,10 +93,6 @@ def _by_bits(w: Any, xp: Any) -> Any:
     return (w.view(f"i{w.dtype.itemsize}") * positive).view(w.dtype)
 
 
-def _constant(numbers: Any, dtype: Any, like: Array, xp: Namespace) -> Array:
-    return xp.asarray(numbers, dtype=dtype, device=device(like))
-
-
 def _name_of(dtype: Any) -> str:
     return getattr(dtype, "name", None) or str(dtype).rpartition(".")[2]
 
@@ -137,7 +133,8 @@ class Library:
     run: Callable[..., Array] = _run
     refused: Callable[[Any], str | None] = lambda w: None
     array: Callable[[Any], Any] = lambda w: w
-    constant: Callable[[Any, Any, Any, Namespace], Array] = _constant
+    device_of_constants: Callable[[Any], Any] = lambda like: getattr(like, "device", None)
+    beside: Callable[[Any, Any], Array] = lambda array, like: array
     name_of: Callable[[Any], str] = _name_of
     in_memory: InMemory | None = None
     copied: Callable[[Any, Namespace], Any] = lambda w, xp: xp.asarray(w, copy=True)
@@ -179,9 +176,10 @@ LIBRARIES = {
         # torch.sum adds in a cascade: up to 257 roundoffs at 2**22 entries, enough only where
         # the accumulator has spare digits; there it is one pass instead of log2 n.
         sum=_torch.tree_sum,
-        spare_sum=plain_sum,
+        spare_sum=_torch.library_sum,
         peak=_torch.peak,
-        constant=_torch.constant,
+        beside=_torch.beside,
+        run=_torch.run,
         has_float64=lambda w, xp: w.device.type != "mps",  # Metal has no float64
         without_negative=_torch.clamped,
         # Autograd sees the value that is kept: its derivative comes from the rescaling.
@@ -220,8 +218,9 @@ LIBRARIES = {
         # XLA on CPUs compares subnormal numbers as zeros.
         negative=_jax.negative_by_bits,
         differentiates=True,
-        # Constants of a compiled call lie anywhere; a device would commit those of eager ones.
-        constant=lambda numbers, dtype, like, xp: xp.asarray(numbers, dtype=dtype),
+        device_of_constants=lambda like: (
+            None
+        ),  # where they are used; that of shards does not fit
         straight_through=_jax.straight_through,
         # One dispatch instead of thirty, and eager results equal jitted ones. float64 within:
         # a sum in float32 that is as accurate needs a tree of additions, 4 to 13 times as long.
@@ -288,9 +287,12 @@ def device(w: Any) -> Any:
     return getattr(w, "device", None)  # Dask has none
 
 
-def constant(numbers: Any, like: Array, xp: Namespace, dtype: Any = None) -> Array:
-    """Return numbers as an array that lies where ``like`` lies, to compute with it."""
-    return library(xp).constant(numbers, dtype, like, xp)
+def constant(numbers: Any, like: Array, xp: Namespace, *, alike: bool = False) -> Array:
+    """Return numbers as an array beside ``like``; ``alike``: in its dtype and shape."""
+    found = library(xp)
+    dtype = like.dtype if alike else None
+    array = xp.asarray(numbers, dtype=dtype, device=found.device_of_constants(like))
+    return found.beside(xp.reshape(array, like.shape) if alike else array, like)
 
 
 def precision(w: Array, xp: Namespace) -> Precision:

@@ -181,5 +181,4 @@ def per_slice(bound: float | tuple[float, ...], measure: NormMeasure, xp: Namesp
     """Return one number for all slices, or an array with one for each, in C order."""
     if not isinstance(bound, tuple):
         return bound
-    like = measure.square
-    return xp.reshape(_arrays.constant(bound, like, xp, like.dtype), like.shape)
+    return _arrays.constant(bound, measure.square, xp, alike=True)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from array_constraints import _sums
 from array_constraints._protocol import Array, Namespace
-from array_constraints._sums import Term, pairwise_sum
+from array_constraints._sums import Term, pairwise_sum, plain_sum
 
 
 def clamped(w: Any, xp: Any) -> Any:
@@ -27,27 +27,53 @@ def refused(w: Any) -> str | None:
     """Return what kind of tensor ``w`` is, if not a dense one with values, and what to pass."""
     import torch
 
-    if torch.nn.parameter.is_lazy(w):
+    if isinstance(w, torch.nn.parameter.UninitializedTensorMixin):
         return "without a shape yet: call its module once first"
     if w.is_nested:
-        return "of tensors of several shapes: pass those of w.unbind()"
-    kinds = {cls.__module__ + "." + cls.__qualname__ for cls in type(w).__mro__}
-    if any(kind.startswith("torch.masked") for kind in kinds):
-        return "with operators of its own: pass w.to_tensor(value), which fills masked entries"
-    if "torch.nn.attention.bias.CausalBias" in kinds:
-        return "without values: pass the weight itself"
+        return "that is nested: pass the tensors of w.unbind()"
+    if isinstance(w, torch.masked.MaskedTensor):
+        return "with operators of its own: pass w.to_tensor(value), masked entries filled"
+    bias = sys.modules.get("torch.nn.attention.bias")
+    if bias is not None and isinstance(w, bias.CausalBias):
+        return "without values: pass a tensor that has them"
     return None if w.layout is torch.strided else f"of layout {w.layout}: make it dense first"
 
 
-def constant(numbers: Any, dtype: Any, like: Any, xp: Namespace) -> Any:
-    """Return numbers as a tensor to compute with ``like``: beside shards, one on each rank."""
-    tensor = xp.asarray(numbers, dtype=dtype, device=like.device)
+def run(function: Callable[..., Array], form: object, w: Any, xp: Namespace) -> Any:
+    """Run a function of a form; what has the shape of a DTensor is sharded as it is."""
+    result: Any = function(form, w, xp)
+    if (
+        not _is_sharded(w)
+        or result.shape != w.shape
+        or any(p.is_partial() for p in w.placements)
+    ):
+        return result
+    return result.redistribute(placements=w.placements)
+
+
+def beside(tensor: Any, like: Any) -> Any:
+    """Return a constant to compute with ``like``: with a DTensor, one that every rank has."""
     if not _is_sharded(like):
         return tensor
-    import torch.distributed.tensor as sharded
+    from torch.distributed.tensor import DTensor, Replicate
 
-    everywhere = [sharded.Replicate()] * like.device_mesh.ndim
-    return sharded.DTensor.from_local(tensor, like.device_mesh, everywhere, run_check=False)
+    mesh = like.device_mesh
+    known = DTensor.from_local(tensor, mesh, [Replicate()] * mesh.ndim, run_check=False)
+    return (
+        known.redistribute(placements=like.placements) if known.shape == like.shape else known
+    )
+
+
+def _placed(x: Any, like: Any) -> Any:
+    """Return ``x`` in shards like those of ``like``, where it has its shape."""
+    pending = any(p.is_partial() for p in like.placements)
+    return x if pending or x.shape != like.shape else x.redistribute(placements=like.placements)
+
+
+def library_sum(x: Any, scale: Any, axes: tuple[int, ...], xp: Namespace, term: Term) -> Any:
+    """Sum in the order that PyTorch chooses; ranks add up their sums once, not at each use."""
+    total = plain_sum(x, scale, axes, xp, term)
+    return _without_pending_sums(total) if _is_sharded(total) else total
 
 
 def tree_sum(x: Any, scale: Any, axes: tuple[int, ...], xp: Namespace, term: Term) -> Array:

@@ -1,6 +1,6 @@
 """Weights of JAX on eight devices: meshes, memories, transfers. Prints what is not right.
 
-Run by test_placement.py in a process of its own: the number of devices is set before JAX starts.
+Run by test_placement.py in a process of its own: JAX is told the number of devices first.
 """
 
 from __future__ import annotations
@@ -184,10 +184,22 @@ def forms_that_may_change():
 def host_memory():
     for dtype in ("bfloat16", "float32", "float64"):
         w = weight(MATRIX, dtype, HOST)
-        for c in (MaxNorm(1.0), MinMaxNorm(0.5, 1), UnitNorm(), NonNeg(), MaxNorm((1, 2, 3, 4))):
+        for c in (
+            MaxNorm(1.0),
+            MinMaxNorm(0.5, 1),
+            UnitNorm(),
+            NonNeg(),
+            MaxNorm((1, 2, 3, 4)),
+        ):
             yield f"{c} {dtype}", judge, c, w, c
     c = MaxNorm(0.5, 1)
-    yield "radial", judge, RadialConstraint(), weight(KERNEL, "float32", HOST), RadialConstraint()
+    yield (
+        "radial",
+        judge,
+        RadialConstraint(),
+        weight(KERNEL, "float32", HOST),
+        RadialConstraint(),
+    )
     yield "jit", judge, c, w, jax.jit(c), jax.jit(c.violation)
     yield "apply", judge, c, w, lambda w: apply(c, [w, {"b": w}])[1]["b"]
     yield "copy", judge, c, w, lambda w: c(w, copy=True)
@@ -214,13 +226,16 @@ def trees():
     ]  # fmt: skip
     weights = {str(i): [weight(MATRIX, "float32", p)] for i, p in enumerate(places)}
     weights["kernel"] = weight(KERNEL, "float32", NamedSharding(EXPLICIT, P(None, None, "x")))
-    for constraint in (MaxNorm(0.5, 1), MaxNorm(0.5, 0), NonNeg()):
+
+    def mapped(constraint):
         found = apply(constraint, weights)
         assert list(found) == list(weights)
-        for name, (w,) in list(weights.items())[:-1]:
-            yield f"{constraint} {w.sharding}", judge, constraint, w, lambda w, n=name: found[n][0]
-        w = weights["kernel"]
-        yield f"{constraint} kernel", judge, constraint, w, lambda w: found["kernel"]
+        for name, w in weights.items():
+            w, result = jax.tree.leaves(w)[0], jax.tree.leaves(found[name])[0]
+            judge(constraint, w, lambda w, result=result: result)
+
+    for constraint in (MaxNorm(0.5, 1), MaxNorm(0.5, 0), NonNeg()):
+        yield f"{constraint}", mapped, constraint
 
 
 def no_transfers():

@@ -18,7 +18,7 @@ SECTIONS = (
 
 @pytest.fixture(scope="module")
 def found_on_jax():
-    """What is not right on JAX with eight devices, by section: one process, for it takes long."""
+    """What is not right on JAX with eight devices, by section: one process for all."""
     jax = pytest.importorskip("jax")
     if not hasattr(jax.sharding, "auto_axes"):
         pytest.skip("this JAX has no explicit meshes")
