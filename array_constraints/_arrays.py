@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import math
 import numbers
 import sys
 from collections.abc import Callable
@@ -18,11 +17,11 @@ from typing import Any, cast
 
 import array_api_compat
 
-from array_constraints import _in_memory, _subnormals, _writing
+from array_constraints import _in_memory, _jax, _subnormals, _torch, _writing
 from array_constraints._formats import FORMATS, PRECISIONS, Precision
 from array_constraints._in_memory import InMemory
 from array_constraints._protocol import Array, Count, Namespace
-from array_constraints._sums import Term, pairwise_sum, peak, plain_sum
+from array_constraints._sums import Term, pairwise_sum, peak
 
 
 def _reduced(block: Any, axis: tuple[int, ...], keepdims: bool, reduce: Any) -> Any:
@@ -54,30 +53,8 @@ def _chunkwise_peak(x: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
     return _reduce_chunks(x, axes, peak)
 
 
-def _run(function: Callable[..., Array], form: object, w: Array, xp: Namespace) -> Array:
+def _run(function: Callable[..., Array], form: object, w: Any, xp: Namespace) -> Array:
     return function(form, w, xp)
-
-
-def _with_float64() -> Any:
-    """Let JAX make float64 arrays in this thread, for a while, as an accumulator."""
-    import jax
-
-    return jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
-
-
-@functools.cache
-def _jitted(function: Callable[..., Array]) -> Callable[..., Array]:
-    import jax
-
-    def call(form: object, w: Array, xp: Namespace, narrow: bool, shown: str) -> Array:
-        return _narrowed(function(form, w, xp), narrow, xp)
-
-    return cast(Callable[..., Array], jax.jit(call, static_argnums=(0, 2, 3, 4)))
-
-
-def _narrowed(result: Array, narrow: bool, xp: Namespace) -> Array:
-    float64 = narrow and dtype_name(result, xp) == "float64"
-    return xp.astype(result, xp.float32) if float64 else result
 
 
 def is_constant(form: object) -> bool:
@@ -106,44 +83,18 @@ def _is_plain(value: Any) -> bool:
     return plain or number or isinstance(value, enum.Enum) or is_constant(value)
 
 
-def _run_jitted(function: Callable[..., Array], form: Any, w: Array, xp: Namespace) -> Array:
-    """Run one cached ``jit``: for a frozen dataclass, whose value is that of its fields."""
-    narrow = not sys.modules["jax"].config.jax_enable_x64
-    with _with_float64()(True):
-        if not is_constant(form):
-            return _narrowed(function(form, w, xp), narrow, xp)
-        # 1, True and 1.0 are equal, not the same: their text tells them apart
-        return _jitted(function)(form, w, xp, narrow, repr(form))
+def _run_jitted(function: Callable[..., Array], form: Any, w: Any, xp: Namespace) -> Array:
+    return _jax.run(function, form, w, xp, cached=form is None or is_constant(form))
 
 
 def mapped_at_once(constraint: Any, weights: Any, copy: bool | None) -> Any | None:
-    """Return a pytree of JAX arrays mapped in one cached ``jit``; None for anything else."""
-    jax = sys.modules.get("jax")
-    if jax is None or not (copy is None or copy is True) or not is_constant(constraint):
+    """Return a pytree of JAX arrays mapped in few compiled calls; None for anything else."""
+    if not (copy is None or copy is True) or not is_constant(constraint):
         return None
-    leaves = jax.tree.leaves(weights)
-    if not leaves or not all(isinstance(leaf, jax.Array) for leaf in leaves):
-        return None
-    return _jitted_map()(constraint, weights, repr(constraint))
-
-
-@functools.cache
-def _jitted_map() -> Callable[..., Any]:
-    import jax
-
-    def call(constraint: Any, weights: Any, shown: str) -> Any:
-        return jax.tree.map(constraint, weights)
-
-    return cast(Callable[..., Any], jax.jit(call, static_argnums=(0, 2)))
+    return _jax.mapped_at_once(constraint, weights)
 
 
 def _negative(w: Array, xp: Namespace) -> Array:
-    return w < 0
-
-
-def _negative_in_torch(w: Any, xp: Any) -> Any:
-    if _subnormals.flushed() and dtype_name(w, xp) in FORMATS:
-        return _subnormals.negative(_subnormals.torch_bits(w), xp.isnan(w))
     return w < 0
 
 
@@ -154,7 +105,7 @@ def _negative_widened(w: Any, xp: Any) -> Any:
 
 
 def _ignoring(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function in which NumPy reports nothing: what rounds to zero or is NaN is meant."""
+    """Return a function in which NumPy reports no roundoff, overflow or NaN: they are meant."""
     import numpy
 
     return cast(Callable[..., Any], numpy.errstate(all="ignore")(function))
@@ -165,15 +116,6 @@ def _made_quiet(quiet: Any, function: Any) -> Callable[..., Any]:
     return cast(Callable[..., Any], quiet(function))
 
 
-def _negative_by_bits(w: Any, xp: Any) -> Any:
-    import jax
-
-    if dtype_name(w, xp) not in FORMATS:
-        return w < 0
-    bits = jax.lax.bitcast_convert_type(w, f"int{8 * w.dtype.itemsize}")
-    return (bits < 0) & (bits != xp.iinfo(bits.dtype).min) & ~xp.isnan(w)
-
-
 def _where_not_negative(w: Array, xp: Namespace) -> Array:
     return xp.where(library(xp).negative(w, xp), xp.zeros_like(w), w)
 
@@ -182,69 +124,6 @@ def _by_bits(w: Any, xp: Any) -> Any:
     """Multiply the bits by 0 or 1: numpy.where takes ten times as long on mixed signs."""
     positive = ~_negative_widened(w, xp)
     return (w.view(f"i{w.dtype.itemsize}") * positive).view(w.dtype)
-
-
-def _clamped(w: Any, xp: Any) -> Any:
-    """Clamp: torch.where takes six times as long; but it changes the NaN of bfloat16."""
-    by_bits = dtype_name(w, xp) == "bfloat16" or _subnormals.flushed()
-    return _where_not_negative(w, xp) if by_bits else w.clamp(min=0)
-
-
-def _detached(value: Any, surrogate: Any) -> Any:
-    return value.detach() + (surrogate - surrogate.detach())
-
-
-def _stopped(value: Any, surrogate: Any) -> Any:
-    import jax
-
-    return jax.lax.stop_gradient(value) + (surrogate - jax.lax.stop_gradient(surrogate))
-
-
-def _fused_sum(
-    x: Array, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
-) -> Array:
-    """Sum pairwise over so many slices that the first partial sums take 1/32 of ``x``."""
-    ratio = getattr(xp, precision(x, xp).accumulator.name).dtype.itemsize // x.dtype.itemsize
-    return pairwise_sum(x, scale, axes, xp, term, ways=32 * ratio)
-
-
-def _fused_spare_sum(
-    x: Array, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
-) -> Array:
-    """Sum in float64 in one loop, as XLA on CPUs does it fastest.
-
-    It would convert float16 as a whole; over several dimensions it is twice as slow as over
-    one; and it reads long rows column by column.
-    """
-    if dtype_name(x, xp) == "float16":
-        return _fused_sum(x, scale, axes, xp, term)
-    shape = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
-    if len(axes) > 1 and axes == tuple(range(len(axes))):
-        x, axes = xp.reshape(x, (-1, *x.shape[len(axes) :])), (0,)
-    if 0 in axes and x.shape[0] >= 2 * _ROWS and math.prod(x.shape) >= 2**23:
-        return xp.reshape(_rowwise_sum(x, axes, xp, term), shape)
-    return xp.reshape(plain_sum(x, scale, axes, xp, term), shape)
-
-
-_ROWS = 64
-
-
-def _rowwise_sum(x: Any, axes: tuple[int, ...], xp: Namespace, term: Term) -> Array:
-    import jax
-
-    def add(i: Any, total: Any) -> Any:
-        rows = jax.lax.dynamic_slice_in_dim(x, i * _ROWS, _ROWS)
-        return total + plain_sum(rows, None, axes, xp, term)
-
-    count = x.shape[0] // _ROWS
-    total = plain_sum(x[count * _ROWS :, ...], None, axes, xp, term)
-    return cast(Array, jax.lax.fori_loop(0, count, jax.checkpoint(add), total))
-
-
-def _barrier(w: Any) -> Any:
-    import jax
-
-    return jax.lax.optimization_barrier(w)
 
 
 def _name_of(dtype: Any) -> str:
@@ -269,13 +148,6 @@ def _numpy_array(w: Any) -> Any:
     return array
 
 
-def _torch_refused(w: Any) -> str | None:
-    import torch
-
-    dense = w.layout is torch.strided
-    return None if dense else f"of layout {w.layout}: make it dense first"
-
-
 @dataclass(frozen=True)
 class Library:
     """What must be known about one array library beyond the standard, and how it is used."""
@@ -296,18 +168,19 @@ class Library:
     bits: Callable[[Any], Any] | None = None
     owner: Callable[[Any], int] = id
     memory_of: Callable[[Any], Any] = id
-
-    def quiet(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function of a module in which the library reports no roundoff."""
-        return function if self.ignoring is None else _made_quiet(self.ignoring, function)
-
     refused: Callable[[Any], str | None] = lambda w: None
     array: Callable[[Any], Any] = lambda w: w
+    device_of_constants: Callable[[Any], Any] = lambda like: getattr(like, "device", None)
+    beside: Callable[[Any, Any], Array] = lambda array, like: array
     name_of: Callable[[Any], str] = _name_of
     in_memory: InMemory | None = None
     copied: Callable[[Any, Namespace], Any] = lambda w, xp: xp.asarray(w, copy=True)
     unwritable: Callable[[Any], str | None] = lambda w: None
     write: Callable[[Any, Any], None] = _writing.assign
+
+    def quiet(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of a module in which the library reports no roundoff."""
+        return function if self.ignoring is None else _made_quiet(self.ignoring, function)
 
 
 NUMPY = Library(
@@ -349,17 +222,21 @@ LIBRARIES = {
     "array_api_compat.torch": Library(
         # torch.sum adds in a cascade: up to 257 roundoffs at 2**22 entries, enough only where
         # the accumulator has spare digits; there it is one pass instead of log2 n.
-        spare_sum=plain_sum,
+        sum=_torch.tree_sum,
+        spare_sum=_torch.library_sum,
+        peak=_torch.peak,
+        beside=_torch.beside,
+        run=_torch.run,
         has_float64=lambda w, xp: w.device.type != "mps",  # Metal has no float64
-        negative=_negative_in_torch,
-        without_negative=_clamped,
+        negative=_torch.negative,
+        without_negative=_torch.clamped,
         bits=_subnormals.torch_bits,
         owner=_writing.torch_owner,
         memory_of=_writing.torch_memory,
         # Autograd sees the value that is kept: its derivative comes from the rescaling.
         differentiates=True,
-        straight_through=_detached,
-        refused=_torch_refused,
+        straight_through=_torch.straight_through,
+        refused=_torch.refused,
         unwritable=_writing.torch_unwritable,
         copied=lambda w, xp: w.clone(),  # asarray(copy=True) would leave the graph
         write=_writing.torch_write,
@@ -385,16 +262,19 @@ LIBRARIES = {
     "jax.numpy": Library(
         # XLA adds in windows of 32: up to 240 roundoffs at 2**22 entries. A tree over many
         # slices at a time is fused into one loop; over 2 at a time it would keep half of w.
-        sum=_fused_sum,
-        spare_sum=_fused_spare_sum,
+        sum=_jax.fused_sum,
+        spare_sum=_jax.fused_spare_sum,
         # Without the barrier XLA keeps the float64 copy of a bfloat16 weight between two reads.
-        reread=_barrier,
+        reread=_jax.barrier,
         # A call has float64 while it runs; a measure made outside of one only with x64.
-        has_float64=lambda w, xp: bool(sys.modules["jax"].config.jax_enable_x64),
+        has_float64=_jax.has_float64,
         # XLA on CPUs compares subnormal numbers as zeros.
-        negative=_negative_by_bits,
+        negative=_jax.negative_by_bits,
         differentiates=True,
-        straight_through=_stopped,
+        device_of_constants=lambda like: (
+            None
+        ),  # where they are used; that of shards does not fit
+        straight_through=_jax.straight_through,
         # One dispatch instead of thirty, and eager results equal jitted ones. float64 within:
         # a sum in float32 that is as accurate needs a tree of additions, 4 to 13 times as long.
         run=_run_jitted,
@@ -424,14 +304,15 @@ def namespace(w: Any) -> Namespace:
     """Return the array API namespace of ``w``, or raise TypeError.
 
     ``array_api_compat.array_namespace`` is asked, but not for torch: where ``torch.compile``
-    traces the cache of that function, it warns.
+    traces the cache of that function, it warns; and not for JAX: it makes an array there.
     """
     if type(w) in _NAMESPACES:
         return _NAMESPACES[type(w)]
     torch = sys.modules.get("torch")
+    xp = _jax.namespace(w)
     if torch is not None and isinstance(w, torch.Tensor):
         import array_api_compat.torch as xp
-    else:
+    elif xp is None:
         xp = array_api_compat.array_namespace(w)
     _NAMESPACES[type(w)] = xp
     return cast(Namespace, xp)
@@ -483,6 +364,14 @@ def compiling() -> bool:
 
 def device(w: Any) -> Any:
     return getattr(w, "device", None)  # Dask has none
+
+
+def constant(numbers: Any, like: Array, xp: Namespace, *, alike: bool = False) -> Array:
+    """Return numbers as an array beside ``like``; ``alike``: in its dtype and shape."""
+    found = library(xp)
+    dtype = like.dtype if alike else None
+    array = xp.asarray(numbers, dtype=dtype, device=found.device_of_constants(like))
+    return found.beside(xp.reshape(array, like.shape) if alike else array, like)
 
 
 def precision(w: Array, xp: Namespace) -> Precision:

@@ -181,6 +181,4 @@ def per_slice(bound: float | tuple[float, ...], measure: NormMeasure, xp: Namesp
     """Return one number for all slices, or an array with one for each, in C order."""
     if not isinstance(bound, tuple):
         return bound
-    like = measure.square
-    numbers = xp.asarray(bound, dtype=like.dtype, device=_arrays.device(like))
-    return xp.reshape(numbers, like.shape)
+    return _arrays.constant(bound, measure.square, xp, alike=True)

@@ -153,7 +153,7 @@ def _rescaling(
     memory: InMemory,
     xp: Any,
 ) -> Rescaling:
-    """Return the function from sums of squares and their scale to what slices are multiplied by.
+    """Return the function from sums of squares, and their scale, to the change of slices.
 
     None where a bound lies so far out that the factor or a product may leave the range; slices
     whose norm lies so far out are apart from the others.

@@ -38,7 +38,8 @@ class Constraint:
     def violation(self, w: Any) -> Any:
         """Return how far each entry is from its image: ``abs(w - self(w))``, 0 where equal."""
         w, xp = _acceptance.accepted(type(self).__name__, w)
-        return _arrays.library(xp).quiet(_distance)(w, self(w), xp)
+        library = _arrays.library(xp)
+        return library.quiet(library.run)(_distance, None, (w, self(w)), xp)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as values that JSON can hold."""
@@ -67,7 +68,8 @@ class Constraint:
         )
 
 
-def _distance(w: Array, image: Array, xp: Namespace) -> Any:
+def _distance(form: None, pair: tuple[Array, Array], xp: Namespace) -> Any:
+    w, image = pair
     same = xp.equal(w, image)  # two infinities, too
     w, image = (xp.where(same, xp.zeros_like(w), x) for x in (w, image))
     distance = xp.abs(_arrays.accumulated(w, xp) - _arrays.accumulated(image, xp))

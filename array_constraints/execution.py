@@ -172,7 +172,10 @@ def ready(form: Any, w: Any) -> Callable[[Any, bool | None], Any] | None:
     """
     if type(w) not in _READY_TYPES or _arrays.compiling():
         return None
-    return _READY.get((id(form), type(w), w.dtype, w.shape))
+    try:
+        return _READY.get((id(form), type(w), w.dtype, w.shape))
+    except RuntimeError:  # a nested tensor has no shape
+        return None
 
 
 def _in_one_block(

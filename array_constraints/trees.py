@@ -100,7 +100,7 @@ class _Place:
 
 def _take_apart(weights: Any, arrays: list[Any]) -> Any:
     """Return the containers with the place of each array in ``arrays`` instead of it."""
-    if hasattr(weights, "shape"):
+    if hasattr(type(weights), "shape"):  # which a lazy or nested tensor does not have yet
         arrays.append(weights)
         return _Place(len(arrays) - 1)
     if hasattr(weights, "items"):

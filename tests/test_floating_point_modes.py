@@ -1,4 +1,4 @@
-"""Modes of the processor and of NumPy that a user may have set: none changes what is allowed."""
+"""Modes of NumPy and of the processor that a user may have set: none changes a result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PAIRS = {
 }
 
 
-def quiet(dtype):
+def hard(dtype):
     w = np.tile(np.asarray(PAIRS[dtype], dtype), (1, 1))
     bit = {"float16": 1 << 9, "float32": 1 << 22, "float64": 1 << 51}[dtype]
     signalling = w.view(f"u{w.dtype.itemsize}")
@@ -44,7 +44,7 @@ def quiet(dtype):
 def test_nothing_is_reported_where_everything_is_to_be_raised(library, dtype, many):
     if dtype not in library.dtypes:
         pytest.skip(f"{library} has no {dtype}")
-    w = np.tile(quiet(dtype), (many, 1))
+    w = np.tile(hard(dtype), (many, 1))
     with np.errstate(all="raise"):
         for constraint in (*NORMS, NonNeg()):
             for copy in (None, True, False):
@@ -53,8 +53,8 @@ def test_nothing_is_reported_where_everything_is_to_be_raised(library, dtype, ma
 
 
 @pytest.mark.parametrize("dtype", PAIRS)
-def test_arrays_that_are_not_at_hand_are_as_quiet(dtype):
-    w = quiet(dtype)
+def test_arrays_that_are_not_at_hand_are_as_hard(dtype):
+    w = hard(dtype)
     foreign = w.astype(w.dtype.newbyteorder())
     kinds = (foreign, w.view(type("Sub", (np.ndarray,), {})), w[::-1], np.asfortranarray(w))
     with np.errstate(all="raise"):
@@ -74,7 +74,7 @@ def test_arrays_that_are_not_at_hand_are_as_quiet(dtype):
 def test_chunks_of_dask_are_as_quiet():
     import dask.array as da
 
-    w = np.tile(quiet("float32"), (100, 1))
+    w = np.tile(hard("float32"), (100, 1))
     with np.errstate(all="raise"):
         for constraint in (MaxNorm(1.0), NonNeg(), UnitNorm()):
             lazy = project(constraint, da.from_array(w, chunks=(30, 1)))
@@ -85,13 +85,18 @@ def test_chunks_of_dask_are_as_quiet():
 @pytest.mark.parametrize("dtype", PAIRS)
 @pytest.mark.parametrize("rows", [1, 4000])
 def test_a_signalling_nan_of_a_slice_stays_one(library, dtype, rows):
-    w = np.tile(quiet(dtype), (rows, 2))
+    w = np.tile(hard(dtype), (rows, 2))
     w[:, 2:] = np.asarray(2.0, dtype)
     w[:, 1] = np.asarray(1e-3, dtype)
     for constraint in (MaxNorm(1.0), MinMaxNorm(0.5, 1.0), UnitNorm(), MaxNorm((1.0,) * 4)):
         result = library.numpy(constraint(library.array(w)))
         assert bits(result[:, 0]) == bits(w[:, 0])
         assert not np.array_equal(result[:, 2], w[:, 2])
+
+
+def same_bits(a, b):
+    """Without a text of their difference, which takes minutes for a million entries."""
+    return a.dtype == b.dtype and bool(np.all(a.view("u1") == b.view("u1")))
 
 
 @contextlib.contextmanager
@@ -124,9 +129,9 @@ def test_subnormal_numbers_are_seen_where_the_processor_takes_them_for_zeros(
         beside = MaxNorm(1.0)(library.array(kept[:, :4]))
         rows = MaxNorm(1.0, axis=1)(library.array(kept))
     for result in (found, written):
-        assert bits(library.numpy(result)) == bits(expected)
-    assert bits(library.numpy(distance)) == bits(violation)
-    assert bits(library.numpy(satisfied)) == bits(np.abs(w))
+        assert same_bits(library.numpy(result), expected)
+    assert same_bits(library.numpy(distance), violation)
+    assert same_bits(library.numpy(satisfied), np.abs(w))
     assert bits(library.numpy(rows)[:2]) == bits(kept[:2])
     assert not np.array_equal(library.numpy(beside)[2:], kept[2:, :4])
 

@@ -41,7 +41,7 @@ def constraints(c, axis):
 
 
 def judged(library, constraint, w, axis):
-    """The result and the violation along axis 1, of an array whose slices run along ``axis``."""
+    """The result and the violation along axis 1, where slices run along ``axis``."""
     array = library.array(np.ascontiguousarray(w if axis == 1 else w.T))
     found = (library.numpy(constraint(array)), library.numpy(constraint.violation(array)))
     return tuple(x if axis == 1 else x.T for x in found)
@@ -83,7 +83,7 @@ def test_no_bit_depends_on_a_neighbour_in_several_blocks(library, dtype):
 )
 @pytest.mark.parametrize("axis", [0, 1])
 def test_violation_is_0_exactly_where_a_slice_is_kept(library, axis):
-    """Norms a few roundoffs around the bound, and those that a library's root rounds wrongly."""
+    """Norms a few roundoffs around the bound; the roots of some are hard to round."""
     generator = np.random.default_rng(1)
     w = generator.integers(1, 1000, (4000, 3)).astype("float32")
     norms = np.sqrt(np.sum(w.astype("float64") ** 2, axis=1))
@@ -196,9 +196,7 @@ class TestApply:
         assert (first is tied, second is view) == (True, True)
 
     @eager
-    def test_views_of_one_memory_that_are_not_the_same_weight_are_each_constrained(
-        self, library
-    ):
+    def test_views_of_one_memory_that_differ_are_each_constrained(self, library):
         w = library.array(np.full((4, 4), 3.0, "float32"))
         apply(MaxNorm(1.0, axis=1), [w[:2], w[2:]], copy=False)
         np.testing.assert_allclose(np.linalg.norm(library.numpy(w), axis=1), 1, rtol=1e-5)

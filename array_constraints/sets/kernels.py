@@ -61,17 +61,14 @@ class RadialConstraint(WholeSlice):
 
     def project(self, slices: Array, xp: Namespace) -> Array:
         size = slices.shape[-1]
-        i = xp.arange(size, device=_arrays.device(slices))
-        inwards = xp.minimum(i, size - 1 - i)
-        rings = xp.minimum(inwards[:, None], inwards[None, :])
+        inwards = [min(i, size - 1 - i) for i in range(size)]
         innermost = (size - 1) // 2
         result = slices
         for ring in range(innermost + 1):
             d = ring if ring == innermost else size - 1 - ring
+            inside = [[min(i, j) == ring for j in inwards] for i in inwards]
             result = xp.where(
-                xp.equal(rings, xp.full_like(rings, ring)),
-                slices[..., d : d + 1, d : d + 1],
-                result,
+                _arrays.constant(inside, slices, xp), slices[..., d : d + 1, d : d + 1], result
             )
         return result
 

@@ -1,0 +1,204 @@
+"""All that JAX needs beyond the standard: one compiled call, sums that XLA fuses, placement."""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Callable, Hashable
+from typing import Any, cast
+
+from array_constraints._formats import FORMATS
+from array_constraints._protocol import Array, Namespace
+from array_constraints._sums import Term, pairwise_sum, plain_sum
+
+
+def namespace(w: Any) -> Any | None:
+    """Return ``jax.numpy`` for an array or tracer of JAX, without making an array to ask."""
+    jax = sys.modules.get("jax")
+    if jax is None or not isinstance(w, jax.Array):
+        return None
+    import jax.numpy as xp
+
+    return xp
+
+
+def has_float64(w: Any, xp: Namespace) -> bool:
+    """Whether float64 can be made; also without x64 an array may have it already."""
+    return bool(sys.modules["jax"].config.jax_enable_x64) or w.dtype == "float64"
+
+
+def run(
+    function: Callable[..., Array], form: Any, w: Any, xp: Namespace, *, cached: bool
+) -> Array:
+    """Run a function of a form in float64, ``cached`` as one ``jit`` for equal forms."""
+    narrow = not sys.modules["jax"].config.jax_enable_x64
+    with _with_float64()(True):
+        if not cached:
+            return _placed(function, form, w, xp, narrow)
+        # 1, True and 1.0 are equal, not the same: their text tells them apart
+        return _jitted(function)(form, w, xp, narrow, repr(form))
+
+
+def _with_float64() -> Any:
+    """Let JAX make float64 arrays in this thread, for a while, as an accumulator."""
+    import jax
+
+    return jax.enable_x64 if hasattr(jax, "enable_x64") else jax.experimental.enable_x64
+
+
+@functools.cache
+def _jitted(function: Callable[..., Array]) -> Callable[..., Array]:
+    import jax
+
+    def call(form: object, w: Any, xp: Namespace, narrow: bool, shown: str) -> Array:
+        return _placed(function, form, w, xp, narrow)
+
+    return cast(Callable[..., Array], jax.jit(call, static_argnums=(0, 2, 3, 4)))
+
+
+def _placed(
+    function: Callable[..., Array], form: object, w: Any, xp: Namespace, narrow: bool
+) -> Array:
+    """Run ``function`` in device memory; the result lies where ``w`` lies, as it lies there."""
+    import jax
+
+    first = jax.tree.leaves(w)[0]
+    aval = jax.typeof(first) if hasattr(jax, "typeof") else first
+    offloaded = str(getattr(aval, "memory_space", None)).endswith("Host")
+    if offloaded:  # constants are made in device memory, and accelerators compute there
+        host, device = jax.memory.Space.Host, jax.memory.Space.Device
+        w = jax.device_put(w, device, src=host)
+    result = _on_automatic_axes(lambda w: function(form, w, xp), w, aval)
+    if narrow and result.dtype == "float64" and first.dtype != "float64":
+        result = xp.astype(result, xp.float32)
+    return jax.device_put(result, host, src=device) if offloaded else result
+
+
+def _on_automatic_axes(call: Callable[[Any], Any], w: Any, aval: Any) -> Any:
+    """Call with the explicit axes of the mesh made automatic, the result sharded as ``w`` is.
+
+    Explicit axes refuse to cut a sharded dimension in halves, or to merge it with others.
+    """
+    import jax
+
+    mesh = getattr(getattr(aval, "sharding", None), "mesh", None)
+    explicit = getattr(mesh, "explicit_axes", ())
+    if not explicit or not any(aval.sharding.spec):
+        return call(w)
+
+    def automatic(out_sharding: Any) -> Any:
+        return jax.sharding.auto_axes(call, axes=explicit, out_sharding=out_sharding)
+
+    def sharding(shape: tuple[int, ...]) -> Any:
+        spec = aval.sharding.spec
+        kept = [
+            part if n == m else None
+            for part, n, m in zip(spec, shape, aval.shape, strict=False)
+        ]
+        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*kept))
+
+    shape = jax.eval_shape(automatic(sharding(())), w).shape
+    return automatic(sharding(shape))(w)
+
+
+def mapped_at_once(constraint: Any, weights: Any) -> Any | None:
+    """Return a pytree of JAX arrays mapped in one cached ``jit`` for each of their places.
+
+    None for anything else than JAX arrays.
+    """
+    jax = sys.modules.get("jax")
+    if jax is None:
+        return None
+    leaves, tree = jax.tree.flatten(weights)
+    if not leaves or not all(isinstance(leaf, jax.Array) for leaf in leaves):
+        return None
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # compiled as it is
+        return jax.tree.map(constraint, weights)
+    groups: dict[Hashable, list[int]] = {}
+    for i, leaf in enumerate(leaves):
+        groups.setdefault(_place(leaf.sharding), []).append(i)
+    for indices in groups.values():
+        group = [leaves[i] for i in indices]
+        found = _jitted_map()(constraint, group, repr(constraint))
+        for i, result in zip(indices, found, strict=True):
+            leaves[i] = result
+    return jax.tree.unflatten(tree, leaves)
+
+
+def _place(sharding: Any) -> Hashable:
+    """Return what has to be the same for all arguments of one compiled call."""
+    mesh = getattr(sharding, "mesh", None)
+    return frozenset(sharding.device_set) if mesh is None else mesh
+
+
+@functools.cache
+def _jitted_map() -> Callable[..., Any]:
+    import jax
+
+    def call(constraint: Any, weights: Any, shown: str) -> Any:
+        return [constraint(w) for w in weights]
+
+    return cast(Callable[..., Any], jax.jit(call, static_argnums=(0, 2)))
+
+
+def negative_by_bits(w: Any, xp: Any) -> Any:
+    import jax
+
+    if w.dtype.name not in FORMATS:
+        return w < 0
+    bits = jax.lax.bitcast_convert_type(w, f"int{8 * w.dtype.itemsize}")
+    return (bits < 0) & (bits != xp.iinfo(bits.dtype).min) & ~xp.isnan(w)
+
+
+def straight_through(value: Any, surrogate: Any) -> Any:
+    import jax
+
+    return jax.lax.stop_gradient(value) + (surrogate - jax.lax.stop_gradient(surrogate))
+
+
+def barrier(w: Any) -> Any:
+    import jax
+
+    return jax.lax.optimization_barrier(w)
+
+
+def fused_sum(
+    x: Any, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
+) -> Array:
+    """Sum pairwise over so many slices that the first partial sums take 1/32 of ``x``."""
+    ratio = (8 if has_float64(x, xp) else 4) // x.dtype.itemsize
+    return pairwise_sum(x, scale, axes, xp, term, ways=32 * ratio)
+
+
+def fused_spare_sum(
+    x: Any, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
+) -> Array:
+    """Sum in float64 in one loop, as XLA on CPUs does it fastest.
+
+    It would convert float16 as a whole; over several dimensions it is twice as slow as over
+    one; and it reads long rows column by column.
+    """
+    if x.dtype == "float16":
+        return fused_sum(x, scale, axes, xp, term)
+    shape = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
+    if len(axes) > 1 and axes == tuple(range(len(axes))):
+        x, axes = xp.reshape(x, (-1, *x.shape[len(axes) :])), (0,)
+    if 0 in axes and x.shape[0] >= 2 * _ROWS and math.prod(x.shape) >= 2**23:
+        return xp.reshape(_rowwise_sum(x, axes, xp, term), shape)
+    return xp.reshape(plain_sum(x, scale, axes, xp, term), shape)
+
+
+_ROWS = 64
+
+
+def _rowwise_sum(x: Any, axes: tuple[int, ...], xp: Namespace, term: Term) -> Array:
+    import jax
+
+    def add(i: Any, total: Any) -> Any:
+        rows = jax.lax.dynamic_slice_in_dim(x, i * _ROWS, _ROWS)
+        return total + plain_sum(rows, None, axes, xp, term)
+
+    count = x.shape[0] // _ROWS
+    total = plain_sum(x[count * _ROWS :, ...], None, axes, xp, term)
+    return cast(Array, jax.lax.fori_loop(0, count, jax.checkpoint(add), total))

@@ -1,0 +1,159 @@
+"""Weights of PyTorch in shards, one on each of four processes. Prints what is not right.
+
+Run by test_placement.py in processes of its own.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from array_constraints import (
+    Constraint,
+    MaxNorm,
+    MinMaxNorm,
+    NonNeg,
+    RadialConstraint,
+    UnitNorm,
+    apply,
+)
+
+RANKS = 4
+WAIT = datetime.timedelta(seconds=60)
+TOLERANCE = {
+    torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7, torch.float32: 2.0**-20,
+    torch.float64: 2.0**-49,
+}  # fmt: skip
+
+
+def judge(constraint, d, pending=False):
+    """Raise unless results on a DTensor are those on the whole tensor, and lie as it lies."""
+    w = d.full_tensor()
+    result, expected = constraint(d), constraint(w)
+    assert type(result) is type(d), type(result)
+    assert result.dtype == d.dtype, result.dtype
+    assert pending or result.placements == d.placements, result.placements
+    tolerance = TOLERANCE[d.dtype]
+    close = {"rtol": tolerance, "atol": tolerance}
+    torch.testing.assert_close(result.full_tensor(), expected, **close)
+    found, violation = constraint.violation(d).full_tensor(), constraint.violation(w)
+    torch.testing.assert_close(found, violation, **close)
+    kept = ((violation == 0) & (expected == w)).expand(w.shape)
+    assert torch.equal(result.full_tensor()[kept], w[kept]), "a satisfied slice moved"
+
+
+def written(constraint, d):
+    expected = constraint(d).full_tensor()
+    with torch.no_grad():
+        result = constraint(d, copy=False)
+    assert result is d
+    assert torch.equal(d.full_tensor(), expected)
+    assert torch.equal(apply(constraint, [d])[0].full_tensor(), constraint(d).full_tensor())
+
+
+def differentiated(constraint, d):
+    w = d.full_tensor().requires_grad_()
+    (constraint(w) ** 2).sum().backward()
+    d = d.detach().requires_grad_()
+    (constraint(d) ** 2).sum().full_tensor().backward()
+    tolerance = 8 * TOLERANCE[d.dtype]
+    torch.testing.assert_close(d.grad.full_tensor(), w.grad, rtol=tolerance, atol=tolerance)
+
+
+def normal(*shape, dtype=torch.float64):
+    w = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    w[..., 0] /= 99
+    return w.to(dtype)
+
+
+def constraints(axis, slices):
+    yield MaxNorm(1.0, axis)
+    yield MaxNorm(tuple(0.1 + i / 4 for i in range(slices)), axis)
+    yield MinMaxNorm(0.5, 2.0, 0.3, axis)
+    yield UnitNorm(axis)
+
+
+def cases():
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
+
+    line = init_device_mesh("cpu", (RANKS,))
+    grid = init_device_mesh("cpu", (2, 2), mesh_dim_names=("a", "b"))
+    layouts = [
+        (line, [Shard(0)]), (line, [Shard(1)]), (line, [Replicate()]),
+        (grid, [Shard(0), Shard(1)]), (grid, [Shard(0), Shard(0)]),
+        (grid, [Shard(1), Replicate()]),
+    ]  # fmt: skip
+    for mesh, placements in layouts:
+        for dtype in TOLERANCE:
+            # 7 rows are uneven shards; 5 rows on 4 ranks are 2, 2, 1 and none
+            for shape in ((7, 4), (5, 3)) if dtype == torch.float64 else ((5, 3),):
+                d = distribute_tensor(normal(*shape, dtype=dtype), mesh, placements)
+                for axis in (0, 1, None, (0, 1)):
+                    slices = {0: shape[1], 1: shape[0]}.get(axis, 1)
+                    many = list(constraints(axis, slices))
+                    for c in many if dtype == torch.float64 else many[1:2]:
+                        yield f"{c} {dtype} {shape} {placements}", judge, c, d
+                yield f"NonNeg {dtype} {placements}", judge, NonNeg(), d
+        d = distribute_tensor(normal(5, 3), mesh, placements)
+        yield f"written {placements}", written, MaxNorm(1.0), d.clone()
+        for c in (
+            MaxNorm(1.0),
+            MaxNorm((0.1, 1.0, 2.0)),
+            UnitNorm(None),
+            MinMaxNorm(0.5, 1, 0.3),
+        ):
+            yield f"gradients of {c} {placements}", differentiated, c, d
+        yield f"Constraint {placements}", judge, Constraint(), d
+        yield (
+            f"radial {placements}",
+            judge,
+            RadialConstraint(),
+            distribute_tensor(normal(3, 3, 2, 5), mesh, placements),
+        )
+    for dim in range(4):
+        for dtype in TOLERANCE:
+            d = distribute_tensor(normal(3, 3, 2, 5, dtype=dtype), line, [Shard(dim)])
+            for c in (RadialConstraint(), MaxNorm(1.0, (0, 1, 2)), UnitNorm((3, 1))):
+                yield f"{c} {dtype} {dim}", judge, c, d
+    rank = dist.get_rank()
+    huge = normal(8, 3) * torch.tensor([1e300, 1e-300, 1.0])
+    yield "huge", judge, UnitNorm(), distribute_tensor(huge, line, [Shard(0)])
+    d = DTensor.from_local(normal(5, 3) * (rank + 1), line, [Partial()])
+    for c in (MaxNorm(1.0), NonNeg(), UnitNorm(None), MaxNorm((1.0, 2.0, 3.0))):
+        yield f"{c} of pending sums", judge, c, d, True
+
+
+def work(rank, store, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=RANKS, timeout=WAIT
+    )
+    found, count = [], 0
+    for name, check, *arguments in cases():
+        count += 1
+        try:
+            check(*arguments)
+        except Exception:
+            found.append(f"rank {rank}, {name}: {traceback.format_exc(limit=-3)}")
+    found = found if count else ["nothing was tried"]
+    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(work, args=(str(Path(folder, "store")), folder), nprocs=RANKS)
+        found = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
+    json.dump(found, sys.stdout)
