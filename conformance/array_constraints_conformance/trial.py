@@ -17,7 +17,7 @@ from array_constraints_conformance.observation import Observation, Pool
 from array_constraints_conformance.rules import MembershipRule, Rule
 from array_constraints_conformance.strategies import Case
 from array_constraints_conformance.subject import Subject
-from array_constraints_conformance.verdict import NotProvided, attempt
+from array_constraints_conformance.verdict import NotProvided, attempt, stated
 
 _LONG = 1000  # entries of the longest slices in a layout
 _KEPT = 3000  # observations: the draws of one constraint, so that each call is made once
@@ -33,6 +33,7 @@ class Profile:
     rules_per_cell: int
     repetitions: int
     log_length: int
+    timeout: float  # seconds for one requirement of one constraint: many times what it takes
 
     @property
     def quick(self) -> bool:
@@ -42,9 +43,9 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("quick", 12, 1, 1, 100, 16),
-        Profile("default", 40, 1, 2, 1000, 16),
-        Profile("thorough", 500, 10, 99, 1000, 20),
+        Profile("quick", 12, 1, 1, 100, 16, 20),
+        Profile("default", 40, 1, 2, 1000, 16, 300),
+        Profile("thorough", 500, 10, 99, 1000, 20, 3600),
     )
 }
 
@@ -116,7 +117,7 @@ class Trial:
         """Return a method of the constraint, or raise :class:`NotProvided`."""
         found = getattr(self.constraint_of(rule), name, None)
         if found is None:
-            raise NotProvided(f"{rule.name} has no {name}")
+            raise stated(NotProvided(f"{rule.name} has no {name}"))
         return found  # type: ignore[no-any-return]
 
     def accepts(self, rule: Rule, argument: str) -> None:
@@ -126,7 +127,7 @@ class Trial:
         except (TypeError, ValueError):
             taken = {}  # type: ignore[assignment]
         if argument not in taken:
-            raise NotProvided(f"{rule.name} takes no {argument}=")
+            raise stated(NotProvided(f"{rule.name} takes no {argument}="))
 
     def call(self, rule: Rule, x: Any, **options: Any) -> Any:
         """Call the constraint on an array of the library."""
