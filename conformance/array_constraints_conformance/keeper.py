@@ -21,10 +21,16 @@ def main() -> None:
     judge = os.fork()
     if not judge:
         _judge(words)
-    threading.Thread(target=_end_with_the_suite, daemon=True).start()
+    _say(words, judge=judge)
+    threading.Thread(target=_end_with_the_suite, args=(judge,), daemon=True).start()
     _, status = os.waitpid(judge, 0)
-    ended = {"token": words["token"], "ended": os.waitstatus_to_exitcode(status)}
-    os.write(words["report"], b"\n" + json.dumps(ended).encode() + b"\n")
+    _say(words, ended=os.waitstatus_to_exitcode(status))
+
+
+def _say(words: dict[str, Any], **message: int) -> None:
+    """Send a message, on a line of its own whatever the other process has begun."""
+    line = json.dumps({"token": words["token"], **message})
+    os.write(words["report"], f"\n{line}\n".encode())
 
 
 def _judge(words: dict[str, Any]) -> None:
@@ -41,9 +47,10 @@ def _judge(words: dict[str, Any]) -> None:
     os._exit(0)
 
 
-def _end_with_the_suite() -> None:
-    """End this group of processes as soon as the suite, which holds the other end, is gone."""
+def _end_with_the_suite(judge: int) -> None:
+    """End all processes as soon as the suite, which holds the other end, is gone."""
     os.read(0, 1)
+    os.kill(judge, signal.SIGKILL)  # which may have left the group
     os.killpg(0, signal.SIGKILL)
 
 

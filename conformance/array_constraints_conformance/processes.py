@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event
@@ -55,6 +55,7 @@ class Process:
         self.limits, self.stop, self.token = limits, stop, secrets.token_hex(16)
         self.stage, self.limit = " while the module was imported", limits.importing
         self.ending, self._closed = "", False
+        self._judge: tuple[tuple[Callable[[int, int], None], int], ...] = ()
         self._report, report = os.pipe()
         self._output, output = os.pipe()
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
@@ -105,8 +106,9 @@ class Process:
         os.close(self._output)
 
     def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # all of it has ended
-            os.killpg(self._keeper.pid, signal.SIGKILL)
+        for kill, which in ((os.killpg, self._keeper.pid), *self._judge):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended
+                kill(which, signal.SIGKILL)
 
     def _messages(self) -> Iterator[dict[str, Any]]:
         """Yield what the process says; where it says no more, ``ending`` tells why."""
@@ -117,10 +119,9 @@ class Process:
                 self._kill()
             *lines, rest = (rest + self._read()).split(b"\n")
             for message in map(self._understood, filter(None, lines)):
-                if message is None or "ended" in message:
-                    self.ending = self._end_of(message)
-                    break
                 self._follow(message)
+                if message is None or self.ending:
+                    break
                 yield message
                 heard = time.monotonic()
             if not self.ending and gone and not lines:
@@ -128,8 +129,15 @@ class Process:
             elif not self.ending and time.monotonic() - heard > self.limit:
                 self.ending = f"the process was stopped after {self.limit:g} s"
 
-    def _follow(self, message: dict[str, Any]) -> None:
-        if "imported" in message:
+    def _follow(self, message: dict[str, Any] | None) -> None:
+        """Learn from a message what the process does now."""
+        if message is None:
+            self.ending = "something else was written into the record"
+        elif "judge" in message:  # it may leave the group
+            self._judge = ((os.kill, message["judge"]), (os.killpg, message["judge"]))
+        elif "ended" in message:
+            self._judge, self.ending = (), f"the process {_how(message['ended'])}"
+        elif "imported" in message:
             self.stage, self.limit = " while the libraries were made", _MAKING_LIBRARIES
         elif "plan" in message:
             self.stage, self.limit = "", self.limits.judging
@@ -155,11 +163,6 @@ class Process:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
         return message if known else None
-
-    def _end_of(self, message: dict[str, Any] | None) -> str:
-        if message is None:
-            return "something else was written into the record"
-        return f"the process {_how(message['ended'])}"
 
 
 def _how(status: int | None) -> str:
