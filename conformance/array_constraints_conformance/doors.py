@@ -80,8 +80,8 @@ def check_constraint(
 
     Notes
     -----
-    The constraint is called in this process, without a limit of time: what ends the process ends
-    the run. The command line judges a module in another process.
+    The constraint is called in this process, without a limit of time: what ends the process
+    ends the run. The command line judges a module in another process.
     """
     subject = _subject(constraint, contains, axis, convex, idempotent)
     plan = plan_of(subject, xp, device, scope, only, profile, seed, gaps, dtypes)
@@ -174,7 +174,7 @@ def parametrize_with_checks(*constraints: Any, **options: Any) -> Any:
 
     Takes the options of :func:`check_constraint`; the test takes ``check``, and calls it.
     Known gaps are xfails; what is not provided, not applicable or not put to the test is
-    skipped, with that reason. The constraint is called in this process, without a limit of time.
+    skipped, with that reason. The constraint is called in this process, without a limit.
     """
     import pytest
 
