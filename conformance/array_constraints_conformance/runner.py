@@ -12,10 +12,11 @@ from itertools import islice
 from hypothesis.errors import Flaky
 
 from array_constraints_conformance import strategies
-from array_constraints_conformance.checks import CHECKS, COMPARING, LAWS
+from array_constraints_conformance.checks import CHECKS, CLOSE, COMPARING, LAWS
 from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import Library, UnknownLibrary
+from array_constraints_conformance.observation import Observation
 from array_constraints_conformance.specification import SCOPES, Requirement, requirements
 from array_constraints_conformance.subject import Subject
 from array_constraints_conformance.trial import PROFILES, Profile, Trial
@@ -33,6 +34,7 @@ MODULE = "module"
 Task = tuple[Requirement, str, Library]
 _LIBRARY_TERMS: dict[str, Callable[[Library], bool]] = {
     "every library": lambda lib: True,
+    "NumPy alone": lambda lib: lib.name == "numpy",
     "libraries other than NumPy": lambda lib: lib.name != "numpy",
     "libraries with 16-bit dtypes": lambda lib: "sixteen-bit" in lib.traits,
     "lazy libraries": lambda lib: "lazy" in lib.traits,
@@ -237,6 +239,9 @@ def put_to_the_test(requirement: str, trial: Trial) -> int:
     for case in trial.cases:
         if terms & case.rule.traits:
             holds(case)
+    for case in trial.close_cases if requirement in CLOSE else ():
+        if terms & case.rule.traits:
+            applied += law(Observation(trial, case))  # too large to be kept
     if requirement in COMPARING:
         applied += sum(law(pool) for pool in trial.pools)
     return applied

@@ -13,6 +13,13 @@ import numpy as np
 from array_constraints_conformance import strategies
 from array_constraints_conformance.formats import FORMATS, Format
 from array_constraints_conformance.libraries import Library
+from array_constraints_conformance.neighbours import (
+    BEYOND,
+    IN_TURN,
+    Neighbourhood,
+    spheres,
+    wide,
+)
 from array_constraints_conformance.observation import Observation, Pool
 from array_constraints_conformance.rules import MembershipRule, Rule
 from array_constraints_conformance.strategies import Case
@@ -180,6 +187,21 @@ class Trial:
             return [(rule, form) for rule in rules for form in self.formats]
         turns = range(max(len(rules), len(self.formats)) if rules else 0)
         return [(rules[i % len(rules)], self.formats[i % len(self.formats)]) for i in turns]
+
+    @cached_property
+    def neighbourhoods(self) -> list[Neighbourhood]:
+        """Large weights whose slices lie about their bound."""
+        entry, every = self.subject.entries[self.constraint], not (self.sparse or self.dear)
+        every &= not self.profile.quick
+        return list(wide(entry, self.rules, self.formats, self.seed, every))
+
+    @cached_property
+    def close_cases(self) -> list[Case]:
+        """Slices on their bound, beside what is far out of range, and where roots are hard."""
+        found = [hood.case(name) for hood in self.neighbourhoods for name in (BEYOND, IN_TURN)]
+        count = 4 if self.dear else 12 if self.profile.quick else 40
+        entry = self.subject.entries[self.constraint]
+        return [*found, *spheres(entry, self.formats, self.seed, count)]
 
     @cached_property
     def pools(self) -> list[Observation]:
