@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from fractions import Fraction
+from functools import cache, cached_property
 from itertools import product
 
 import numpy as np
@@ -139,18 +140,31 @@ def _bound_by(entry: Entry, norm: float, turn: int) -> Rule:
 def spheres(entry: Entry, formats: Sequence[Format], seed: int, count: int) -> Iterator[Case]:
     """Yield slices of three integers with one norm, and a bound that is this norm, rounded.
 
-    Sums of their squares are exact: whoever compares roots has to round them in one way.
+    Sums of their squares are exact: whoever compares roots has to round them in one way,
+    which is hardest where the root is nearly in the middle of two numbers.
     """
     if "max_value" not in entry.defaults:
         return
-    rng = np.random.default_rng([seed, count])
-    for turn in range(count):
-        square = int(rng.integers(40_000, 65_000))
-        form = formats[-1 - turn % len(formats)]
+    for turn, square in enumerate(_hard_squares(seed, count)):
+        form = formats[-1 - turn // 2 % len(formats) if turn % 2 else -1]
         triples = [t for t in _triples(square) if max(t) < 2**form.digits] or [(1, 2, 2)]
         w = np.asarray(triples, np.float64).T.astype(form.dtype)
         norm = math.sqrt(sum(x * x for x in triples[0]))
         yield Case(np.ascontiguousarray(w), _bound_by(entry, norm, turn).along(0))
+
+
+@cache
+def _hard_squares(seed: int, count: int) -> list[int]:
+    """Return those of many integers whose roots lie nearest to the middle of two numbers."""
+    drawn = np.random.default_rng([seed, count]).integers(40_000, 65_000, 100 * count)
+    found = [x for x in {int(x) for x in drawn} if next(_triples(x), None)]
+    return sorted(found, key=_from_the_middle)[:count]
+
+
+def _from_the_middle(square: int) -> Fraction:
+    root = Fraction(math.sqrt(square))
+    away = abs(square - root * root) / (2 * root)  # of the exact root, nearly
+    return abs(away / Fraction(math.ulp(math.sqrt(square))) - Fraction(1, 2))
 
 
 def _triples(square: int) -> Iterator[tuple[int, int, int]]:

@@ -191,15 +191,16 @@ class Trial:
     @cached_property
     def neighbourhoods(self) -> list[Neighbourhood]:
         """Large weights whose slices lie about their bound."""
-        entry, every = self.subject.entries[self.constraint], not (self.sparse or self.dear)
-        every &= not self.profile.quick
-        return list(wide(entry, self.rules, self.formats, self.seed, every))
+        entry = self.subject.entries[self.constraint]
+        every = not (self.dear or self.profile.quick)
+        formats = self.share(self.formats, len(self.constraint) + 1)
+        return list(wide(entry, self.rules, formats, self.seed, every))
 
     @cached_property
     def close_cases(self) -> list[Case]:
         """Slices on their bound, beside what is far out of range, and where roots are hard."""
         found = [hood.case(name) for hood in self.neighbourhoods for name in (BEYOND, IN_TURN)]
-        count = 4 if self.dear else 12 if self.profile.quick else 40
+        count = 6 if self.dear else 24 if self.profile.quick else 60
         entry = self.subject.entries[self.constraint]
         return [*found, *spheres(entry, self.formats, self.seed, count)]
 

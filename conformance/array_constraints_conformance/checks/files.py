@@ -56,7 +56,7 @@ def projected(trial: Trial, case: Case, w: np.ndarray) -> np.ndarray:
     shape = {"expected": f"{w.dtype} {w.shape}", "got": f"{found.dtype} {found.shape}"}
     alike = (found.shape, found.dtype) == (w.shape, w.dtype)
     require(alike, "the file holds another shape or dtype", constraint=str(case.rule), **shape)
-    return found
+    return np.asarray(found)
 
 
 @check("FILE-1")
@@ -87,7 +87,7 @@ def a_file_is_projected_once(trial: Trial) -> int:
             once = projected(trial, case, case.w)
             twice = projected(trial, case, once)
             rows = [Slices(w, hood.axes).rows for w in (once, twice)]
-            for i in where(~same_bits(*rows)):
+            for i in where(~same_bits(rows[0], rows[1])):
                 message = "projected again, the file changed a bit"
                 Observation(trial, case).fail(i, message, rows[0][i], rows[1][i])
             _satisfied(trial, case, once)
