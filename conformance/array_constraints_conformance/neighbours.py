@@ -35,7 +35,8 @@ class Neighbourhood:
     def chosen(self) -> np.ndarray:
         """A seventh of many slices, or one of few; never all of them."""
         count = len(self.rows)
-        return np.arange(count) % min(7, max(count, 2)) == min(3, count - 1)
+        found: np.ndarray = np.arange(count) % min(7, max(count, 2)) == min(3, count - 1)
+        return found
 
     @cached_property
     def beside(self) -> Mapping[str, np.ndarray]:
@@ -73,7 +74,8 @@ def arranged(rows: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) ->
     """Return the C-ordered array of this shape that has these rows as its slices."""
     order = tuple(i for i in range(len(shape)) if i not in axes) + axes
     lengths = [shape[i] for i in order]
-    return np.ascontiguousarray(rows.reshape(lengths).transpose(np.argsort(order)))
+    found: np.ndarray = rows.reshape(lengths).transpose(np.argsort(order))
+    return np.ascontiguousarray(found)
 
 
 def wide(

@@ -17,6 +17,7 @@ from array_constraints_conformance.strategies import Case
 from array_constraints_conformance.trial import Trial
 from array_constraints_conformance.verdict import attempt, require
 
+_KINDS = (list, tuple)
 _SPOILED = 8  # the place of the weight that holds anything
 
 
@@ -94,7 +95,7 @@ def _containers(
     a, b, c = (trial.library.array(w) for w in weights[:3])
     found = _apply(trial, rule, {"a": a, "b": [b, (c,)]})
     match found:
-        case {"a": x, "b": [y, (z,)]} if type(found["b"]) is list:
+        case {"a": x, "b": [y, [z] as last] as both} if (type(both), type(last)) == _KINDS:
             for w, own, image in zip(weights, alone, (x, y, z), strict=False):
                 got = trial.result(Case(w, rule), image)
                 _same(Case(w, rule), trial, own, got, "others in a dictionary")
