@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from itertools import repeat
-from multiprocessing import get_context
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from array_constraints_conformance import against, golden, known_gaps
+from array_constraints_conformance import golden, known_gaps
 from array_constraints_conformance.formats import FORMATS
+from array_constraints_conformance.judging import Judging, Refusal, Unfinished
 from array_constraints_conformance.known_gaps import BadGaps
-from array_constraints_conformance.libraries import UnknownLibrary, installed, library
-from array_constraints_conformance.record import NAME, VERSION, Report, worst
+from array_constraints_conformance.libraries import UnknownLibrary, installed
+from array_constraints_conformance.orders import Order
+from array_constraints_conformance.processes import Limits
+from array_constraints_conformance.record import NAME, VERSION, Report
 from array_constraints_conformance.report.summary import visible
+from array_constraints_conformance.rules import CATALOGUE
 from array_constraints_conformance.runner import (
     MODULE,
     Plan,
     Result,
     WrongPlan,
     closed_everywhere,
-    judged,
 )
 from array_constraints_conformance.specification import SCOPES, requirements
-from array_constraints_conformance.subject import UnknownSubject, module_named
+from array_constraints_conformance.tables import listed, summary
 from array_constraints_conformance.trial import PROFILES
 
 _SCOPES = {"map": "map", "keras": "Keras API", "this": "this API"}
@@ -116,6 +116,14 @@ def parser() -> argparse.ArgumentParser:
         default=1,
         help="judge so many libraries at a time, each in a process of its own; 1 by default",
     )
+    add(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        help="stop the process that judges after so many seconds for one requirement of one "
+        "constraint, or to import the module; by default "
+        + ", ".join(f"{one.timeout:g} ({one.name})" for one in PROFILES.values()),
+    )
     add("--seed", type=int, default=0, help="what is drawn; 0 by default")
     add(
         "--known-gaps",
@@ -152,6 +160,13 @@ def _count(text: str) -> int:
     return number
 
 
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise ValueError
+    return number
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     made = parser()
@@ -161,7 +176,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(
             options, console, shlex.join(["python", "-m", NAME, *(argv or sys.argv[1:])])
         )
-    except (UnknownSubject, UnknownLibrary, BadGaps, WrongPlan, WrongCall, OSError) as error:
+    except KeyboardInterrupt:
+        print(f"{NAME}: stopped, and nothing written", file=sys.stderr)  # noqa: T201
+        return 130
+    except Unfinished as error:
+        print(f"{NAME}: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except (Refusal, UnknownLibrary, BadGaps, WrongPlan, WrongCall, OSError) as error:
         made.print_usage(sys.stderr)
         print(f"{NAME}: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -173,7 +194,7 @@ class WrongCall(ValueError):
 
 def _main(options: argparse.Namespace, console: Console, command: str) -> int:
     if options.list:
-        console.print(_listed())
+        console.print(listed())
         return 0
     if options.golden:
         vectors = json.dumps(golden.vectors(options.seed), indent=1, allow_nan=False)
@@ -182,21 +203,26 @@ def _main(options: argparse.Namespace, console: Console, command: str) -> int:
         return 0
     if not options.constraints:
         raise WrongCall("--constraints MODULE is needed")
-    plan = _plan(options)
     if options.against:
         for option in ("report", "known_gaps", "only", "scope"):
             if getattr(options, option):
                 raise WrongCall(f"--against takes no --{option.replace('_', '-')}")
-        for line in against.compared(plan, module_named(options.against, "--against")):
-            console.print(visible(line), markup=False)
-        return 0
-    _refuse_idle_gaps(plan)
-    if options.report:
-        options.report.mkdir(parents=True, exist_ok=True)  # or fail before judging
-    results = _judged(plan, options)
-    results = [closed_everywhere(result, results, plan) for result in results]
-    report = Report(plan, results, command)
-    console.print(_summary(report))
+    gaps = known_gaps.read(options.known_gaps) if options.known_gaps else ()
+    limits = Limits.of(options.profile, options.timeout)
+    with Judging(_order(options), limits, gaps, options.known_gaps) as judging:
+        if options.against:
+            for line in judging.lines():
+                console.print(visible(line), markup=False)
+            return 0
+        _refuse_idle_gaps(judging.plan)
+        if options.report:
+            options.report.mkdir(parents=True, exist_ok=True)  # or fail before judging
+        results = _judged(judging, options.processes)
+    return _reported(Report(judging.plan, results, command, limits.judging), options, console)
+
+
+def _reported(report: Report, options: argparse.Namespace, console: Console) -> int:
+    console.print(summary(report))
     for line in str(report).splitlines():
         console.print(visible(line), markup=False)
     if options.report:
@@ -205,24 +231,22 @@ def _main(options: argparse.Namespace, console: Console, command: str) -> int:
     return 0 if report.met else 1
 
 
-def _plan(options: argparse.Namespace) -> Plan:
-    subject = module_named(options.constraints)
+def _order(options: argparse.Namespace) -> Order:
     unknown = [name for name in options.only if name not in requirements()]
-    unknown += [n for n in options.constraint if n not in (*subject.entries, MODULE)]
+    unknown += [name for name in options.constraint if name not in (*CATALOGUE, MODULE)]
     if unknown:
         raise WrongCall(f"{unknown[0]!r} is no requirement or constraint")
-    names = installed() if options.matrix else dict.fromkeys(options.xp or ["numpy"])
-    return Plan(
-        subject,
-        [library(name, options.device) for name in names],
-        PROFILES[options.profile],
+    return Order(
+        options.constraints,
+        installed() if options.matrix else list(dict.fromkeys(options.xp or ["numpy"])),
+        options.profile,
         options.seed,
         [_SCOPES[scope] for scope in options.scope] if options.scope else SCOPES,
         options.only,
         options.constraint,
-        known_gaps.read(options.known_gaps) if options.known_gaps else (),
         options.dtype,
-        options.known_gaps,
+        options.device,
+        options.against,
     )
 
 
@@ -234,29 +258,14 @@ def _progress(total: int) -> Iterator[Progress]:
         yield progress
 
 
-def _judged(plan: Plan, options: argparse.Namespace) -> list[Result]:
+def _judged(judging: Judging, processes: int) -> list[Result]:
     results: list[Result] = []
-    with _progress(len(list(plan.tasks()))) as progress:
-        for result in _results(plan, options):
+    with _progress(len(judging.tasks)) as progress:
+        for result in judging.results(processes):
             results.append(result)
             text = f"{result.library} {result.constraint} {result.requirement.id}"
             progress.update(progress.task_ids[0], advance=1, description=text)
-    return results
-
-
-def _results(plan: Plan, options: argparse.Namespace) -> Iterator[Result]:
-    if options.processes == 1 or len(plan.libraries) == 1:
-        yield from judged(plan)
-        return
-    with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
-        names = [library.name for library in plan.libraries]
-        for results in pool.map(_on_one_library, repeat(options), names):
-            yield from results
-
-
-def _on_one_library(options: argparse.Namespace, name: str) -> list[Result]:
-    options.xp, options.matrix = [name], False
-    return list(judged(_plan(options)))
+    return [closed_everywhere(result, results, judging.plan) for result in results]
 
 
 def _refuse_idle_gaps(plan: Plan) -> None:
@@ -269,35 +278,3 @@ def _refuse_idle_gaps(plan: Plan) -> None:
             raise BadGaps(
                 f"the known gap {gap.requirement} is for {gap.constraint!r}, which there is not"
             )
-
-
-def _summary(report: Report) -> Table:
-    """Return a table of the worst outcome of each requirement on each library."""
-    names = [library.name for library in report.plan.libraries]
-    table = Table(title=f"{report.plan.subject.name}, profile {report.plan.profile.name}")
-    for column in ("", "requirement", *names):
-        table.add_column(column)
-    cells: dict[tuple[str, str], list[str]] = {}
-    for result in report.results:
-        cells.setdefault((result.requirement.id, result.library), []).append(result.outcome)
-    for requirement in {
-        result.requirement.id: result.requirement for result in report.results
-    }.values():
-        outcomes = [worst(cells[requirement.id, name]) for name in names]
-        table.add_row(requirement.id, requirement.title, *map(_styled, outcomes))
-    return table
-
-
-def _styled(outcome: str) -> str:
-    colour = {"met": "green", "not met": "bold red", "gap closed": "red", "known gap": "yellow"}
-    style = colour.get(outcome, "dim")
-    return f"[{style}]{outcome}[/]"
-
-
-def _listed() -> Table:
-    table = Table()
-    for column in ("ID", "level", "scope", "requirement", "constraints", "libraries"):
-        table.add_column(column)
-    for r in requirements().values():
-        table.add_row(r.id, r.level, r.scope, r.title, r.constraints, r.libraries)
-    return table

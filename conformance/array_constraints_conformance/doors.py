@@ -77,6 +77,11 @@ def check_constraint(
         If the call is wrong: no such library, profile, scope or requirement, nothing left to
         judge, a constraint of unknown name without ``contains``, or a ``contains`` that raises.
         What the constraint raises when it is called is never raised here.
+
+    Notes
+    -----
+    The constraint is called in this process, without a limit of time: what ends the process
+    ends the run. The command line judges a module in another process.
     """
     subject = _subject(constraint, contains, axis, convex, idempotent)
     plan = plan_of(subject, xp, device, scope, only, profile, seed, gaps, dtypes)
@@ -169,7 +174,7 @@ def parametrize_with_checks(*constraints: Any, **options: Any) -> Any:
 
     Takes the options of :func:`check_constraint`; the test takes ``check``, and calls it.
     Known gaps are xfails; what is not provided, not applicable or not put to the test is
-    skipped, with that reason.
+    skipped, with that reason. The constraint is called in this process, without a limit.
     """
     import pytest
 

@@ -18,6 +18,7 @@ from array_constraints_conformance.verdict import (
     Counterexample,
     RequirementNotMet,
     attempt,
+    stated,
     text,
 )
 
@@ -149,7 +150,7 @@ class Observation:
         details = Counterexample(
             message, str(self.rule), self.w.dtype.name, shown, text(expected), found
         )
-        raise RequirementNotMet(details)
+        raise stated(RequirementNotMet(details))
 
     def require(self, condition: object, i: int | None, message: str, expected: Any) -> None:
         """Raise with slice ``i`` as the counterexample unless ``condition`` holds."""

@@ -12,8 +12,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from array_constraints_conformance import report
 from array_constraints_conformance.outcomes import FAILURES, ORDER
 from array_constraints_conformance.runner import Plan, Result
@@ -25,11 +23,16 @@ VERSION = metadata.version("array-constraints")  # one distribution
 
 @dataclass(frozen=True)
 class Report:
-    """The results of a run, and what was run."""
+    """The results of a run, and what was run.
+
+    ``timeout`` is how many seconds a requirement had in a process of its own; None where it
+    was judged in the process of the caller, without a limit.
+    """
 
     plan: Plan
     results: Sequence[Result]
     command: str = ""
+    timeout: float | None = None
 
     @property
     def met(self) -> bool:
@@ -59,16 +62,9 @@ class Report:
             "command": self.command,
             "profile": self.plan.profile.name,
             "seed": self.plan.seed,
+            "timeout": self.timeout,
             "subject": {"name": self.plan.subject.name, "version": self.plan.subject.version},
-            "libraries": [
-                {
-                    "name": library.name,
-                    "version": library.version,
-                    "device": library.device(library.array(np.zeros(1, np.float32))),
-                    "dtypes": list(library.dtypes),
-                }
-                for library in self.plan.libraries
-            ],
+            "libraries": [asdict(library.described) for library in self.plan.libraries],
             "constraints": list(self.plan.subject.entries),
             "requirements": self._requirements(),
             "results": [self._result(result) for result in self.results],
@@ -120,6 +116,8 @@ class Report:
             result.library,
         ]
         words += ["--only", result.requirement.id, "--constraint", result.constraint]
+        given = self.timeout not in (None, plan.profile.timeout)
+        words += ["--timeout", f"{self.timeout:g}"] if given else []
         words += [f"--{plan.profile.name}"] if plan.profile.name != "default" else []
         words += [word for dtype in plan.dtypes for word in ("--dtype", dtype)]
         words += ["--seed", str(plan.seed)] if plan.seed else []

@@ -13,7 +13,7 @@ import numpy as np
 
 from array_constraints_conformance.formats import Format
 from array_constraints_conformance.oracles import Slices, root
-from array_constraints_conformance.verdict import WrongMembership, said, text
+from array_constraints_conformance.verdict import WrongMembership, said, stated, text
 
 Axis = int | tuple[int, ...] | list[int] | None
 Membership = Callable[[np.ndarray, float], bool]
@@ -186,9 +186,11 @@ class MembershipRule(Rule):
             answer = self.contains(row, slack)
         except Exception as error:
             given = f"for {text(row)} and slack {slack:g}"
-            raise WrongMembership(f"contains= raised {said(error)}, {given}") from error
+            raise stated(WrongMembership(f"contains= raised {said(error)}, {given}")) from error
         if not isinstance(answer, bool | np.bool_):
-            raise WrongMembership(f"contains= is to return True or False, not {answer!r:.80}")
+            raise stated(
+                WrongMembership(f"contains= is to return True or False, not {answer!r:.80}")
+            )
         return bool(answer)
 
 

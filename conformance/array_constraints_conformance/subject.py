@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from array_constraints_conformance.rules import CATALOGUE, Entry, MembershipRule, Rule
-from array_constraints_conformance.verdict import NotProvided, said
+from array_constraints_conformance.verdict import NotProvided, said, stated
 
 
 class UnknownSubject(ValueError):
@@ -59,7 +59,7 @@ class Subject:
         """Return a function or class of the module, or raise :class:`NotProvided`."""
         found = looked_up(self.module, name)
         if found is None:
-            raise NotProvided(f"{self.name} has no {name}")
+            raise stated(NotProvided(f"{self.name} has no {name}"))
         return found  # type: ignore[no-any-return]
 
     def provides(self, name: str) -> bool:

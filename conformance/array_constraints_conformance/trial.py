@@ -13,11 +13,18 @@ import numpy as np
 from array_constraints_conformance import strategies
 from array_constraints_conformance.formats import FORMATS, Format
 from array_constraints_conformance.libraries import Library
+from array_constraints_conformance.neighbours import (
+    BEYOND,
+    IN_TURN,
+    Neighbourhood,
+    spheres,
+    wide,
+)
 from array_constraints_conformance.observation import Observation, Pool
 from array_constraints_conformance.rules import MembershipRule, Rule
 from array_constraints_conformance.strategies import Case
 from array_constraints_conformance.subject import Subject
-from array_constraints_conformance.verdict import NotProvided, attempt
+from array_constraints_conformance.verdict import NotProvided, attempt, stated
 
 _LONG = 1000  # entries of the longest slices in a layout
 _KEPT = 3000  # observations: the draws of one constraint, so that each call is made once
@@ -33,6 +40,7 @@ class Profile:
     rules_per_cell: int
     repetitions: int
     log_length: int
+    timeout: float  # seconds for one requirement of one constraint: many times what it takes
 
     @property
     def quick(self) -> bool:
@@ -42,9 +50,9 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("quick", 12, 1, 1, 100, 16),
-        Profile("default", 40, 1, 2, 1000, 16),
-        Profile("thorough", 500, 10, 99, 1000, 20),
+        Profile("quick", 12, 1, 1, 100, 16, 20),
+        Profile("default", 40, 1, 2, 1000, 16, 300),
+        Profile("thorough", 500, 10, 99, 1000, 20, 3600),
     )
 }
 
@@ -116,7 +124,7 @@ class Trial:
         """Return a method of the constraint, or raise :class:`NotProvided`."""
         found = getattr(self.constraint_of(rule), name, None)
         if found is None:
-            raise NotProvided(f"{rule.name} has no {name}")
+            raise stated(NotProvided(f"{rule.name} has no {name}"))
         return found  # type: ignore[no-any-return]
 
     def accepts(self, rule: Rule, argument: str) -> None:
@@ -126,7 +134,7 @@ class Trial:
         except (TypeError, ValueError):
             taken = {}  # type: ignore[assignment]
         if argument not in taken:
-            raise NotProvided(f"{rule.name} takes no {argument}=")
+            raise stated(NotProvided(f"{rule.name} takes no {argument}="))
 
     def call(self, rule: Rule, x: Any, **options: Any) -> Any:
         """Call the constraint on an array of the library."""
@@ -179,6 +187,22 @@ class Trial:
             return [(rule, form) for rule in rules for form in self.formats]
         turns = range(max(len(rules), len(self.formats)) if rules else 0)
         return [(rules[i % len(rules)], self.formats[i % len(self.formats)]) for i in turns]
+
+    @cached_property
+    def neighbourhoods(self) -> list[Neighbourhood]:
+        """Large weights whose slices lie about their bound."""
+        entry = self.subject.entries[self.constraint]
+        every = not (self.dear or self.profile.quick)
+        formats = self.share(self.formats, len(self.constraint) + 1)
+        return list(wide(entry, self.rules, formats, self.seed, every))
+
+    @cached_property
+    def close_cases(self) -> list[Case]:
+        """Slices on their bound, beside what is far out of range, and where roots are hard."""
+        found = [hood.case(name) for hood in self.neighbourhoods for name in (BEYOND, IN_TURN)]
+        count = 6 if self.dear else 24 if self.profile.quick else 60
+        entry = self.subject.entries[self.constraint]
+        return [*found, *spheres(entry, self.formats, self.seed, count)]
 
     @cached_property
     def pools(self) -> list[Observation]:

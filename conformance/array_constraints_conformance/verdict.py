@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -49,11 +50,26 @@ class NotApplicable(Exception):
     """The requirement does not apply here; the message says why."""
 
 
+_E = TypeVar("_E", bound=Exception)
+_STATED: WeakValueDictionary[int, Exception] = WeakValueDictionary()
+
+
+def stated(outcome: _E) -> _E:
+    """Return an outcome that the suite is about to raise, so that it is known as its own."""
+    _STATED[id(outcome)] = outcome
+    return outcome
+
+
+def is_own(error: BaseException) -> bool:
+    """Whether the suite stated it: the same exception of an implementation is a crash."""
+    return id(error) in _STATED
+
+
 def require(condition: object, message: str, **details: Any) -> None:
     """Raise :class:`RequirementNotMet` unless ``condition`` holds."""
     if not condition:
         shown = {key: text(value) for key, value in details.items()}
-        raise RequirementNotMet(Counterexample(message, **shown))
+        raise stated(RequirementNotMet(Counterexample(message, **shown)))
 
 
 def attempt(constraint: str, run: Callable[..., Any], *arguments: Any, w: Any = "") -> Any:
@@ -63,15 +79,17 @@ def attempt(constraint: str, run: Callable[..., Any], *arguments: Any, w: Any = 
     """
     try:
         return run(*arguments)
-    except (RequirementNotMet, Refused, NotProvided, KeyboardInterrupt):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, and the panics of compiled extensions
+        if is_own(error):
+            raise
         message = f"raised {said(error)}"
         shown = w() if callable(w) else w
         dtype = str(shown.dtype) if isinstance(shown, np.ndarray) else None
         name = type(error).__name__
         details = Counterexample(message, constraint, dtype, text(shown), "a result", name)
-        raise Refused(error, details) from error
+        raise stated(Refused(error, details)) from error
 
 
 def said(error: BaseException) -> str:

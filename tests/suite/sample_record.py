@@ -96,6 +96,7 @@ def sample() -> dict[str, Any]:
         "created": "2026-11-24T10:00:00+00:00",
         "command": "python -m array_constraints_conformance --constraints keras.constraints",
         "profile": "quick",
+        "timeout": 300.0,
         "seed": 0,
         "subject": {"name": "keras.constraints", "version": "3.15.1"},
         "libraries": [

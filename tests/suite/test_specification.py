@@ -32,7 +32,18 @@ def test_ids_are_numbered_within_their_families_and_never_reused():
     for requirement in requirements():
         family, number = requirement.split("-")
         numbers.setdefault(family, []).append(int(number))
-    assert set(numbers) == {"SET", "ARR", "NUM", "CALL", "VIO", "LAZY", "GRAD", "CFG", "ERR"}
+    assert set(numbers) == {
+        "SET",
+        "ARR",
+        "NUM",
+        "CALL",
+        "VIO",
+        "LAZY",
+        "GRAD",
+        "CFG",
+        "ERR",
+        "FILE",
+    }
     for found in numbers.values():
         assert found == list(range(1, len(found) + 1))
 

@@ -7,16 +7,19 @@ from array_constraints_conformance.checks import (
     derivatives,
     dialects,
     errors,
+    files,
     numbers,
     sets,
     sixteen_bit,
     tracing,
+    trees,
     violations,
 )
-from array_constraints_conformance.checks.registry import CHECKS, COMPARING, LAWS
+from array_constraints_conformance.checks.registry import CHECKS, CLOSE, COMPARING, LAWS
 
 __all__ = [
     "CHECKS",
+    "CLOSE",
     "COMPARING",
     "LAWS",
     "arrays",
@@ -25,9 +28,11 @@ __all__ = [
     "derivatives",
     "dialects",
     "errors",
+    "files",
     "numbers",
     "sets",
     "sixteen_bit",
     "tracing",
+    "trees",
     "violations",
 ]

@@ -15,7 +15,7 @@ from array_constraints_conformance.oracles import Slices
 from array_constraints_conformance.rules import Rule, rank
 from array_constraints_conformance.strategies import LAYOUTS, Case
 from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import NotApplicable, require
+from array_constraints_conformance.verdict import NotApplicable, require, stated
 
 SHAPES = ((1,), (1, 1), (5, 1), (1, 4, 1), (2, 1, 3, 1), (2, 3, 2, 2))
 
@@ -178,9 +178,11 @@ def _on_numpy(numpy: Trial, trial: Trial, rule: Rule, w: np.ndarray) -> np.ndarr
     try:
         result = numpy.constraint_of(rule)(w)
     except Exception as error:
-        raise NotApplicable(f"{trial.subject.name} takes no NumPy arrays: {error}") from error
+        raise stated(
+            NotApplicable(f"{trial.subject.name} takes no NumPy arrays: {error}")
+        ) from error
     if not numpy.library.is_own(result):
-        raise NotApplicable(f"{trial.subject.name} makes no NumPy arrays of them")
+        raise stated(NotApplicable(f"{trial.subject.name} makes no NumPy arrays of them"))
     return np.asarray(result)
 
 

@@ -14,7 +14,7 @@ from array_constraints_conformance.checks.errors import refuses
 from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.comparison import same_values
 from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import NotProvided, attempt, require
+from array_constraints_conformance.verdict import NotProvided, attempt, require, stated
 
 ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "MaxNorm": [{}, {"max_value": 3, "axis": (0, 1)}, {"max_value": 0.1 + 0.2, "axis": None}],
@@ -54,7 +54,7 @@ def demand(shown: str, condition: object, message: str, expected: Any, got: Any)
 
 def config_of(shown: str, constraint: Any) -> dict[str, Any]:
     if not hasattr(constraint, "get_config"):
-        raise NotProvided(f"{type(constraint).__name__} has no get_config")
+        raise stated(NotProvided(f"{type(constraint).__name__} has no get_config"))
     return attempt(shown, constraint.get_config)  # type: ignore[no-any-return]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.rules import EntryRule
 from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import NotProvided, attempt, require
+from array_constraints_conformance.verdict import NotProvided, attempt, require, stated
 
 Mistake = tuple[str, Callable[[], Any], type[Exception], str, str]
 
@@ -196,7 +196,7 @@ def numpy_scalars_are_accepted(trial: Trial) -> int:
         shown = f"{trial.constraint}({', '.join(f'{k}={v!r}' for k, v in usable.items())})"
         made = attempt(shown, partial(make, **usable))
         if not hasattr(made, "get_config"):
-            raise NotProvided(f"{trial.constraint} has no get_config")
+            raise stated(NotProvided(f"{trial.constraint} has no get_config"))
         config = attempt(shown, made.get_config)
         plain = all(_is_plain(value) for value in config.values())
         message = "the config holds no plain Python numbers"

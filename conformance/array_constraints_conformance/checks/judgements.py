@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from array_constraints_conformance.comparison import relative, same_values
+from array_constraints_conformance.neighbours import arranged
 from array_constraints_conformance.observation import Observation
 from array_constraints_conformance.oracles import Slices, root
 from array_constraints_conformance.rules import EntryRule, MembershipRule, NormRule
@@ -88,9 +89,7 @@ def stays(seen: Observation, later: np.ndarray, times: str) -> int:
 
 def rebuilt(rows: np.ndarray, seen: Observation) -> np.ndarray:
     """Return the array of the observation's shape with these slices."""
-    kept = tuple(i for i in range(seen.w.ndim) if i not in seen.axes)
-    lengths = [seen.w.shape[i] for i in kept + seen.axes]
-    return np.ascontiguousarray(rows.reshape(lengths).transpose(np.argsort(kept + seen.axes)))
+    return arranged(rows, seen.w.shape, seen.axes)
 
 
 def agrees(

@@ -142,7 +142,7 @@ def what_is_kept_is_within_the_band(seen: Observation) -> int:
     return int(chosen.sum())
 
 
-@law("NUM-9")
+@law("NUM-9", close=True)
 def applying_twice_equals_applying_once(seen: Observation) -> int:
     again = Slices(seen.again, seen.axes).rows
     for i in where(~same_bits(seen.after.rows, again, seen.flushes)):

@@ -13,12 +13,18 @@ Check = Callable[[Trial], int]
 LAWS: dict[str, Law] = {}
 COMPARING: set[str] = set()
 """Laws that compare slices: whole weights are compared with each other."""
+CLOSE: set[str] = set()
+"""Laws that are put to the test with large weights, too, whose slices lie on their bound."""
 CHECKS: dict[str, Check] = {}
 
 
-def law(requirement: str, *, compares: bool = False) -> Callable[[Law], Law]:
+def law(
+    requirement: str, *, compares: bool = False, close: bool = False
+) -> Callable[[Law], Law]:
     """Register a law on what is seen of one weight; it returns how often it applied."""
     _refuse_unknown(requirement)
+    if close:
+        CLOSE.add(requirement)
     if compares:
         COMPARING.add(requirement)
 

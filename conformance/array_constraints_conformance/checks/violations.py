@@ -9,13 +9,15 @@ from fractions import Fraction
 import ml_dtypes
 import numpy as np
 
+from array_constraints_conformance.checks.beside import beside_anything
 from array_constraints_conformance.checks.judgements import where
-from array_constraints_conformance.checks.registry import law
-from array_constraints_conformance.comparison import relative
+from array_constraints_conformance.checks.registry import check, law
+from array_constraints_conformance.comparison import relative, same_bits, same_values
 from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.observation import Observation
 from array_constraints_conformance.oracles import root
 from array_constraints_conformance.rules import EntryRule, NormRule
+from array_constraints_conformance.trial import Trial
 
 
 def flat(seen: Observation, violation: np.ndarray) -> np.ndarray:
@@ -80,7 +82,7 @@ def it_is_zero_where_the_rule_holds(seen: Observation) -> int:
     return int(chosen.sum())
 
 
-@law("VIO-3")
+@law("VIO-3", close=True)
 def it_is_zero_on_every_result(seen: Observation) -> int:
     found = flat(seen, seen.remaining)
     chosen = seen.directed & ~(seen.flushes & (seen.after.peak < seen.form.smallest))
@@ -129,4 +131,27 @@ def it_reports_zero_slices(seen: Observation) -> int:
     error = float(seen.form.u) * lower
     for i in where(chosen & ~(np.abs(found - lower) <= error)):
         seen.fail(i, "the violation of a zero slice", lower, found[i])
+    return int(chosen.sum())
+
+
+@check("VIO-7")
+def it_does_not_depend_on_other_slices(trial: Trial) -> int:
+    def compare(seen: Observation, other: Observation, chosen: np.ndarray, what: str) -> None:
+        before, after = flat(seen, seen.violation), flat(other, other.violation)
+        same = same_bits(before.reshape(-1, 1), after.reshape(-1, 1))
+        for i in where(chosen & ~same):
+            message = f"the violation changed with {what} in another slice"
+            other.fail(i, message, before[i], after[i])
+
+    return beside_anything(trial, compare)
+
+
+@law("VIO-8", close=True)
+def it_is_zero_exactly_where_a_slice_is_kept(seen: Observation) -> int:
+    found, chosen = flat(seen, seen.violation), seen.directed & ~seen.flushed
+    kept = same_values(seen.before.rows, seen.after.rows)
+    for i in where(chosen & kept & (found != 0)):
+        seen.fail(i, "a slice that is kept has a violation", 0.0, found[i])
+    for i in where(chosen & ~kept & (found == 0)):
+        seen.fail(i, "a slice without a violation was changed", seen.before.rows[i])
     return int(chosen.sum())

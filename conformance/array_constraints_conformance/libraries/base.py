@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, ClassVar
 
@@ -13,6 +14,16 @@ import numpy as np
 from array_constraints_conformance.formats import FORMATS
 
 Map = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Description:
+    """A library as a record names it."""
+
+    name: str
+    version: str | None
+    device: str
+    dtypes: Sequence[str]
 
 
 class UnknownLibrary(ValueError):
@@ -42,6 +53,11 @@ class Library:
             return metadata.version(self.module.partition(".")[0].replace("_", "-"))
         except metadata.PackageNotFoundError:
             return getattr(self.xp, "__version__", None)
+
+    @property
+    def described(self) -> Description:
+        device = self.device(self.array(np.zeros(1, np.float32)))
+        return Description(self.name, self.version, device, list(self.dtypes))
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -113,3 +129,19 @@ class Library:
     def mapped(self, f: Map, x: Any) -> Any:
         """Return ``f`` mapped over the leading dimension of ``x``."""
         raise NotImplementedError
+
+
+class Elsewhere(Library):
+    """A library in another process, known by its description."""
+
+    def __init__(self, description: Description, device: str | None) -> None:
+        self.name, self.device_name = description.name, device
+        self._described = description
+
+    @property
+    def described(self) -> Description:
+        return self._described
+
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        return tuple(self._described.dtypes)

@@ -22,6 +22,8 @@ def _head(record: Record) -> Iterator[str]:
     yield f"- Suite: {_plain(named(record['suite']))}"
     yield f"- Made: {_plain(record['created'])}"
     yield f"- Profile: {_plain(record['profile'])}, seed {record['seed']}"
+    if record["timeout"]:
+        yield f"- Limit: {record['timeout']:g} s for each requirement of a constraint"
     yield f"- Constraints: {_plain(', '.join(record['constraints']))}"
     yield f"- Command: {_code(record['command'])}"
     yield ""

@@ -85,11 +85,31 @@ def implementation(**replaced: Any) -> SimpleNamespace:
         **{SNAKE[name]: cls for name, cls in classes.items()},
         get=get,
         register=ac.register,
+        apply=apply,
+        files=SimpleNamespace(project_file=project_file, check_file=check_file),
         serialize=lambda c, **options: ac.serialize(original(c), **options),
         deserialize=lambda config, *more: adopted(ac.deserialize(config, *more)),
     )
     vars(module).update(replaced)
     return module
+
+
+def apply(constraint: Any, weights: Any, *, copy: bool | None = None) -> Any:
+    """Constrain each array of dictionaries, lists and tuples."""
+    if isinstance(weights, dict):
+        return {key: apply(constraint, w, copy=copy) for key, w in weights.items()}
+    if isinstance(weights, list | tuple):
+        return type(weights)(apply(constraint, w, copy=copy) for w in weights)
+    return constraint(weights, copy=copy)
+
+
+def project_file(source: Any, target: Any, constraint: Any) -> None:
+    np.save(target, constraint(np.load(source)))
+
+
+def check_file(source: Any, constraint: Any) -> Any:
+    violation = constraint.violation(np.load(source))
+    return SimpleNamespace(satisfied=bool((violation == 0).all()))
 
 
 def _subclass(cls: type, attributes: dict[str, Any]) -> type:

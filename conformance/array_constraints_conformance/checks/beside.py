@@ -1,0 +1,38 @@
+"""What is the same whatever the other slices of a weight hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from array_constraints_conformance.neighbours import IN_TURN, ORDINARY, Neighbourhood
+from array_constraints_conformance.observation import Observation
+from array_constraints_conformance.trial import Trial
+
+Compare = Callable[[Observation, Observation, np.ndarray, str], None]
+
+
+def beside_anything(trial: Trial, compare: Compare) -> int:
+    """Compare what is seen of a weight with what is seen where some slices hold anything.
+
+    ``compare`` takes both, which slices are the same in both, and what the others hold.
+    """
+    applied = 0
+    for hood in [*_small(trial), *trial.neighbourhoods]:
+        kept = ~hood.chosen
+        first = Observation(trial, hood.case(ORDINARY))
+        names = [*hood.beside, IN_TURN]
+        for name in names[len(names) % 2 :: 2] if trial.sparse else names:
+            compare(first, Observation(trial, hood.case(name)), kept, name)
+            applied += int(kept.sum())
+    return applied
+
+
+def _small(trial: Trial) -> Iterator[Neighbourhood]:
+    """Yield the sample decks: a slice of every kind."""
+    for case in trial.samples:
+        seen = trial.observe(case)
+        if len(seen.before) > 1:
+            rows = seen.before.rows
+            yield Neighbourhood(case.rule, rows, case.w.shape, seen.axes, seen.before.format)

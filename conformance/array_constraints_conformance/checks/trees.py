@@ -1,0 +1,105 @@
+"""CALL-6: many weights in one call of ``apply``, each of them as if it were alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from array_constraints_conformance.checks.judgements import where
+from array_constraints_conformance.checks.registry import check
+from array_constraints_conformance.comparison import same_bits
+from array_constraints_conformance.neighbours import alike
+from array_constraints_conformance.observation import Observation
+from array_constraints_conformance.oracles import Slices
+from array_constraints_conformance.rules import Rule
+from array_constraints_conformance.strategies import Case
+from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.verdict import attempt, require
+
+_KINDS = (list, tuple)
+_SPOILED = 8  # the place of the weight that holds anything
+
+
+@check("CALL-6")
+def apply_treats_each_weight_as_a_call_of_its_own(trial: Trial) -> int:
+    applied = 0
+    trial.subject.function("apply")
+    entry = trial.subject.entries[trial.constraint]
+    formats = trial.formats[:1] if trial.sparse else trial.formats
+    for turn, form in enumerate(formats):
+        rule, weights = alike(entry, trial.rule, form, trial.seed, turn)
+        alone = [_alone(trial, Case(w, rule)) for w in weights]
+        for what, w in _anything(weights[_SPOILED], trial.dear).items():
+            given, own = list(weights), list(alone)
+            given[_SPOILED], own[_SPOILED] = w, _alone(trial, Case(w, rule))
+            for w, expected, found in zip(
+                given, own, _applied(trial, rule, given), strict=True
+            ):
+                _same(Case(w, rule), trial, expected, found, what)
+            applied += len(given)
+        _containers(trial, rule, weights, alone)
+    return applied
+
+
+def _anything(w: np.ndarray, few: bool) -> dict[str, np.ndarray]:
+    """Return what one weight may hold, by name."""
+    largest = np.finfo(np.float32).max if w.dtype.itemsize > 2 else 60000.0
+    found = {"ordinary numbers": w}
+    values = [("infinity", np.inf), ("NaN", np.nan), ("huge numbers", largest)]
+    for name, value in values[:1] if few else values:
+        spoiled = w.copy()
+        spoiled[1, 1] = value
+        found[f"{name} in another weight"] = spoiled
+    return found
+
+
+def _alone(trial: Trial, case: Case) -> np.ndarray:
+    x = trial.library.array(case.w)
+    return trial.result(case, attempt(str(case.rule), trial.constraint_of(case.rule), x))
+
+
+def _applied(trial: Trial, rule: Rule, weights: list[np.ndarray]) -> list[np.ndarray]:
+    arrays = [trial.library.array(w) for w in weights]
+    found = _apply(trial, rule, arrays)
+    require(
+        isinstance(found, list) and len(found) == len(weights),
+        "apply does not return a list of as many weights",
+        constraint=str(rule),
+        expected=f"a list of {len(weights)}",
+        got=f"{type(found).__name__}",
+    )
+    return [trial.result(Case(w, rule), x) for w, x in zip(weights, found, strict=True)]
+
+
+def _apply(trial: Trial, rule: Rule, weights: Any) -> Any:
+    apply, constraint = trial.subject.function("apply"), trial.constraint_of(rule)
+    return attempt(f"apply({rule}, ...)", apply, constraint, weights)
+
+
+def _same(case: Case, trial: Trial, expected: np.ndarray, found: Any, what: str) -> None:
+    axes = case.rule.axes(case.w.ndim)
+    shapes = {"expected": str(expected.shape), "got": str(getattr(found, "shape", None))}
+    alike = isinstance(found, np.ndarray) and found.shape == expected.shape
+    require(alike, "apply changes the shape", constraint=str(case.rule), **shapes)
+    one, other = Slices(expected, axes).rows, Slices(found, axes).rows
+    for i in where(~same_bits(one, other)):
+        message = f"apply gives another result than a call, beside {what}"
+        Observation(trial, case).fail(i, message, one[i], other[i])
+
+
+def _containers(
+    trial: Trial, rule: Rule, weights: list[np.ndarray], alone: list[np.ndarray]
+) -> None:
+    """Require that dictionaries, lists and tuples come back as what they are."""
+    a, b, c = (trial.library.array(w) for w in weights[:3])
+    found = _apply(trial, rule, {"a": a, "b": [b, (c,)]})
+    match found:
+        case {"a": x, "b": [y, [z] as last] as both} if (type(both), type(last)) == _KINDS:
+            for w, own, image in zip(weights, alone, (x, y, z), strict=False):
+                got = trial.result(Case(w, rule), image)
+                _same(Case(w, rule), trial, own, got, "others in a dictionary")
+        case _:
+            message = "apply does not return the containers that it was given"
+            shape = "{'a': ..., 'b': [..., (...,)]}"
+            require(False, message, constraint=str(rule), expected=shape, got=str(type(found)))
