@@ -196,9 +196,10 @@ def _in_one_block(
         return w if isinstance(factor, float) else scaled(w, factor, xp)
 
     def call(w: Any, copy: bool | None) -> Any:
-        judged = copy is None or copy is True or (copy is False and not unwritable(w))
-        if not judged or not memory.holds(w) or memory.memory_order(w) is not None:
+        if not memory.holds(w) or memory.memory_order(w) is not None:
             return form._run(w, copy)  # says what is wrong, or finds another way
+        if not (copy is None or copy is True or (copy is False and not unwritable(w))):
+            return form._run(w, copy)
         return deliver(w, run(w), copy, xp)
 
     if _arrays.is_frozen(form):
