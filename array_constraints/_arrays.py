@@ -7,6 +7,7 @@ functions of the standard, with the reason beside the line or in the function it
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -255,11 +256,11 @@ def namespace(w: Any) -> Namespace:
     if type(w) in _NAMESPACES:
         return _NAMESPACES[type(w)]
     torch = sys.modules.get("torch")
-    xp = _jax.namespace(w)
+    xp: Any
     if torch is not None and isinstance(w, torch.Tensor):
-        import array_api_compat.torch as xp
-    elif xp is None:
-        xp = array_api_compat.array_namespace(w)
+        xp = importlib.import_module("array_api_compat.torch")
+    else:
+        xp = _jax.namespace(w) or array_api_compat.array_namespace(w)
     _NAMESPACES[type(w)] = xp
     return cast(Namespace, xp)
 

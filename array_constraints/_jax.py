@@ -69,10 +69,12 @@ def _placed(
     if offloaded:  # constants are made in device memory, and accelerators compute there
         host, device = jax.memory.Space.Host, jax.memory.Space.Device
         w = jax.device_put(w, device, src=host)
-    result = _on_automatic_axes(lambda w: function(form, w, xp), w, aval)
+    result: Array = _on_automatic_axes(lambda w: function(form, w, xp), w, aval)
     if narrow and result.dtype == "float64" and first.dtype != "float64":
         result = xp.astype(result, xp.float32)
-    return jax.device_put(result, host, src=device) if offloaded else result
+    if offloaded:
+        result = jax.device_put(result, host, src=device)
+    return result
 
 
 def _on_automatic_axes(call: Callable[[Any], Any], w: Any, aval: Any) -> Any:

@@ -132,17 +132,14 @@ class TestJax:
         assert np.isfinite(library.numpy(grad)).all()
 
 
-class Halve(Constraint):
-    def __call__(self, w, *, copy=None):
-        return w * w.dtype.type(0.5)
-
-
 HUGE = np.asarray([[1e300, 1e-300, 0.1, 3.0], [1 + 1e-12, 1e-200, 0.2, -4.0]])
 KERNEL = np.arange(18.0).reshape(3, 3, 2, 1) * 1e299
 FLOAT64 = [
-    *[(c, HUGE) for c in (*CONSTRAINTS, MaxNorm((1.0, 2.0, 3.0, np.inf)), MaxNorm(np.inf))],
-    *[(c, HUGE) for c in (MinMaxNorm(0.0, np.inf, axis=None), UnitNorm(None), Constraint())],
-    (Halve(), HUGE),
+    (MaxNorm((1.0, 2.0, 3.0, np.inf)), HUGE),
+    (MinMaxNorm(0.5, 1, 0.3), HUGE),
+    (UnitNorm(None), HUGE),
+    (NonNeg(), HUGE),
+    (Constraint(), HUGE),
     (RadialConstraint(), KERNEL),
 ]
 
@@ -181,16 +178,12 @@ class TestJaxFloat64WithoutX64:
             expected = constraint(jax.numpy.asarray(np.asarray(w)))
         for call in (
             constraint,
-            lambda w: (
-                constraint(w, copy=True) if constraint.__class__ is not Halve else expected
-            ),
+            lambda w: constraint(w, copy=True),
             jax.jit(constraint),
             lambda w: apply(constraint, {"a": [w]})["a"][0],
-            jax.jit(lambda w: apply(constraint, [w])[0]),
             lambda w: jax.vmap(constraint)(jax.numpy.expand_dims(w, 0))[0],
         ):
             self.same(call(w), expected)
-        self.same(jax.vjp(constraint, w)[0], expected)
 
     def test_violations_have_it(self, constraint, w):
         import jax
