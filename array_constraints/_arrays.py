@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import importlib
 import numbers
 import sys
 from collections.abc import Callable
@@ -309,11 +310,11 @@ def namespace(w: Any) -> Namespace:
     if type(w) in _NAMESPACES:
         return _NAMESPACES[type(w)]
     torch = sys.modules.get("torch")
-    xp = _jax.namespace(w)
+    xp: Any
     if torch is not None and isinstance(w, torch.Tensor):
-        import array_api_compat.torch as xp
-    elif xp is None:
-        xp = array_api_compat.array_namespace(w)
+        xp = importlib.import_module("array_api_compat.torch")
+    else:
+        xp = _jax.namespace(w) or array_api_compat.array_namespace(w)
     _NAMESPACES[type(w)] = xp
     return cast(Namespace, xp)
 

@@ -69,10 +69,12 @@ def _placed(
     if offloaded:  # constants are made in device memory, and accelerators compute there
         host, device = jax.memory.Space.Host, jax.memory.Space.Device
         w = jax.device_put(w, device, src=host)
-    result = _on_automatic_axes(lambda w: function(form, w, xp), w, aval)
+    result: Array = _on_automatic_axes(lambda w: function(form, w, xp), w, aval)
     if narrow and result.dtype == "float64" and first.dtype != "float64":
         result = xp.astype(result, xp.float32)
-    return jax.device_put(result, host, src=device) if offloaded else result
+    if offloaded:
+        result = jax.device_put(result, host, src=device)
+    return result
 
 
 def _on_automatic_axes(call: Callable[[Any], Any], w: Any, aval: Any) -> Any:
@@ -167,8 +169,54 @@ def fused_sum(
     x: Any, scale: Array | None, axes: tuple[int, ...], xp: Namespace, term: Term
 ) -> Array:
     """Sum pairwise over so many slices that the first partial sums take 1/32 of ``x``."""
-    ratio = (8 if has_float64(x, xp) else 4) // x.dtype.itemsize
-    return pairwise_sum(x, scale, axes, xp, term, ways=32 * ratio)
+    ways = 32 * (8 if has_float64(x, xp) else 4) // x.dtype.itemsize
+    devices = _devices()
+    if devices == 1:
+        return pairwise_sum(x, scale, axes, xp, term, ways)
+    return _shardwise_sum(x, scale, axes, xp, term, ways, devices)
+
+
+def _devices() -> int:
+    """Return over how many devices XLA may spread what is traced, as far as JAX says so."""
+    import jax
+
+    if not hasattr(jax.sharding, "get_abstract_mesh"):
+        return 1
+    mesh = jax.sharding.get_abstract_mesh()
+    return math.prod([mesh.shape[axis] for axis in getattr(mesh, "auto_axes", ())])
+
+
+def _shardwise_sum(
+    x: Any,
+    scale: Any,
+    axes: tuple[int, ...],
+    xp: Namespace,
+    term: Term,
+    ways: int,
+    devices: int,
+) -> Array:
+    """Sum pairwise within parts that no device shares with another, then their sums.
+
+    A dimension that is sharded is sharded evenly: in as many parts as divide the devices, too.
+    To cut it at other places moves it between them, and takes XLA minutes to compile.
+    """
+
+    def split(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        parts = [math.gcd(n, devices) for n in shape]
+        return [
+            (part, n // part) if i in axes else (n,)
+            for i, (n, part) in enumerate(zip(shape, parts, strict=True))
+        ]
+
+    def reshaped(y: Any) -> Any:
+        return xp.reshape(y, tuple([n for lengths in split(y.shape) for n in lengths]))
+
+    outer = tuple([axis + sum(i < axis for i in axes) for axis in axes])
+    inner = tuple([axis + 1 for axis in outer])
+    factor = None if scale is None else reshaped(scale)
+    sums = pairwise_sum(reshaped(x), factor, inner, xp, term, ways)
+    total = pairwise_sum(sums, None, outer, xp)
+    return xp.reshape(total, tuple([1 if i in axes else n for i, n in enumerate(x.shape)]))
 
 
 def fused_spare_sum(
@@ -179,6 +227,8 @@ def fused_spare_sum(
     It would convert float16 as a whole; over several dimensions it is twice as slow as over
     one; and it reads long rows column by column.
     """
+    if _devices() > 1:  # each adds up its own
+        return plain_sum(x, scale, axes, xp, term)
     if x.dtype == "float16":
         return fused_sum(x, scale, axes, xp, term)
     shape = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])

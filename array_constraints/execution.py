@@ -200,10 +200,11 @@ def _in_one_block(
     quietly = run if library.ignoring is None else library.ignoring(run)
 
     def call(w: Any, copy: bool | None) -> Any:
-        judged = copy is None or copy is True or (copy is False and not unwritable(w))
         held = memory.by_type or memory.holds(w)
-        if not judged or not held or memory.memory_order(w) is not None:
+        if not held or memory.memory_order(w) is not None:
             return form._run(w, copy)  # says what is wrong, or finds another way
+        if not (copy is None or copy is True or (copy is False and not unwritable(w))):
+            return form._run(w, copy)
         return deliver(w, quietly(w), copy, xp)
 
     if _arrays.is_constant(form) and _is_final(form):

@@ -35,8 +35,8 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
 
     Notes
     -----
-    Eager JAX arrays are constrained in one compiled call for the whole pytree, kept for the
-    next pytree of the same structure and shapes.
+    Eager JAX arrays are constrained in one compiled call for those on the same devices or mesh,
+    kept for the next pytree of the same structure and shapes.
 
     Examples
     --------

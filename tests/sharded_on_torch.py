@@ -98,12 +98,12 @@ def cases():
             # 7 rows are uneven shards; 5 rows on 4 ranks are 2, 2, 1 and none
             for shape in ((7, 4), (5, 3)) if dtype == torch.float64 else ((5, 3),):
                 d = distribute_tensor(normal(*shape, dtype=dtype), mesh, placements)
-                for axis in (0, 1, None, (0, 1)):
+                for axis in (0, 1, None):
                     slices = {0: shape[1], 1: shape[0]}.get(axis, 1)
                     many = list(constraints(axis, slices))
                     for c in many if dtype == torch.float64 else many[1:2]:
                         yield f"{c} {dtype} {shape} {placements}", judge, c, d
-                yield f"NonNeg {dtype} {placements}", judge, NonNeg(), d
+            yield f"NonNeg {dtype} {placements}", judge, NonNeg(), d
         d = distribute_tensor(normal(5, 3), mesh, placements)
         yield f"written {placements}", written, MaxNorm(1.0), d.clone()
         for c in (
@@ -121,7 +121,7 @@ def cases():
             distribute_tensor(normal(3, 3, 2, 5), mesh, placements),
         )
     for dim in range(4):
-        for dtype in TOLERANCE:
+        for dtype in (torch.bfloat16, torch.float64):
             d = distribute_tensor(normal(3, 3, 2, 5, dtype=dtype), line, [Shard(dim)])
             for c in (RadialConstraint(), MaxNorm(1.0, (0, 1, 2)), UnitNorm((3, 1))):
                 yield f"{c} {dtype} {dim}", judge, c, d

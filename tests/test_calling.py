@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -29,6 +30,10 @@ WRITABLE = (NUMPY, TORCH, STRICT)
 
 def example(dtype: str = "float32") -> np.ndarray:
     return np.asarray([[3.0, -0.3], [-4.0, 0.4]]).astype(DTYPES[dtype])
+
+
+def normal(shape):
+    return np.random.default_rng(0).standard_normal(shape).astype("float32")
 
 
 @pytest.mark.parametrize(
@@ -270,6 +275,96 @@ BAD_ARRAYS = {
 }
 
 
+def nested(torch, layout):
+    return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=layout)
+
+
+def causal_bias(torch):
+    from torch.nn.attention.bias import causal_lower_right
+
+    return causal_lower_right(4, 3)
+
+
+REFUSED_TENSORS = {
+    "masked": (
+        lambda torch: torch.masked.masked_tensor(torch.ones(2, 2), torch.eye(2) > 0),
+        r"takes plain dense arrays, got torch.MaskedTensor.*: pass w.to_tensor\(value\)",
+    ),
+    "nested": (
+        lambda torch: nested(torch, torch.strided),
+        r"takes plain dense arrays, got torch.Tensor that is nested: pass.* w.unbind\(\)",
+    ),
+    "nested parameter": (
+        lambda torch: torch.nn.Parameter(nested(torch, torch.strided)),
+        r"takes plain dense arrays, got torch.Parameter that is nested: pass",
+    ),
+    "jagged": (
+        lambda torch: nested(torch, torch.jagged),
+        r"takes plain dense arrays, got torch.NestedTensor that is nested: pass",
+    ),
+    "lazy parameter": (
+        lambda torch: torch.nn.LazyLinear(3).weight,
+        "takes plain dense arrays, got torch.UninitializedParameter without a shape yet: call",
+    ),
+    "lazy buffer": (
+        lambda torch: torch.nn.LazyBatchNorm1d().running_mean,
+        "takes plain dense arrays, got torch.UninitializedBuffer without a shape yet: call",
+    ),
+    "causal bias": (causal_bias, "takes plain dense arrays, got torch.CausalBias without val"),
+    "compressed rows": (
+        lambda torch: torch.eye(2).to_sparse_csr(),
+        "takes plain dense arrays, got torch.Tensor of layout torch.sparse_csr: make it dense",
+    ),
+    "quantized": (
+        lambda torch: torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8),
+        "takes a real .* dtype.*, got qint8",
+    ),
+    "conjugated": (
+        lambda torch: torch.ones(2, 2, dtype=torch.complex64).conj(),
+        "takes a real .* dtype.*, got complex64",
+    ),
+}
+
+
+@every_constraint
+class TestOtherTorchTensors:
+    """Kinds that need nothing special: results are those on a plain copy."""
+
+    @pytest.fixture(autouse=True)
+    def torch(self):
+        return pytest.importorskip("torch")
+
+    def test_with_a_negative_bit(self, torch, constraint):
+        w = torch.complex(torch.ones(4, 3), TORCH.array(normal((4, 3)))).conj().imag
+        assert w.is_neg()
+        assert torch.equal(constraint(w), constraint(w.clone()))
+        expected = constraint(w.clone())
+        assert torch.equal(constraint(w, copy=False), expected)
+
+    def test_buffers_and_subclasses(self, torch, constraint):
+        class Weight(torch.nn.Parameter):
+            pass
+
+        class Tagged(torch.Tensor):
+            pass
+
+        w = TORCH.array(normal((4, 3)))
+        for kind in (torch.nn.Buffer(w), Weight(w), w.as_subclass(Tagged)):
+            for call in (constraint, constraint.violation):
+                with torch.no_grad():
+                    found = call(kind).as_subclass(torch.Tensor)
+                torch.testing.assert_close(found, call(w))
+
+    def test_fake_tensors(self, torch, constraint):
+        from torch._subclasses.fake_tensor import FakeTensorMode
+
+        with FakeTensorMode() as mode:
+            w = mode.from_tensor(TORCH.array(normal((4, 3))))
+            result = constraint(w)
+        assert type(result) is type(w)
+        assert (result.shape, result.dtype) == (w.shape, w.dtype)
+
+
 @every_constraint
 class TestRefusedArrays:
     @pytest.mark.parametrize("bad", BAD_ARRAYS)
@@ -292,6 +387,24 @@ class TestRefusedArrays:
             TypeError, match=r"got torch\.Tensor of layout torch\.sparse_coo: make it"
         ):
             constraint(torch.eye(2).to_sparse())
+
+    @pytest.mark.parametrize("kind", REFUSED_TENSORS)
+    def test_kinds_of_torch_tensors(self, constraint, kind):
+        torch = pytest.importorskip("torch")
+        make, message = REFUSED_TENSORS[kind]
+        constraint(torch.ones(2, 2))  # what is kept for tensors of this type is no answer
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # masked and nested tensors are prototypes
+            w = make(torch)
+            for call in (
+                constraint,
+                constraint.violation,
+                lambda w: constraint(w, copy=False),
+                lambda w: constraint(w, copy=True),
+                lambda w: array_constraints.apply(constraint, {"w": w}),
+            ):
+                with pytest.raises(TypeError, match=f"{type(constraint).__name__} {message}"):
+                    call(w)
 
     def test_jax_and_scipy_sparse(self, constraint):
         import scipy.sparse

@@ -9,12 +9,14 @@ import pytest
 from libraries import DTYPES, JAX, JAX_X64, ROUNDOFF, bits
 
 from array_constraints import (
+    Constraint,
     Elementwise,
     MaxNorm,
     MinMaxNorm,
     NonNeg,
     RadialConstraint,
     UnitNorm,
+    apply,
 )
 
 CONSTRAINTS = [
@@ -128,6 +130,87 @@ class TestJax:
         w = library.array(normal((6, 4)))
         grad = jax.jit(jax.grad(lambda w: constraint(w).sum()))(w)
         assert np.isfinite(library.numpy(grad)).all()
+
+
+HUGE = np.asarray([[1e300, 1e-300, 0.1, 3.0], [1 + 1e-12, 1e-200, 0.2, -4.0]])
+KERNEL = np.arange(18.0).reshape(3, 3, 2, 1) * 1e299
+FLOAT64 = [
+    (MaxNorm((1.0, 2.0, 3.0, np.inf)), HUGE),
+    (MinMaxNorm(0.5, 1, 0.3), HUGE),
+    (UnitNorm(None), HUGE),
+    (NonNeg(), HUGE),
+    (Constraint(), HUGE),
+    (RadialConstraint(), KERNEL),
+]
+
+
+@pytest.mark.parametrize(("constraint", "values"), FLOAT64, ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize("how", ["asked for", "made with x64"])
+class TestJaxFloat64WithoutX64:
+    """An array may have float64 though ``jax_enable_x64`` is off: results are those with it."""
+
+    @pytest.fixture
+    def w(self, how, values):
+        jax = pytest.importorskip("jax")
+        if how == "asked for" and not hasattr(jax.config, "jax_explicit_x64_dtypes"):
+            pytest.skip("this JAX makes no float64 without x64")
+        if how == "asked for":
+            with jax.enable_x64(False):
+                before = jax.config.jax_explicit_x64_dtypes
+                jax.config.update("jax_explicit_x64_dtypes", "allow")
+                yield jax.numpy.asarray(values, dtype="float64")
+                jax.config.update("jax_explicit_x64_dtypes", before)
+        else:
+            with jax.enable_x64(True):
+                w = jax.numpy.asarray(values)
+            with jax.enable_x64(False):
+                yield w
+
+    @staticmethod
+    def same(found, expected):
+        assert found.dtype == "float64"
+        assert bits(np.asarray(found)) == bits(np.asarray(expected))
+
+    def test_calls_keep_it(self, constraint, w):
+        import jax
+
+        with jax.enable_x64(True):
+            expected = constraint(jax.numpy.asarray(np.asarray(w)))
+        for call in (
+            constraint,
+            lambda w: constraint(w, copy=True),
+            jax.jit(constraint),
+            lambda w: apply(constraint, {"a": [w]})["a"][0],
+            lambda w: jax.vmap(constraint)(jax.numpy.expand_dims(w, 0))[0],
+        ):
+            self.same(call(w), expected)
+
+    def test_violations_have_it(self, constraint, w):
+        import jax
+
+        with jax.enable_x64(True):
+            expected = constraint.violation(jax.numpy.asarray(np.asarray(w)))
+        for call in (constraint.violation, jax.jit(constraint.violation)):
+            self.same(call(w), expected)
+
+    def test_gradients_have_it(self, constraint, w):
+        import jax
+
+        def pulled_back(w):
+            return jax.vjp(constraint, w)[1](w)[0]
+
+        with jax.enable_x64(True):
+            expected = pulled_back(jax.numpy.asarray(np.asarray(w)))
+        self.same(pulled_back(w), expected)
+
+
+def test_jax_violations_of_narrower_weights_are_float32_without_x64():
+    with JAX.active():
+        for dtype in JAX.dtypes:
+            w = JAX.array(normal((4, 2)).astype("float32")).astype(dtype)
+            for constraint in (*CONSTRAINTS, Constraint()):
+                assert constraint(w).dtype == dtype
+                assert constraint.violation(w).dtype == "float32"
 
 
 def test_jax_sees_the_changes_of_a_mutable_form():

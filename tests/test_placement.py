@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("placed_on_jax.py")
+FOLDER = Path(__file__).parent
 SECTIONS = (
-    "no_transfers", "explicit_matrices", "explicit_kernels", "other_meshes", "transformed",
-    "forms_that_may_change", "host_memory", "trees",
+    "no_transfers", "explicit_matrices", "long_slices", "explicit_kernels", "other_meshes",
+    "transformed", "forms_that_may_change", "host_memory", "trees",
 )  # fmt: skip
 
 
@@ -22,7 +22,12 @@ def found_on_jax():
     jax = pytest.importorskip("jax")
     if not hasattr(jax.sharding, "auto_axes"):
         pytest.skip("this JAX has no explicit meshes")
-    run = subprocess.run([sys.executable, SCRIPT], capture_output=True, check=True, text=True)
+    return printed_by("placed_on_jax.py")
+
+
+def printed_by(script):
+    run = subprocess.run([sys.executable, FOLDER / script], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
 
@@ -33,3 +38,10 @@ def test_weights_of_jax_come_back_where_they_lie(found_on_jax, section):
 
 def test_every_section_is_tested(found_on_jax):
     assert tuple(found_on_jax) == SECTIONS
+
+
+def test_shards_of_pytorch_are_constrained_as_the_whole_tensor():
+    distributed = pytest.importorskip("torch.distributed")
+    if not (distributed.is_available() and distributed.is_gloo_available()):
+        pytest.skip("this PyTorch has no gloo")
+    assert printed_by("sharded_on_torch.py") == [[], [], [], []]
