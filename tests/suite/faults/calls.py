@@ -238,11 +238,13 @@ FAULTS = [
         "CALL-5",
         "copy=None takes float64 through float32",
         of_max_norm(told(_none_in_float32)),
+        also=frozenset({"CALL-6"}),
     ),
     Fault(
         "CALL-5",
         "copy=None is one bit off in float64",
         of_max_norm(told(_none_one_bit_further)),
+        also=frozenset({"CALL-6"}),
     ),
     Fault("CALL-5", "copy=None writes into the weight", of_max_norm(told(_none_is_false))),
 ]

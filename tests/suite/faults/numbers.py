@@ -195,18 +195,21 @@ FAULTS = [
         "float16 is added one by one in float16",
         rows(one_by_one("float16", 1000), "UnitNorm"),
         UNIT,
+        also=frozenset({"NUM-9", "VIO-3"}),
     ),
     Fault(
         "NUM-2",
         "float32 is added one by one in float32",
         rows(one_by_one("float32", 1000), "UnitNorm"),
         UNIT,
+        also=frozenset({"NUM-9", "VIO-3"}),
     ),
     Fault(
         "NUM-2",
         "float64 is added one by one",
         rows(one_by_one("float64", 1000), "UnitNorm"),
         UNIT,
+        also=frozenset({"NUM-9", "VIO-3"}),
     ),
     Fault(
         "NUM-2",
@@ -220,6 +223,7 @@ FAULTS = [
         "NUM-3",
         "where there is NaN, other slices take another path",
         rows(unscaled_where(np.isnan)),
+        also=frozenset({"SET-8"}),
     ),
     Fault(
         "NUM-4",
@@ -234,6 +238,7 @@ FAULTS = [
         "NUM-4",
         "where there is infinity, other slices take another path",
         rows(unscaled_where(np.isinf)),
+        also=frozenset({"SET-8"}),
     ),
     *margins.FAULTS,
     Fault("NUM-10", "NaN spreads over its slice", rows(_nan_spreads, "UnitNorm"), UNIT),

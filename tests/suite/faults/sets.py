@@ -205,7 +205,7 @@ FAULTS = [
         "SET-2",
         "for float64 weights the bound is rounded to float32",
         entries(_bound_in_float32, "MaxNorm"),
-        also=frozenset({"SET-3", "SET-4", "NUM-1", "NUM-5", "NUM-7"}),
+        also=frozenset({"SET-3", "SET-4", "NUM-1", "NUM-5", "NUM-7", "VIO-3"}),
     ),
     Fault(
         "SET-2",
