@@ -222,8 +222,7 @@ def _hostile_headers(rng: random.Random) -> Iterator[tuple[str, bytes]]:
         texts = tree.get("__metadata__", {})
         if {**tree, "__metadata__": {}} != {**header, "__metadata__": {}} or not (
             texts is None
-            or isinstance(texts, dict)
-            and all(isinstance(text, str) for text in texts.values())
+            or (isinstance(texts, dict) and all(isinstance(t, str) for t in texts.values()))
         ):
             yield how, safetensors(tree, data)
 

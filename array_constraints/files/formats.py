@@ -23,7 +23,8 @@ _ADVICE = {
     ".msgpack": "it has no index: save it with safetensors.flax.save_file",
 }
 KNOWN = (
-    ".safetensors", ".safetensors.index.json", ".npy", ".npz", ".zarr", ".h5", ".hdf5", ".weights.h5", ".keras",
+    ".safetensors", ".safetensors.index.json", ".npy", ".npz", ".zarr", ".h5", ".hdf5",
+    ".weights.h5", ".keras",
 )  # fmt: skip
 
 
@@ -64,7 +65,7 @@ def open_weights(path: str | os.PathLike[str]) -> Source:
 
         return open_hdf5(path)
     if suffix == ".keras":
-        from array_constraints.files.hdf5 import open_keras
+        from array_constraints.files.keras import open_keras
 
         return open_keras(path)
     advice = _ADVICE.get(suffix, f"formats are told by the name: {', '.join(KNOWN)}")
@@ -87,8 +88,8 @@ def _open_folder(path: Path) -> Source:
             f"{path}: a folder with {_shown([f.name for f in found])}: name the file to open"
         )
     raise ValueError(
-        f"{path}: a folder with neither a *.safetensors nor a *.safetensors.index.json nor Zarr:"
-        " name the file"
+        f"{path}: a folder with neither a *.safetensors nor a *.safetensors.index.json nor "
+        "Zarr: name the file"
     )
 
 

@@ -74,7 +74,7 @@ def judge_promise(
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name the file in an error of the system that names none, such as that the disk is full."""
+    """Name a file in what the system raises without a name, such as that a disk is full."""
     try:
         yield
     except OSError as error:

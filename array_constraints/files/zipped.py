@@ -1,4 +1,4 @@
-"""ZIP archives, which ``.npz`` and ``.keras`` are: members listed, read, and copied as they are."""
+"""ZIP archives, as ``.npz`` and ``.keras`` are: members listed, read, and copied."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def fault_of(info: zipfile.ZipInfo, path: Path) -> ValueError | None:
     if most is None:
         method = zipfile.compressor_names.get(info.compress_type, str(info.compress_type))
         return ValueError(
-            f"{path}: {info.filename} is compressed by {method}, which is not unpacked: save it "
-            "with numpy.savez_compressed, or leave it out"
+            f"{path}: {info.filename} is compressed by {method}, which is not unpacked: save "
+            "it with numpy.savez_compressed, or leave it out"
         )
     if info.file_size > most * info.compress_size:
         return DamagedFileError(path, f"{info.filename} promises {info.file_size} bytes")
@@ -63,7 +63,7 @@ def fault_of(info: zipfile.ZipInfo, path: Path) -> ValueError | None:
 
 
 def local_of(file: int, info: zipfile.ZipInfo) -> tuple[int, bytes]:
-    """Return where the bytes of a member begin, and the extra field of the header before them."""
+    """Return where the bytes of a member begin, and the extra field before them."""
     header = os.pread(file, 30, info.header_offset)
     lengths = struct.unpack("<HH", header[26:]) if header[:4] == b"PK\3\4" else (0, 0)
     behind = os.pread(file, sum(lengths), info.header_offset + 30)
