@@ -7,6 +7,7 @@ compressed, by the HDF5 library in a copy of the file.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
 from array import array
 from collections.abc import Callable, Sequence
@@ -128,7 +129,8 @@ class Hdf5Target(Target):
         self.thread.shutdown()
 
     def abandon(self) -> None:
-        self.thread.submit(self._close)
+        with contextlib.suppress(RuntimeError):  # it was finished, and the thread is gone
+            self.thread.submit(self._close)
         self.thread.shutdown()
 
     def _called(self, function: Callable[..., None], *arguments: Any) -> None:

@@ -62,10 +62,9 @@ class ZarrTensor(Tensor):
         """Where the array is."""
         return self.root / self.name
 
-    def opened(self, mode: Any = "r", **config: Any) -> zarr.Array[Any]:
+    def opened(self, mode: Any = "r") -> zarr.Array[Any]:
         """Return the array as zarr has it."""
-        options = {"mode": mode, "zarr_format": self.version}
-        return zarr.open_array(self.folder, **options, config=config or None)
+        return zarr.open_array(self.folder, mode=mode, zarr_format=self.version)
 
     def judge(self, to_project: bool) -> None:
         super().judge(to_project)
@@ -95,7 +94,7 @@ class ZarrTensor(Tensor):
             opened[region] = block
             for _, part, inside in chunks:
                 if _has_other_nan(block[inside], opened.fill_value):
-                    self.opened("r+", write_empty_chunks=True)[part] = block[inside]
+                    opened.with_config({"write_empty_chunks": True})[part] = block[inside]
         folders = set()
         for number, _, _ in chunks:
             file = self.folder / opened.metadata.encode_chunk_key(number)
