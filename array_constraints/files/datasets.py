@@ -93,16 +93,16 @@ def listed(path: Path, start: int, size: int) -> dict[str, Tensor]:
     """Return the datasets of an HDF5 file whose bytes are at ``start`` of ``path``."""
     with judging(path), opened_at(path, start, size) as opened:
         tensors = {
-            _named(names): _tensor(names, entry, path, start, size)
-            for names, entry in datasets_of(opened, path, (), set())
+            name: _tensor(name, entry, path, start, size)
+            for name, entry in datasets_of(opened, path, (), set())
         }
     _judge_places([t for t in tensors.values() if isinstance(t, Bytes)], path)
     return tensors
 
 
 def datasets_of(
-    group: Any, path: Path, names: tuple[str | bytes, ...], seen: set[Any]
-) -> Iterator[tuple[tuple[str | bytes, ...], Any]]:
+    group: Any, path: Path, names: tuple[str, ...], seen: set[Any]
+) -> Iterator[tuple[str, Any]]:
     """Return the datasets of a group and of those in it, each once; links are not followed."""
     if len(names) > _DEEPEST:
         raise DamagedFileError(path, f"has groups more than {_DEEPEST} deep")
@@ -117,24 +117,12 @@ def datasets_of(
         if isinstance(entry, h5py.Group):
             yield from datasets_of(entry, path, whole, seen)
         elif isinstance(entry, h5py.Dataset):
-            yield whole, entry
+            yield "/".join(whole), entry
 
 
-def _named(names: tuple[str | bytes, ...]) -> str:
-    """Return the name of a dataset; h5py gives what is not UTF-8 as bytes."""
-    texts = (n if isinstance(n, str) else n.decode("utf-8", "backslashreplace") for n in names)
-    return "/".join(texts)
-
-
-def _tensor(
-    names: tuple[str | bytes, ...], entry: Any, path: Path, start: int, size: int
-) -> Tensor:
+def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
     """Return a dataset; only those that can be selected are judged by what they promise."""
-    name, kind, fault = _named(names), _kind(entry), None
-    if not all(isinstance(n, str) for n in names):
-        fault = ValueError(
-            f"{path}: the name {name!r} is not UTF-8: rename it, or leave it out"
-        )
+    kind, fault = _kind(entry), None
     shape, plist = tuple(map(int, entry.shape or ())), entry.id.get_create_plist()
     nbytes, itemsize = int(entry.id.get_storage_size()), entry.id.get_type().get_size()
     offset: Any = entry.id.get_offset() if nbytes else None  # of nothing it may be anything
@@ -146,12 +134,10 @@ def _tensor(
         if not fits or offset + nbytes > size:
             raise DamagedFileError(path, f"{name} does not lie inside of the file")
         big, place = kind in FORMATS and entry.dtype.byteorder == ">", start + offset
-        return Bytes(
-            name, shape, kind, path, place, big_endian=big, stored_bytes=nbytes, fault=fault
-        )
+        return Bytes(name, shape, kind, path, place, big_endian=big, stored_bytes=nbytes)
     chunks = tuple(map(int, entry.chunks)) if entry.chunks else None
     if kind in FORMATS:
-        fault = fault or _fault_of_promise(path, name, shape, chunks, itemsize, nbytes)
+        fault = _fault_of_promise(path, name, shape, chunks, itemsize, nbytes)
     return Dataset(name, shape, kind, path, chunks, start, size, fault=fault)
 
 

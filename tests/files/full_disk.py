@@ -68,14 +68,13 @@ def judge(error: BaseException, form: Format, out: Path) -> None:
 
 def tried(form: Format, source: Path, folder: Path) -> int:
     """Return how often the disk was full before it had room."""
-    out, full = folder / f"out{form.suffix}", 0
-    for room in ROOM:
+    out = folder / f"out{form.suffix}"
+    for full, room in enumerate(ROOM):
         error = attempted(form, source, out, room)
         (folder / "filler").unlink(missing_ok=True)
         if error is None:
             return full
         judge(error, form, out)
-        full += 1
         report = project_file(source, out, RULES, resume=True)  # there is room again
         assert report.satisfied
         remove(out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import subprocess
 import sys
@@ -76,4 +75,4 @@ def test_a_file_that_may_not_grow_ends_no_process(name, tmp_path):
     assert said[-1] == "done True"
     assert set(said) == {said[0], said[-1]}
     assert digest(path) == before
-    assert sorted(os.listdir(tmp_path)) == sorted([path.name, out.name])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([path.name, out.name])

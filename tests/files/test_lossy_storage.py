@@ -1,4 +1,4 @@
-"""Arrays whose storage rounds what is written are refused by name before anything is written."""
+"""Arrays whose storage rounds are refused by name before anything is written."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import zarr
 from click.testing import CliRunner
 
-from array_constraints.cli import main
 from array_constraints import MaxNorm
+from array_constraints.cli import main
 from array_constraints.files import check_file, open_weights, project_file
 
 W = (np.random.default_rng(0).normal(size=(60, 7)) * 5).astype("f4")
