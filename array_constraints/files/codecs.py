@@ -48,8 +48,9 @@ def storage_of(metadata: dict[str, Any]) -> str:
         codecs = [*(metadata.get("filters") or ()), metadata.get("compressor")]
     names = []
     for codec in filter(None, codecs):
-        names.append(str(codec.get("name", codec.get("id"))))
-        inner = codec.get("configuration", {}).get("codecs")
+        fields = codec if isinstance(codec, dict) else {"name": codec}
+        names.append(str(fields.get("name", fields.get("id"))))
+        inner = fields.get("configuration", {}).get("codecs")
         names += [storage_of({"codecs": inner})] if inner else []
     return ", ".join(names)
 

@@ -89,6 +89,11 @@ def opened_at(path: Path, start: int, size: int) -> Iterator[Any]:
         yield opened
 
 
+def opened_to_write(file: Any) -> Any:
+    """Open an HDF5 file that is given as a file object; nothing else writes to it."""
+    return h5py.File(file, "r+")
+
+
 def listed(path: Path, start: int, size: int) -> dict[str, Tensor]:
     """Return the datasets of an HDF5 file whose bytes are at ``start`` of ``path``."""
     with judging(path), opened_at(path, start, size) as opened:

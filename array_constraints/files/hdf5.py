@@ -15,10 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy
 
-from array_constraints.files.datasets import datasets_of, judging, listed, opened_at
+from array_constraints.files.datasets import (
+    datasets_of,
+    judging,
+    listed,
+    opened_at,
+    opened_to_write,
+)
 from array_constraints.files.file_objects import Sink
 from array_constraints.files.grid import Region
 from array_constraints.files.stored import (
@@ -149,7 +154,7 @@ class Hdf5Target(Target):
 
     def _open(self) -> None:
         self.sink = Sink(self.content)
-        self.file = h5py.File(self.sink, "r+")
+        self.file = opened_to_write(self.sink)
 
     def _write(self, tensor: Tensor, region: Region, block: Any) -> None:
         if self.name != tensor.name:
@@ -168,6 +173,8 @@ class Hdf5Target(Target):
                 for p, r in zip(place, region, strict=True)
             ]
             dataset[place] = block[tuple(inside)]
+            if self._refused():
+                return
 
     def _flush(self) -> None:
         """Write the chunks that are held: an error when a dataset is closed would be lost."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from array_constraints.files.stored import DamagedFileError
+from array_constraints.files.stored import printable
 
 
 def judge_link(entry: Path, folder: Path) -> None:
@@ -20,11 +20,11 @@ def judge_link(entry: Path, folder: Path) -> None:
         return
     if any(found.parent == blobs for blobs in _blobs(inside)):
         return
-    raise DamagedFileError(
-        entry,
-        f"is a link out of the folder, to {found}: such a link is followed only in a cache of "
-        "Hugging Face, from snapshots to blobs; copy the folder with cp -rL, and open the copy",
+    said = f"{entry}: is a link out of the folder, to {found}: such a link is followed only in "
+    said += (
+        "a cache of Hugging Face, from snapshots to blobs; if you trust it, copy the folder "
     )
+    raise ValueError(printable(f"{said}with cp -rL, and open the copy"))
 
 
 def _blobs(folder: Path) -> list[Path]:

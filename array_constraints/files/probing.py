@@ -23,7 +23,8 @@ _FRACTION_BITS = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
 
 def longest_side(dimensions: int) -> int:
     """Return how long a chunk that is tried may be in each of so many dimensions."""
-    return max(2, math.floor(ENTRIES ** (1 / max(1, dimensions))))
+    side: float = ENTRIES ** (1 / max(1, dimensions))
+    return max(2, math.floor(side))
 
 
 def fault_of(dtype: str, shape: Sequence[int], rewritten: Callable[[Any], Any]) -> str | None:

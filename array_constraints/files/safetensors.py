@@ -104,8 +104,7 @@ def _tensor(name: str, entry: Any, path: Path, start: int) -> Bytes:
         entry = dict(zip(_FIELDS, entry, strict=True))
     fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
     dtype, shape, offsets = (fields.get(key) for key in _FIELDS)
-    named = isinstance(dtype, str) and re.fullmatch("[A-Z][A-Z0-9_]{0,30}", dtype)
-    if not (named and _is_whole(shape) and _is_whole(offsets)):
+    if not (_is_dtype(dtype) and _is_whole(shape) and _is_whole(offsets)):
         raise DamagedFileError(path, f"{name!r} has no valid dtype, shape and data_offsets")
     if len(offsets) != 2 or offsets[0] > offsets[1]:
         raise DamagedFileError(path, f"{name!r} has no valid data_offsets")
@@ -117,6 +116,11 @@ def _tensor(name: str, entry: Any, path: Path, start: int) -> Bytes:
         fault = ValueError(f"{path}: {name!r} has a shape that NumPy has not: leave it out")
     kind, place = _NAMES.get(dtype, dtype), start + offsets[0]
     return Bytes(name, tuple(shape), kind, path, place, stored_bytes=size, fault=fault)
+
+
+def _is_dtype(name: Any) -> TypeGuard[str]:
+    """Return whether this names a dtype, known or of a later version of the format."""
+    return isinstance(name, str) and re.fullmatch("[A-Z][A-Z0-9_]{0,30}", name) is not None
 
 
 def _is_whole(numbers: Any) -> TypeGuard[list[int]]:

@@ -31,13 +31,16 @@ _LEAST_CHUNK = 2**12
 """Bytes that could be read in the time that it takes to find a chunk."""
 
 
+def printable(said: str) -> str:
+    """Return a message with all escaped that is no text, or would speak to a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in said)
+
+
 class DamagedFileError(ValueError):
     """A file that is not what its format asks for; the message names the file."""
 
     def __init__(self, path: Path | str, reason: object) -> None:
-        said = f"{path}: {str(reason)[:_LONGEST_REASON]}"
-        # What the file says of itself may be no text, or speak to a terminal.
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in said))
+        super().__init__(printable(f"{path}: {str(reason)[:_LONGEST_REASON]}"))
 
     def __reduce__(self) -> Any:
         return (type(self).__new__, (type(self), *self.args))  # the text is whole already

@@ -22,6 +22,7 @@ ERRORS = (
 
 _MOST_COMPRESSED = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
 """How many times smaller a method makes its bytes at most; others have no such bound."""
+_METHODS = {9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd"}
 _ENCRYPTED, _DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800  # bits of the flags
 
 
@@ -52,7 +53,7 @@ def fault_of(info: zipfile.ZipInfo, path: Path) -> ValueError | None:
     if info.flag_bits & _ENCRYPTED:
         return ValueError(f"{path}: {info.filename} is encrypted: save it without a password")
     if most is None:
-        method = zipfile.compressor_names.get(info.compress_type, str(info.compress_type))
+        method = _METHODS.get(info.compress_type, f"method {info.compress_type}")
         return ValueError(
             f"{path}: {info.filename} is compressed by {method}, which is not unpacked: save "
             "it with numpy.savez_compressed, or leave it out"
