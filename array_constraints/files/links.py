@@ -29,6 +29,6 @@ def judge_link(entry: Path, folder: Path) -> None:
 
 def _blobs(folder: Path) -> list[Path]:
     """Return where a cache keeps the files of ``REPO/snapshots/...``: in ``REPO/blobs``."""
-    repositories = [parent.parent for parent in folder.parents if parent.name == "snapshots"]
-    blobs = [repository / "blobs" for repository in repositories]
+    found = [parent.parent for parent in folder.parents if parent.name == "snapshots"]
+    blobs = [repository / "blobs" for repository in found if "--" in repository.name]
     return [path for path in blobs if path.is_dir() and not path.is_symlink()]
