@@ -178,7 +178,8 @@ def project_file(
     FileExistsError
         If the target or a part of it exists, and is neither to be resumed nor overwritten.
     LookupError, TypeError, ValueError, OSError
-        As for :func:`check_file`; before anything is written, also if there is no room.
+        As for :func:`check_file`; before anything is written, also if there is no room, or the
+        storage of a selected tensor rounds what is written.
 
     Notes
     -----

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
+from array_constraints.files.links import judge_link
 from array_constraints.files.npy import open_npy
 from array_constraints.files.npz import open_npz
 from array_constraints.files.safetensors import open_index, open_safetensors
 from array_constraints.files.stored import Source
 
-_INDEX = ".safetensors.index.json"
+_INDEX = re.compile(r"\.safetensors\.index(\.[^/]+)?\.json$")  # with a variant, such as fp16
 _ADVICE = {
     **dict.fromkeys(
         (".pt", ".pth", ".bin", ".ckpt", ".pkl"),
@@ -21,7 +23,8 @@ _ADVICE = {
     ".msgpack": "it has no index: save it with safetensors.flax.save_file",
 }
 KNOWN = (
-    ".safetensors", _INDEX, ".npy", ".npz", ".zarr", ".h5", ".hdf5", ".weights.h5", ".keras",
+    ".safetensors", ".safetensors.index.json", ".npy", ".npz", ".zarr", ".h5", ".hdf5",
+    ".weights.h5", ".keras",
 )  # fmt: skip
 
 
@@ -48,7 +51,7 @@ def open_weights(path: str | os.PathLike[str]) -> Source:
         return _open_folder(path)
     if not path.is_file():
         raise ValueError(f"{path}: not a regular file")
-    if name.endswith(_INDEX):
+    if _INDEX.search(name):
         return open_index(path)
     suffix = path.suffix
     if suffix == ".safetensors":
@@ -62,7 +65,7 @@ def open_weights(path: str | os.PathLike[str]) -> Source:
 
         return open_hdf5(path)
     if suffix == ".keras":
-        from array_constraints.files.hdf5 import open_keras
+        from array_constraints.files.keras import open_keras
 
         return open_keras(path)
     advice = _ADVICE.get(suffix, f"formats are told by the name: {', '.join(KNOWN)}")
@@ -74,8 +77,22 @@ def _open_folder(path: Path) -> Source:
         from array_constraints.files.zarr import open_zarr
 
         return open_zarr(path)
-    indices = sorted(path.glob(f"*{_INDEX}"))
-    if len(indices) == 1:
-        return open_index(indices[0])
-    found = f"{len(indices)} files *{_INDEX}" if indices else f"neither a *{_INDEX} nor Zarr"
-    raise ValueError(f"{path}: a folder with {found}: name the file")
+    files = sorted(entry for entry in path.iterdir() if entry.is_file())
+    indices = [file for file in files if _INDEX.search(file.name)]
+    found = indices or [file for file in files if file.suffix == ".safetensors"]
+    if len(found) == 1:
+        judge_link(found[0], path)
+        return open_index(found[0]) if indices else open_safetensors(found[0])
+    if found:
+        raise ValueError(
+            f"{path}: a folder with {_shown([f.name for f in found])}: name the file to open"
+        )
+    raise ValueError(
+        f"{path}: a folder with neither a *.safetensors nor a *.safetensors.index.json nor "
+        "Zarr: name the file"
+    )
+
+
+def _shown(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

@@ -58,12 +58,18 @@ def _parsed(file: Any) -> tuple[tuple[int, ...], bool, Any]:
     from numpy.lib import format as npy
 
     version = npy.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
+    if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"version {version} of the NPY format is unknown")
-    length = file.read(2 if version == (1, 0) else 4)
-    if int.from_bytes(length, "little") > _LARGEST_HEADER:
+    size = 2 if version == (1, 0) else 4
+    length = int.from_bytes(file.read(size), "little")
+    if length > _LARGEST_HEADER:
         raise ValueError(f"its header is longer than {_LARGEST_HEADER} bytes")
-    header = io.BytesIO(length + file.read(int.from_bytes(length, "little")))
+    text = file.read(length)
+    if len(text) < length:
+        raise ValueError("it ends within its header")
+    if version == (3, 0):  # as 2.0, but in UTF-8: the names of fields may need it
+        text = text.decode().encode("ascii", "backslashreplace")
+    header = io.BytesIO(len(text).to_bytes(size, "little") + text)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     with warnings.catch_warnings():  # of Python's parser, and that Python 2 wrote it
         warnings.simplefilter("ignore")

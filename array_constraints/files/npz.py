@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import shutil
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -23,23 +20,17 @@ from array_constraints.files.stored import (
     Source,
     Target,
     Tensor,
-    judged,
+    naming,
     sync,
 )
-
-_ERRORS = (
-    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
-    OverflowError, OSError,
-)  # fmt: skip
-"""What the ZIP library raises on damaged archives."""
-
-_LEAST_COMPRESSED = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
-"""How many times smaller a method makes its bytes at most; NumPy writes by no other."""
-
-
-def reading(path: Path, what: str = "the archive") -> AbstractContextManager[None]:
-    """Return a context that raises what the ZIP library raises as :class:`DamagedFileError`."""
-    return judged(path, f"{what} cannot be read", _ERRORS)
+from array_constraints.files.zipped import (
+    ERRORS,
+    anew,
+    copy_member,
+    fault_of,
+    members_of,
+    reading,
+)
 
 
 @dataclass(frozen=True)
@@ -115,42 +106,27 @@ def open_npz(path: Path) -> Source:
     tensors: dict[str, Tensor] = {}
     with reading(path), zipfile.ZipFile(path) as archive:
         for info in members_of(archive, path):
-            _judge_size(info, path)
             name = info.filename.removesuffix(".npy")
             if name == info.filename:
                 continue  # passed through
-            with reading(path, name), archive.open(info) as member:
-                header = read_header(member, path, name, info.file_size)
+            if name in members:
+                raise DamagedFileError(path, f"two members are named {info.filename}")
             members[name] = info.filename
-            tensors[name] = Member(**vars(header), member=info.filename)
+            tensors[name] = _member(archive, info, name, path)
     return Npz(path, members, tensors)
 
 
-def _judge_size(info: zipfile.ZipInfo, path: Path) -> None:
-    most = _LEAST_COMPRESSED.get(info.compress_type)
-    if most is None:
-        raise DamagedFileError(
-            path, f"{info.filename} is compressed in a way that NumPy does not use"
-        )
-    if info.file_size > most * info.compress_size:
-        raise DamagedFileError(path, f"{info.filename} promises {info.file_size} bytes")
-
-
-def members_of(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
-    """Return the members of an archive: each has a name, a place and no password."""
-    infos, size = archive.infolist(), path.stat().st_size
-    if len({info.filename for info in infos}) < len(infos):
-        raise DamagedFileError(path, "two members of the archive have the same name")
-    for info in infos:
-        if info.flag_bits & 1:
-            raise DamagedFileError(path, f"{info.filename} is encrypted")
-        if info.filename != info.orig_filename:
-            raise DamagedFileError(
-                path, f"{info.filename} has another name, {info.orig_filename}"
-            )
-        if info.header_offset < 0 or info.header_offset + info.compress_size > size:
-            raise DamagedFileError(path, f"{info.filename} does not lie inside of the archive")
-    return infos
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, path: Path) -> Member:
+    """Return an array as its header has it; one that cannot be read says so when selected."""
+    fault = fault_of(info, path)
+    if fault is None:
+        try:
+            with reading(path, name), archive.open(info) as member:
+                header = read_header(member, path, name, info.file_size)
+            return Member(**vars(header), member=info.filename)
+        except DamagedFileError as error:
+            fault = error
+    return Member(name, (), "unknown", path, 0, stored_bytes=info.file_size, fault=fault)
 
 
 class NpzTarget(Target):
@@ -177,7 +153,10 @@ class NpzTarget(Target):
         self.content.chmod(self.content.stat().st_mode | 0o200)
 
     def write(self, tensor: Tensor, region: Region, block: Any) -> None:
-        member = self.selected[tensor.name]
+        with naming(self.content):
+            self._write(self.selected[tensor.name], region, block)
+
+    def _write(self, member: Member, region: Region, block: Any) -> None:
         if self.name != member.name:
             self._begin(member)
             in_order = len(list(member.pieces(region, block))) == 1
@@ -195,22 +174,17 @@ class NpzTarget(Target):
         while self.left[0].filename != tensor.member:
             self._copy(self.left.pop(0))
         info = self.left.pop(0)
-        with reading(self.source.path, info.filename), self.old.open(info) as member:
+        path = self.source.path
+        with naming(path), reading(path, info.filename), self.old.open(info) as member:
             header = member.read(info.file_size - tensor.nbytes)
-        self.writer = self.new.open(_like(info), "w", force_zip64=info.file_size >= 2**30)
+        self.writer = self.new.open(anew(info), "w", force_zip64=info.file_size >= 2**30)
         self.writer.write(header)
         self.name = tensor.name
 
     def _copy(self, info: zipfile.ZipInfo) -> None:
-        force = info.file_size >= 2**30
-        with (
-            reading(self.source.path, info.filename),
-            self.old.open(info) as old,
-            self.new.open(_like(info), "w", force_zip64=force) as new,
-        ):
-            while piece := old.read(PIECE):
-                new.write(piece)
-                self.progress(2 * len(piece))
+        with naming(self.content), reading(self.source.path, info.filename):
+            for count in copy_member(info, self.source.path, self.new):
+                self.progress(2 * count)
 
     def _end(self) -> None:
         if self.spool is not None:
@@ -226,21 +200,14 @@ class NpzTarget(Target):
         sync(self.content)
 
     def finish(self) -> None:
-        self._end()
-        while self.left:
-            self._copy(self.left.pop(0))
-        self.stack.close()
+        with naming(self.content):
+            self._end()
+            while self.left:
+                self._copy(self.left.pop(0))
+            self.stack.close()
         self.sync()
 
     def abandon(self) -> None:
         for opened in (self.writer, self.stack):
-            with contextlib.suppress(*_ERRORS, AttributeError):  # it is given up
+            with contextlib.suppress(*ERRORS, AttributeError):  # it is given up
                 opened.close()
-
-
-def _like(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
-    """Return what describes a member, without what depends on its bytes."""
-    new = copy.copy(info)
-    new.CRC = new.compress_size = new.file_size = new.header_offset = 0
-    new.extra, new.flag_bits = b"", info.flag_bits & 0x800
-    return new

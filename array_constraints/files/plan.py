@@ -132,13 +132,15 @@ def plan_for(
     LookupError
         If a rule is left without a tensor.
     TypeError, ValueError
-        If a constraint does not fit a tensor that its rule selects.
+        If a constraint does not fit a tensor that its rule selects, or its storage would round
+        what is written.
     """
     matched = rules.match(source.tensors)
     items = []
     selected = [source.tensors[name] for name in matched]
     in_order = to_project and not source.target(selected, Path()).shared
     for name, constraint in matched.items():
+        source.tensors[name].judge(to_project)
         work = pass_of(constraint, source.tensors[name])
         panels = work.panels(chunk_size, in_order) if work.tensor.entries else ()
         items.append(Item(work, tuple((panel, tuple(regions)) for panel, regions in panels)))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
+from array_constraints.files.links import judge_link
 from array_constraints.files.stored import (
     Bytes,
     BytesTarget,
@@ -32,6 +33,8 @@ _BITS = {
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
     "F4": 4,
 }
+_FIELDS = ("dtype", "shape", "data_offsets")
+_MOST_DIMENSIONS = 64  # of NumPy
 _NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -58,7 +61,8 @@ def open_safetensors(path: Path) -> Safetensors:
             raise DamagedFileError(path, f"has {size} bytes, its header should have {length}")
         text = file.read(length)
     header = _parsed(text, path)
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop("__metadata__", None)
+    metadata = {} if metadata is None else metadata
     texts = isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())
     if not texts:
         raise DamagedFileError(path, "has a __metadata__ that is not a dictionary of strings")
@@ -95,21 +99,32 @@ def _parsed(text: bytes, path: Path) -> dict[str, Any]:
 
 
 def _tensor(name: str, entry: Any, path: Path, start: int) -> Bytes:
+    """Return a tensor as its entry has it; other fields, and dtypes yet unknown, are let be."""
+    if isinstance(entry, list) and len(entry) == len(_FIELDS):  # as the library takes it, too
+        entry = dict(zip(_FIELDS, entry, strict=True))
     fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
-    dtype, shape, offsets = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
-    if len(fields) != 3 or not isinstance(dtype, str) or dtype not in _BITS:
-        raise DamagedFileError(path, f"{name!r} has no known dtype, shape and data_offsets")
-    if not (_is_whole(shape) and _is_whole(offsets) and len(offsets) == 2):
-        raise DamagedFileError(path, f"{name!r} has no valid shape and data_offsets")
-    bits = math.prod(shape) * _BITS[dtype]
-    if len(shape) > 64 or bits % 8 or offsets[1] - offsets[0] != bits // 8:
+    dtype, shape, offsets = (fields.get(key) for key in _FIELDS)
+    if not (_is_dtype(dtype) and _is_whole(shape) and _is_whole(offsets)):
+        raise DamagedFileError(path, f"{name!r} has no valid dtype, shape and data_offsets")
+    if len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise DamagedFileError(path, f"{name!r} has no valid data_offsets")
+    size = offsets[1] - offsets[0]
+    if dtype in _BITS and math.prod(shape) * _BITS[dtype] != size * 8:
         raise DamagedFileError(path, f"{name!r} has data_offsets that do not fit its shape")
-    kind = _NAMES.get(dtype, dtype)
-    return Bytes(name, tuple(shape), kind, path, start + offsets[0], stored_bytes=bits // 8)
+    fault = None
+    if len(shape) > _MOST_DIMENSIONS or any(n >= 2**62 for n in shape):
+        fault = ValueError(f"{path}: {name!r} has a shape that NumPy has not: leave it out")
+    kind, place = _NAMES.get(dtype, dtype), start + offsets[0]
+    return Bytes(name, tuple(shape), kind, path, place, stored_bytes=size, fault=fault)
+
+
+def _is_dtype(name: Any) -> TypeGuard[str]:
+    """Return whether this names a dtype, known or of a later version of the format."""
+    return isinstance(name, str) and re.fullmatch("[A-Z][A-Z0-9_]{0,30}", name) is not None
 
 
 def _is_whole(numbers: Any) -> TypeGuard[list[int]]:
-    return isinstance(numbers, list) and all(type(n) is int and 0 <= n < 2**62 for n in numbers)
+    return isinstance(numbers, list) and all(type(n) is int and 0 <= n < 2**64 for n in numbers)
 
 
 def _torch_style(metadata: dict[str, str], tensors: dict[str, Tensor]) -> bool:
@@ -149,18 +164,34 @@ def open_index(path: Path) -> Sharded:
     if not isinstance(listed, dict) or not all(isinstance(v, str) for v in listed.values()):
         raise DamagedFileError(path, "has no weight_map from tensors to shards")
     shards = {name: _shard(path, name) for name in sorted(set(listed.values()))}
-    opened = {name: open_safetensors(shard) for name, shard in shards.items()}
+    opened = {shard: open_safetensors(shard) for shard in sorted(set(shards.values()))}
     tensors: dict[str, Tensor] = {}
     for name, shard in listed.items():
-        if name not in opened[shard].tensors:
+        source = opened[shards[shard]]
+        if name not in source.tensors:
             raise DamagedFileError(path, f"{name!r} is not in {shard}, where the index has it")
-        tensors[name] = opened[shard].tensors[name]
-    for shard, source in opened.items():
-        for name in source.tensors:
-            if listed.get(name) != shard:
-                raise DamagedFileError(path, f"{name!r} of {shard} is not in the index")
+        tensors[name] = source.tensors[name]
+    _add_unlisted(tensors, opened, path)
     style = any(_torch_style(source.metadata, source.tensors) for source in opened.values())
-    return Sharded(path, tensors, list(shards.values()), style)
+    return Sharded(path, tensors, list(opened), style)
+
+
+def _add_unlisted(
+    tensors: dict[str, Tensor], opened: dict[Path, Safetensors], index: Path
+) -> None:
+    """Add what shards hold and the index does not list; what two hold is not to be selected."""
+    found: dict[str, list[str]] = {}
+    for shard, source in opened.items():
+        for name, tensor in source.tensors.items():
+            tensors.setdefault(name, tensor)
+            found.setdefault(name, []).append(shard.name)
+    for name, places in found.items():
+        if len(places) > 1:
+            fault = ValueError(
+                f"{index}: {name!r} lies in {' and in '.join(places)}, and loaders differ in "
+                "which they take: save the checkpoint anew, or leave it out"
+            )
+            tensors[name] = replace(tensors[name], fault=fault)
 
 
 def judge_nothing_else(folder: Path, listed: Sequence[Path]) -> None:
@@ -177,9 +208,7 @@ def _shard(index: Path, name: str) -> Path:
     shard = index.parent / name
     if not parts or ".." in parts or name.startswith("/") or not name.isprintable():
         raise DamagedFileError(index, f"the shard {name!r} is not in its folder")
-    inside = os.path.realpath(shard).startswith(os.path.realpath(index.parent) + os.sep)
-    if not inside:
-        raise DamagedFileError(index, f"the shard {name!r} is a link out of its folder")
+    judge_link(shard, index.parent)
     if not shard.is_file():
         raise DamagedFileError(index, f"the shard {name!r} is missing")
     return shard

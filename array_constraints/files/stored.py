@@ -31,13 +31,16 @@ _LEAST_CHUNK = 2**12
 """Bytes that could be read in the time that it takes to find a chunk."""
 
 
+def printable(said: str) -> str:
+    """Return a message with all escaped that is no text, or would speak to a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in said)
+
+
 class DamagedFileError(ValueError):
     """A file that is not what its format asks for; the message names the file."""
 
     def __init__(self, path: Path | str, reason: object) -> None:
-        said = f"{path}: {str(reason)[:_LONGEST_REASON]}"
-        # What the file says of itself may be no text, or speak to a terminal.
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in said))
+        super().__init__(printable(f"{path}: {str(reason)[:_LONGEST_REASON]}"))
 
     def __reduce__(self) -> Any:
         return (type(self).__new__, (type(self), *self.args))  # the text is whole already
@@ -72,6 +75,17 @@ def judge_promise(
         )
 
 
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name a file in what the system raises without a name, such as that a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
 @dataclass(frozen=True)
 class Tensor(ABC):
     """A named array in a file, read by region; a value, so that other processes can read it."""
@@ -80,6 +94,8 @@ class Tensor(ABC):
     shape: tuple[int, ...]
     dtype: str
     """The name of a NumPy or ml_dtypes dtype; else what the format calls it."""
+    fault: ValueError | None = field(default=None, kw_only=True, compare=False, repr=False)
+    """Why it can be neither read nor written: nothing to anybody who does not select it."""
 
     chunks = cast("tuple[int, ...] | None", None)
     """The lengths of the chunks of the file, if it has any."""
@@ -110,6 +126,14 @@ class Tensor(ABC):
     def nbytes(self) -> int:
         """The bytes of its entries, uncompressed; of supported dtypes only."""
         return self.entries * self.itemsize
+
+    def judge(self, to_project: bool) -> None:
+        """Raise ValueError where a selected tensor cannot be read, or not be written as it is.
+
+        What is written is not what is read back where a codec rounds.
+        """
+        if self.fault is not None:
+            raise self.fault.with_traceback(None)
 
     @abstractmethod
     def read(self, region: Region) -> Any:
@@ -174,8 +198,9 @@ class Bytes(Tensor):
         block = self.as_stored(block)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            for at, piece in self.pieces(region, block):
-                write_at(descriptor, at, piece)
+            with naming(self.path):
+                for at, piece in self.pieces(region, block):
+                    write_at(descriptor, at, piece)
         finally:
             os.close(descriptor)
 
@@ -193,7 +218,8 @@ class Bytes(Tensor):
     def _opened(self) -> Iterator[Any]:
         descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            yield descriptor
+            with naming(self.path):
+                yield descriptor
         finally:
             os.close(descriptor)
 
@@ -307,13 +333,16 @@ def copy_bytes(
         size = os.fstat(old.fileno()).st_size
         os.fchmod(new.fileno(), os.fstat(old.fileno()).st_mode & 0o777 | 0o200)
         if size:
-            os.posix_fallocate(new.fileno(), 0, size)
+            with naming(copy):
+                os.posix_fallocate(new.fileno(), 0, size)
         for start, stop in ranges:
             for at in range(start, stop, PIECE):
-                piece = os.pread(old.fileno(), min(PIECE, stop - at), at)
+                with naming(source):
+                    piece = os.pread(old.fileno(), min(PIECE, stop - at), at)
                 if len(piece) < min(PIECE, stop - at):
                     raise DamagedFileError(source, "became shorter while it was read")
-                write_at(new.fileno(), at, piece)
+                with naming(copy):
+                    write_at(new.fileno(), at, piece)
                 progress(2 * len(piece))
 
 
@@ -321,7 +350,8 @@ def sync(path: Path) -> None:
     """Return once a file, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
+import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-try:
-    import zarr
-except ImportError as error:  # pragma: no cover - without the extra
-    raise ImportError(
-        "Zarr is read with zarr: pip install 'array-constraints[zarr]'"
-    ) from error
-
-from array_constraints.files.grid import Region
+from array_constraints.files.links import judge_link
 from array_constraints.files.stored import (
     DamagedFileError,
     Progress,
@@ -28,69 +20,16 @@ from array_constraints.files.stored import (
     Target,
     Tensor,
     judge_promise,
-    judged,
     sync,
 )
+from array_constraints.files.zarr_array import METADATA, ZarrTensor, judging
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
-_VERSIONS: dict[str, Literal[2, 3]] = {"zarr.json": 3, ".zarray": 2}
+_UNDER_WAY = re.compile(r"\.[0-9a-f]{32}\.partial$")
+"""The name that zarr gives to a chunk while it writes it."""
+_VERSIONS = {name: version for version, name in METADATA.items()}
 _LARGEST_METADATA = 100_000_000
 _DEEPEST = 64
-
-
-@dataclass(frozen=True)
-class ZarrTensor(Tensor):
-    """An array of a Zarr folder."""
-
-    root: Path
-    chunks: tuple[int, ...] | None
-    """The chunks that are written at once: shards, where there are any."""
-    version: Literal[2, 3] = 3
-    """The version of the format."""
-
-    def opened(self, mode: Any = "r") -> zarr.Array[Any]:
-        """Return the array as zarr has it."""
-        return zarr.open_array(self.root / self.name, mode=mode, zarr_format=self.version)
-
-    def read(self, region: Region) -> Any:
-        import numpy
-
-        with (
-            _judged(self.root / self.name),
-            numpy.errstate(over="ignore"),
-        ):  # of places in shards
-            block = numpy.asarray(self.opened()[region])
-        return block.astype(self.dtype, copy=not block.flags.writeable)
-
-    def write(self, region: Region, block: Any) -> None:
-        array = self.root / self.name
-        with _judged(array):
-            opened = self.opened("r+")
-            opened[region] = block
-        folders = set()
-        lengths = self.chunks or self.shape
-        numbers = [
-            range(part.start // n, -(-part.stop // n))
-            for part, n in zip(region, lengths, strict=True)
-        ]
-        for chunk in itertools.product(*numbers):
-            file = array / opened.metadata.encode_chunk_key(chunk)
-            if file.exists():  # chunks of the fill value alone are not stored
-                sync(file)
-                folders.add(file.parent)
-        for folder in folders:
-            sync(folder)
-
-    def sync(self) -> None:
-        """Do nothing: each chunk is on the disk once it is written."""
-
-
-def _judged(path: Path) -> AbstractContextManager[None]:
-    """Return a context that raises all that zarr raises as :class:`DamagedFileError`.
-
-    Neither zarr nor its codecs document what they raise on what no one can mean.
-    """
-    return judged(path, "is not an array of Zarr")
 
 
 @dataclass
@@ -127,31 +66,44 @@ def open_zarr(path: Path) -> Source:
     for file, size in files.items():
         for folder in file.parents[: len(file.relative_to(path).parts)]:
             stored[folder] += size
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, ZarrTensor] = {}
     for file in files:
         if file.name in ("zarr.json", ".zarray") and _is_array(file):
             folder = file.parent
             name = "" if folder == path else folder.relative_to(path).as_posix()
             tensor = ZarrTensor(name, (), "unknown", path, None, _VERSIONS[file.name])
             tensors[name] = _described(tensor, stored[folder])
-    arrays = {path / name for name in tensors}
-    for file, size in files.items():
-        if not size and not arrays.isdisjoint(file.parents):
-            raise DamagedFileError(file, "is empty")  # zarr takes it for one not written
-    return Zarr(path, tensors, list(files))
+    arrays = {tensor.folder: tensor for tensor in tensors.values()}
+    for file in _stored(arrays, [file for file, size in files.items() if not size]):
+        name = next(arrays[folder].name for folder in file.parents if folder in arrays)
+        fault = DamagedFileError(file, "is empty")  # zarr takes it for one not written
+        tensors[name] = replace(tensors[name], fault=fault)
+    return Zarr(path, dict(tensors), list(files))
+
+
+def _stored(arrays: dict[Path, ZarrTensor], files: Iterable[Path]) -> Iterator[Path]:
+    """Return those files that are chunks of arrays, which are given by their folders."""
+    metadata: dict[Path, Any] = {}
+    for file in files:
+        folder = next((parent for parent in file.parents if parent in arrays), None)
+        if folder is None or arrays[folder].chunks is None:
+            continue
+        if folder not in metadata:
+            metadata[folder] = arrays[folder].opened().metadata
+        if arrays[folder].stores(metadata[folder], file):
+            yield file
 
 
 def _files(path: Path) -> Iterator[tuple[Path, int]]:
     """Return all files of a folder, and their sizes; links out of it are refused."""
-    inside = os.path.realpath(path) + os.sep
     for folder, folders, names in os.walk(path, onerror=_raise):
         folders.sort()
         if len(Path(folder).relative_to(path).parts) > _DEEPEST:
             raise DamagedFileError(path, f"has folders more than {_DEEPEST} deep")
         for name in sorted(names + folders):
             entry = Path(folder, name)
-            if entry.is_symlink() and not os.path.realpath(entry).startswith(inside):
-                raise DamagedFileError(entry, "is a link out of the folder")
+            if entry.is_symlink():
+                judge_link(entry, path)
             if name in names:
                 if not entry.is_file():
                     raise DamagedFileError(entry, "is not a regular file")
@@ -160,7 +112,7 @@ def _files(path: Path) -> Iterator[tuple[Path, int]]:
                     raise DamagedFileError(entry, f"is longer than {_LARGEST_METADATA} bytes")
                 yield entry, size
             elif entry.is_symlink():
-                raise DamagedFileError(entry, "is a link to a folder")
+                raise DamagedFileError(entry, "is a link to a folder: copy with cp -rL")
 
 
 def _raise(error: OSError) -> None:
@@ -177,11 +129,10 @@ def _is_array(file: Path) -> bool:
         raise DamagedFileError(file, f"is not the metadata of Zarr: {error}") from None
 
 
-def _described(tensor: ZarrTensor, stored: int) -> Tensor:
-    """Return an array as its metadata has it; of a dtype that zarr does not know, as it is."""
-    path = tensor.root / tensor.name
+def _described(tensor: ZarrTensor, stored: int) -> ZarrTensor:
+    """Return an array as its metadata has it; one that zarr does not know as it is."""
     try:
-        with _judged(path):
+        with judging(tensor.folder):
             array = tensor.opened()
             shape = tuple(map(int, array.shape))
             chunks, shards = (
@@ -190,17 +141,22 @@ def _described(tensor: ZarrTensor, stored: int) -> Tensor:
             )
             kind, itemsize = str(array.dtype), array.dtype.itemsize
             kind = array.dtype.name if kind.lstrip("<>=|")[:1] in "fiub" else kind
+        found = replace(tensor, shape=shape, dtype=kind, chunks=shards)
+        _judge_shape(found, chunks, itemsize, stored)
     except DamagedFileError as error:
-        if "data type" in str(error):
-            return tensor
-        raise
-    if not all(0 <= n < 2**62 for n in shape) or not all(
-        0 < n < 2**62 for n in chunks + shards
-    ):
-        raise DamagedFileError(path, "has no valid shape and chunks")
+        return replace(tensor, fault=None if "data type" in str(error) else error)
+    return found
+
+
+def _judge_shape(
+    tensor: ZarrTensor, chunks: tuple[int, ...], itemsize: int, stored: int
+) -> None:
+    shape, shards = tensor.shape, tensor.chunks or tensor.shape
+    lengths = chunks + shards
+    if not all(0 <= n < 2**62 for n in shape) or not all(0 < n < 2**62 for n in lengths):
+        raise DamagedFileError(tensor.folder, "has no valid shape and chunks")
     whole = [max(1, -(-n // shard)) * shard for n, shard in zip(shape, shards, strict=True)]
-    judge_promise(path, whole, chunks, itemsize, stored)
-    return replace(tensor, shape=shape, dtype=kind, chunks=shards)
+    judge_promise(tensor.folder, whole, chunks, itemsize, stored)
 
 
 @dataclass(frozen=True)
@@ -213,11 +169,10 @@ class ZarrTarget(Target):
     selected: tuple[ZarrTensor, ...]
 
     def prepare(self, progress: Progress) -> None:
-        arrays = {tensor.root / tensor.name for tensor in self.selected}
+        made = set(_stored({tensor.folder: tensor for tensor in self.selected}, self.files))
         self.content.mkdir(parents=True, exist_ok=True)
         for file in self.files:
-            is_metadata = file.parent in arrays and file.name in _METADATA
-            if is_metadata or arrays.isdisjoint(file.parents):
+            if file not in made:
                 copy = self.content / file.relative_to(self.source)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, copy)
@@ -231,7 +186,8 @@ class ZarrTarget(Target):
     def finish(self) -> None:
         for tensor in self.selected:  # what zarr was writing when an earlier run was killed
             for file in (self.content / tensor.name).rglob("*.partial"):
-                file.unlink()
+                if _UNDER_WAY.search(file.name):
+                    file.unlink()
         for folder, _, _ in os.walk(self.content):
             sync(Path(folder))
 

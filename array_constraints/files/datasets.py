@@ -1,0 +1,230 @@
+"""The datasets of an HDF5 file: how they are listed and read."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+try:
+    import h5py
+except ImportError as error:  # pragma: no cover - without the extra
+    raise ImportError(
+        "HDF5 is read with h5py: pip install 'array-constraints[hdf5]'"
+    ) from error
+
+from array_constraints._formats import FORMATS
+from array_constraints.files import probing
+from array_constraints.files.file_objects import Window
+from array_constraints.files.grid import Region
+from array_constraints.files.stored import (
+    Bytes,
+    DamagedFileError,
+    Tensor,
+    judge_promise,
+    judged,
+    numpy_dtype,
+)
+
+_DEEPEST = 64
+_TWO_BYTES = h5py.h5t.py_create(numpy.dtype("V2"))  # as ml_dtypes.bfloat16, too
+
+
+@dataclass(frozen=True)
+class Dataset(Tensor):
+    """A dataset that the HDF5 library has to read: in chunks, compressed, or never written."""
+
+    path: Path
+    chunks: tuple[int, ...] | None
+    start: int = 0
+    size: int = 0
+    """Where the HDF5 file begins in ``path``, and how long it is."""
+
+    def judge(self, to_project: bool) -> None:
+        super().judge(to_project)
+        if not (to_project and self.chunks and self.entries and self.supported):
+            return
+        with judging(self.path, self.name), opened_at(self.path, self.start, self.size) as file:
+            entry = file[self.name].id
+            filters, kind = _filters(entry.get_create_plist()), entry.get_type().copy().encode()
+        fault = _fault_of_filters(filters, kind, self.dtype, self.chunks)
+        if fault is not None:
+            named = ", ".join(name for *_, name in filters)
+            raise probing.refusal(self.path, self.name, f"the filters {named}", fault)
+
+    def read(self, region: Region) -> Any:
+        with (
+            judging(self.path, self.name),
+            opened_at(self.path, self.start, self.size) as file,
+        ):
+            block = file[self.name][region]
+        dtype = numpy_dtype(self.dtype)
+        return block.view(dtype) if block.dtype.kind == "V" else block.astype(dtype, copy=False)
+
+
+def judging(path: Path, name: str = "the file") -> AbstractContextManager[None]:
+    """Return a context that raises all that h5py raises as :class:`DamagedFileError`.
+
+    What h5py and the HDF5 library raise on damaged files is not documented.
+    """
+    return judged(path, f"{name} cannot be read")
+
+
+@contextlib.contextmanager
+def opened_at(path: Path, start: int, size: int) -> Iterator[Any]:
+    """Open the HDF5 file whose bytes are at ``start`` of ``path``."""
+    if not start:
+        with h5py.File(path, "r", locking=False) as opened:
+            yield opened
+        return
+    with path.open("rb") as file, h5py.File(Window(file, start, size), "r") as opened:
+        yield opened
+
+
+def opened_to_write(file: Any) -> Any:
+    """Open an HDF5 file that is given as a file object; nothing else writes to it."""
+    return h5py.File(file, "r+")
+
+
+def listed(path: Path, start: int, size: int) -> dict[str, Tensor]:
+    """Return the datasets of an HDF5 file whose bytes are at ``start`` of ``path``."""
+    with judging(path), opened_at(path, start, size) as opened:
+        tensors = {
+            name: _tensor(name, entry, path, start, size)
+            for name, entry in datasets_of(opened, path, (), set())
+        }
+    _judge_places([t for t in tensors.values() if isinstance(t, Bytes)], path)
+    return tensors
+
+
+def datasets_of(
+    group: Any, path: Path, names: tuple[str, ...], seen: set[Any]
+) -> Iterator[tuple[str, Any]]:
+    """Return the datasets of a group and of those in it, each once; links are not followed."""
+    if len(names) > _DEEPEST:
+        raise DamagedFileError(path, f"has groups more than {_DEEPEST} deep")
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            continue
+        entry, whole = group[name], (*names, name)
+        address = h5py.h5o.get_info(entry.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        if isinstance(entry, h5py.Group):
+            yield from datasets_of(entry, path, whole, seen)
+        elif isinstance(entry, h5py.Dataset):
+            yield "/".join(whole), entry
+
+
+def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
+    """Return a dataset; only those that can be selected are judged by what they promise."""
+    kind, fault = _kind(entry), None
+    shape, plist = tuple(map(int, entry.shape or ())), entry.id.get_create_plist()
+    nbytes, itemsize = int(entry.id.get_storage_size()), entry.id.get_type().get_size()
+    offset: Any = entry.id.get_offset() if nbytes else None  # of nothing it may be anything
+    if plist.get_layout() == h5py.h5d.VIRTUAL or entry.external:
+        kind = f"{kind} of another file"
+    if plist.get_layout() == h5py.h5d.CONTIGUOUS and offset is not None:
+        # Entries of a length that varies take other bytes in the file than in memory.
+        fits = kind not in FORMATS or nbytes == math.prod(shape) * itemsize
+        if not fits or offset + nbytes > size:
+            raise DamagedFileError(path, f"{name} does not lie inside of the file")
+        big, place = kind in FORMATS and entry.dtype.byteorder == ">", start + offset
+        return Bytes(name, shape, kind, path, place, big_endian=big, stored_bytes=nbytes)
+    chunks = tuple(map(int, entry.chunks)) if entry.chunks else None
+    if kind in FORMATS:
+        fault = _fault_of_promise(path, name, shape, chunks, itemsize, nbytes)
+    return Dataset(name, shape, kind, path, chunks, start, size, fault=fault)
+
+
+def _fault_of_promise(
+    path: Path, name: str, shape: tuple[int, ...], chunks: Any, itemsize: int, nbytes: int
+) -> ValueError | None:
+    if chunks and not all(0 < n < 2**32 for n in chunks):
+        return DamagedFileError(path, f"{name} has chunks of {chunks}")
+    try:
+        judge_promise(path, shape, chunks or tuple(max(1, n) for n in shape), itemsize, nbytes)
+    except DamagedFileError as error:
+        return error
+    return None
+
+
+def _kind(entry: Any) -> str:
+    if entry.shape is None:
+        return "empty"
+    kind = entry.id.get_type()
+    if kind == _TWO_BYTES:
+        return "bfloat16"  # as Keras writes it
+    try:
+        dtype = entry.dtype
+    except TypeError:  # h5py has no dtype for it
+        return "unknown"
+    if dtype.kind == "f" and kind != h5py.h5t.py_create(dtype):
+        return f"{dtype.name} of another format"
+    return str(dtype.name if not dtype.names else "structured")
+
+
+def _filters(plist: Any) -> tuple[tuple[int, int, tuple[int, ...], str], ...]:
+    """Return the filters of a dataset: number, flags, parameters and name of each."""
+    found = []
+    for i in range(plist.get_nfilters()):
+        code, flags, values, name = plist.get_filter(i)
+        if code == h5py.h5z.FILTER_SZIP and not (
+            len(values) > 1 and values[1] in range(2, 33, 2)
+        ):
+            raise ValueError(f"szip of {values}")  # which divides by the second
+        found.append((code, flags, tuple(values), repr(name.decode("latin1"))))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=1000)
+def _fault_of_filters(
+    filters: tuple[tuple[int, int, tuple[int, ...], str], ...],
+    kind: bytes,
+    dtype: str,
+    chunks: tuple[int, ...],
+) -> str | None:
+    """Return which numbers do not come back from a dataset with these filters, if any."""
+    if not filters:
+        return None
+    most = probing.longest_side(len(chunks))
+    fault = None
+    for shape in (tuple(min(n, most) for n in chunks), chunks):  # some want whole ones
+        try:
+            return _tried(filters, kind, dtype, shape)
+        except (OSError, RuntimeError, ValueError) as error:
+            fault = f"it cannot be written anew: {error}"
+    return fault
+
+
+def _tried(filters: Any, kind: bytes, dtype: str, shape: tuple[int, ...]) -> str | None:
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk(shape)
+    for code, flags, values, _ in filters:
+        plist.set_filter(code, flags, values)
+    with h5py.File("probe", "w", driver="core", backing_store=False) as file:
+        space, stored = h5py.h5s.create_simple(shape), h5py.h5t.decode(kind)
+        h5py.h5d.create(file.id, b"probe", stored, space, plist)
+
+        def rewritten(block: Any) -> Any:
+            as_stored = block.view("V2") if dtype == "bfloat16" else block
+            file["probe"][...] = as_stored
+            return file["probe"][...].astype(as_stored.dtype)  # opened anew: not from a cache
+
+        return probing.fault_of(dtype, shape, rewritten)
+
+
+def _judge_places(tensors: list[Bytes], path: Path) -> None:
+    places = sorted((t for t in tensors if t.nbytes), key=lambda tensor: tensor.offset)
+    for a, b in itertools.pairwise(places):
+        if a.offset + a.nbytes > b.offset:
+            raise DamagedFileError(path, f"{a.name} and {b.name} lie in the same place")

@@ -1,0 +1,139 @@
+"""An array of a Zarr folder, read and written by zarr, one chunk after the other."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import operator
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+try:
+    import zarr
+except ImportError as error:  # pragma: no cover - without the extra
+    raise ImportError(
+        "Zarr is read with zarr: pip install 'array-constraints[zarr]'"
+    ) from error
+
+from array_constraints.files import probing
+from array_constraints.files.codecs import fault_of_codecs, storage_of
+from array_constraints.files.grid import Region
+from array_constraints.files.stored import Tensor, judged, naming, sync
+
+METADATA: dict[Literal[2, 3], str] = {3: "zarr.json", 2: ".zarray"}
+"""The file that describes an array, in each version of the format."""
+
+
+@dataclass(frozen=True)
+class ZarrTensor(Tensor):
+    """An array of a Zarr folder."""
+
+    root: Path
+    chunks: tuple[int, ...] | None
+    """The chunks that are written at once: shards, where there are any."""
+    version: Literal[2, 3] = 3
+    """The version of the format."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the array is."""
+        return self.root / self.name
+
+    def opened(self, mode: Any = "r") -> zarr.Array[Any]:
+        """Return the array as zarr has it."""
+        return zarr.open_array(self.folder, mode=mode, zarr_format=self.version)
+
+    def judge(self, to_project: bool) -> None:
+        super().judge(to_project)
+        if not (to_project and self.entries and self.supported):
+            return
+        metadata = json.loads((self.folder / METADATA[self.version]).read_bytes())
+        chunks = self.chunks or self.shape
+        fault = fault_of_codecs(metadata, self.version, self.dtype, chunks)
+        if fault is not None:
+            storage = f"the codecs {storage_of(metadata)}"
+            raise probing.refusal(self.root, self.name, storage, fault)
+
+    def read(self, region: Region) -> Any:
+        import numpy
+
+        with (
+            judging(self.folder),
+            numpy.errstate(over="ignore"),
+        ):  # of places in shards
+            block = numpy.asarray(self.opened()[region])
+        return block.astype(self.dtype, copy=not block.flags.writeable)
+
+    def write(self, region: Region, block: Any) -> None:
+        chunks = list(self._chunks_of(region))
+        with naming(self.folder), judging(self.folder):
+            opened = self.opened("r+")
+            opened[region] = block
+            for _, part, inside in chunks:
+                if _has_other_nan(block[inside], opened.fill_value):
+                    opened.with_config({"write_empty_chunks": True})[part] = block[inside]
+        folders = set()
+        for number, _, _ in chunks:
+            file = self.folder / opened.metadata.encode_chunk_key(number)
+            if file.exists():  # chunks of the fill value alone are not stored
+                sync(file)
+                folders.add(file.parent)
+        for folder in folders:
+            sync(folder)
+
+    def stores(self, metadata: Any, file: Path) -> bool:
+        """Return whether a file is that of a chunk of the array, as its metadata names them."""
+        counts = [-(-n // c) for n, c in zip(self.shape, self.chunks or (), strict=True)]
+        key = file.relative_to(self.folder).as_posix()
+        number = tuple(map(int, re.findall("[0-9]{1,18}", key))) if counts else ()
+        inside = len(number) == len(counts) and all(map(operator.lt, number, counts))
+        return inside and metadata.encode_chunk_key(number) == key
+
+    def _chunks_of(self, region: Region) -> Iterator[tuple[tuple[int, ...], Region, Region]]:
+        """Return the number of each chunk of a region, its place, and that in the region."""
+        lengths = self.chunks or self.shape
+        parts = list(zip(region, lengths, strict=True))
+        for number in itertools.product(
+            *(range(p.start // n, -(-p.stop // n)) for p, n in parts)
+        ):
+            places = [
+                (max(p.start, i * n), min(p.stop, (i + 1) * n))
+                for i, (p, n) in zip(number, parts, strict=True)
+            ]
+            inside = [
+                (a - p.start, b - p.start) for (a, b), p in zip(places, region, strict=True)
+            ]
+            yield number, tuple(map(_slice, places)), tuple(map(_slice, inside))
+
+    def sync(self) -> None:
+        """Do nothing: each chunk is on the disk once it is written."""
+
+
+def _slice(borders: tuple[int, int]) -> slice:
+    return slice(*borders)
+
+
+def _has_other_nan(block: Any, fill: Any) -> bool:
+    """Return whether NaN is what is not stored, and a chunk holds NaN of other bits.
+
+    zarr takes all of them for the same, and would not store a chunk of them.
+    """
+    import numpy
+
+    if fill is None or not numpy.isnan(numpy.float64(fill)):
+        return False
+    bits = numpy.dtype(f"u{block.dtype.itemsize}")
+    other = numpy.ascontiguousarray(block).view(bits) != block.dtype.type(fill).view(bits)
+    return bool((other & numpy.isnan(block)).any())
+
+
+def judging(path: Path) -> AbstractContextManager[None]:
+    """Return a context that raises all that zarr raises as :class:`DamagedFileError`.
+
+    Neither zarr nor its codecs document what they raise on what no one can mean.
+    """
+    return judged(path, "is not an array of Zarr")
