@@ -30,7 +30,15 @@ class Item:
     """A selected tensor, and how its constraint is brought to it."""
 
     work: Pass
-    panels: tuple[tuple[Region, tuple[Region, ...]], ...]
+    chunk_size: int
+    in_order: bool
+
+    @property
+    def panels(self) -> Iterator[tuple[Region, list[Region]]]:
+        """The parts that have whole slices, and the regions of each."""
+        if not self.tensor.entries:
+            return iter(())
+        return self.work.panels(self.chunk_size, self.in_order)
 
     @property
     def tensor(self) -> Tensor:
@@ -139,9 +147,8 @@ def plan_for(
     selected = [source.tensors[name] for name in matched]
     in_order = to_project and not source.target(selected, Path()).shared
     for name, constraint in matched.items():
-        work = pass_of(constraint, source.tensors[name])
-        panels = work.panels(chunk_size, in_order) if work.tensor.entries else ()
-        items.append(Item(work, tuple((panel, tuple(regions)) for panel, regions in panels)))
+        items.append(Item(pass_of(constraint, source.tensors[name]), chunk_size, in_order))
+        next(items[-1].panels, None)  # or raise, where slices do not fit
     warnings = tuple(_warnings(source, items))
     return Plan(source, rules, tuple(items), chunk_size, workers, to_project, warnings)
 

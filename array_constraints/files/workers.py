@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
 import errno
@@ -120,9 +121,9 @@ class Cluster(Workers):
     def __init__(self, client: Any, patience: float = PATIENCE, owned: bool = False) -> None:
         self.client, self.patience, self.owned = client, patience, owned
         self.address = client.scheduler.address
-        self.dashboard = client.dashboard_link or None
         self.seen = "no scheduler that answers"
         self.count = self._threads() or self._threads_to_come()
+        self.dashboard = client.dashboard_link or None  # after that: it waits for an answer
 
     def submit(self, function: Callable[..., Any], job: Job) -> Any:
         self._judge_open()
@@ -163,8 +164,7 @@ class Cluster(Workers):
 
     def close(self) -> None:
         if self.owned:
-            with contextlib.suppress(OSError):  # the scheduler does not answer
-                self.client.close(timeout=_SECONDS_FOR_AN_ANSWER)
+            _close(self.client)
 
     def _threads(self) -> int:
         """Return how many threads the workers have."""
@@ -186,6 +186,8 @@ class Cluster(Workers):
 
     def _patiently(self, attempt: Callable[[float], Any], futures: list[Any]) -> Any:
         """Return what an attempt of some seconds returns, repeated while there is life."""
+        from distributed.comm import CommClosedError
+
         seconds = min(5.0, self.patience / 4)
         heard: set[tuple[str, float]] | None = None
         since = time.monotonic()
@@ -195,7 +197,7 @@ class Cluster(Workers):
                 return attempt(seconds)
             except TimeoutError:
                 before, heard = heard, self._heard(futures)
-            except concurrent.futures.CancelledError as error:
+            except (concurrent.futures.CancelledError, CommClosedError) as error:
                 raise self._lost() from error
             if before is not None and heard - before:
                 since = time.monotonic()
@@ -282,12 +284,33 @@ def workers_for(
         raise ImportError(
             "a cluster needs Dask: pip install 'array-constraints[dask]'"
         ) from None
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:  # there may be a loop in this thread
+        pool.submit(asyncio.run, _answer(client)).result()
     found = Client(client, set_as_default=False, timeout=_SECONDS_FOR_AN_ANSWER)
     try:
         return Cluster(found, patience, owned=True)
     except BaseException:
-        found.close(timeout=_SECONDS_FOR_AN_ANSWER)
+        _close(found)
         raise
+
+
+async def _answer(address: str) -> None:
+    """Raise OSError if no scheduler answers: a client would wait for one that is stopped."""
+    from distributed import Security, rpc
+
+    args = Security().get_connection_args("client")
+    scheduler = rpc(address, timeout=_SECONDS_FOR_AN_ANSWER, connection_args=args)
+    try:
+        await asyncio.wait_for(scheduler.identity(), _SECONDS_FOR_AN_ANSWER)
+    except TimeoutError:
+        raise TimeoutError(f"the scheduler at {address} does not answer") from None
+    finally:
+        await scheduler.close_rpc()
+
+
+def _close(client: Any) -> None:
+    with contextlib.suppress(OSError):  # the scheduler does not answer
+        client.close(timeout=_SECONDS_FOR_AN_ANSWER)
 
 
 def active_client() -> Any | None:

@@ -52,6 +52,7 @@ class Cluster:
             client.wait_for_workers(count, timeout=60)
 
     def remove_workers(self):
+        self.scheduler.send_signal(signal.SIGCONT)
         for worker in self.workers:
             worker.kill()
             worker.wait()
@@ -99,6 +100,7 @@ def at_work(fault):
 
 def project(source, address, fault=lambda: None, **options):
     out = source.with_name("out.npy")
+    options = {"overwrite": not options.get("resume"), **options}
     options = {**OPTIONS, "scheduler": address, **options}
     return project_file(source, out, MaxNorm(3.0), progress=at_work(fault), **options)
 
@@ -158,7 +160,7 @@ def test_an_adaptive_cluster_is_asked_for_a_worker(source):
 def test_workers_that_all_die_end_the_run_which_can_be_resumed(cluster, source):
     cluster.add_worker()
     cluster.wait_for(1)
-    with pytest.raises(ResumableError, match=r"0 workers with 0 threads.*go on with resume"):
+    with pytest.raises(ResumableError, match=r"(?s)0 workers with 0 threads.*go on with resume"):
         project(source, cluster.address, cluster.workers[0].kill)
     cluster.add_worker()
     assert resumed(source, cluster.address)
@@ -198,7 +200,7 @@ def test_a_scheduler_that_is_stopped_lets_the_process_end(cluster, source):
     arguments = [str(source), str(out), cluster.address, pid]
     command = [sys.executable, "-c", SCRIPT, *arguments]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    with pytest.raises(OSError, match=r"Timed out|does not answer|connect"):
+    with pytest.raises(OSError, match="does not answer"):
         check_file(source, MaxNorm(3.0), scheduler=cluster.address, **OPTIONS)
     cluster.scheduler.send_signal(signal.SIGCONT)
     assert "no scheduler that answers" in run.stderr
