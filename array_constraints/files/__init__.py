@@ -114,8 +114,8 @@ def check_file(
         one, and without ``workers``. Its workers have to see the files under the same paths.
         A ``.npz`` is a stream, constrained by threads of this process in any case.
     patience
-        Seconds, at least 1, after which a cluster is given up: nothing was finished, and nothing
-        heard of a worker that is at a task. Also for how long the first worker is waited for.
+        Seconds, at least 1, after which a cluster is given up: nothing was finished in them,
+        and nothing heard of a worker at a task. The first worker is waited for as long.
     progress
         Called with the number of bytes that were read since the last call.
 

@@ -46,7 +46,8 @@ def pass_of(constraint: Any, tensor: Tensor) -> Pass:
             constraint.validate(whole)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{tensor.name!r}: {error}; select other weights") from None
-    kind, axes, most = WholePass, tuple(range(len(tensor.shape))), 1
+    kind: type[Pass] = WholePass
+    axes, most = tuple(range(len(tensor.shape))), 1
     if isinstance(constraint, WholeSlice):
         axes = constraint.axes(whole)
     if isinstance(constraint, Elementwise) and not own_call:

@@ -120,6 +120,8 @@ class Cluster(Workers):
 
     def __init__(self, client: Any, patience: float = PATIENCE, owned: bool = False) -> None:
         self.client, self.patience, self.owned = client, patience, owned
+        if client.scheduler is None:
+            raise ConnectionError("scheduler: this client is closed: open another")
         self.address = client.scheduler.address
         self.seen = "no scheduler that answers"
         self.count = self._threads() or self._threads_to_come()

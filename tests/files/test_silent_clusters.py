@@ -160,7 +160,7 @@ def test_an_adaptive_cluster_is_asked_for_a_worker(source):
 def test_workers_that_all_die_end_the_run_which_can_be_resumed(cluster, source):
     cluster.add_worker()
     cluster.wait_for(1)
-    with pytest.raises(ResumableError, match=r"(?s)0 workers with 0 threads.*go on with resume"):
+    with pytest.raises(ResumableError, match=r"(?s)0 workers with 0 .*go on with resume"):
         project(source, cluster.address, cluster.workers[0].kill)
     cluster.add_worker()
     assert resumed(source, cluster.address)
