@@ -155,7 +155,8 @@ def _literally() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        error.message = printable(error.message)  # type: ignore[misc]
+        said = "\n".join(map(printable, error.message.split("\n")))
+        error.message = said  # type: ignore[misc]
         raise
 
 

@@ -188,6 +188,8 @@ def judge_target(plan: Plan, target: Path, *, resume: bool, overwrite: bool) -> 
     OSError
         If its folder is missing, or has no room.
     """
+    if not target.name:
+        raise ValueError(f"{str(target)!r} is a folder, or an empty name: name a file in it")
     staging = Staging(target)
     source, path = plan.source.path.resolve(), _resolved(target)
     if plan.source.folder and source.is_file():
