@@ -141,7 +141,8 @@ def read_rules(path: str | Path) -> Rules:
     Raises
     ------
     ValueError
-        If the file is not TOML or JSON, or says anything else.
+        If the file is not TOML or JSON in UTF-8, is longer than 16 MiB, has a key twice, is
+        nested more than 64 levels deep, or says anything else.
     TypeError
         If a parameter is not of the type that the constraint takes.
     """

@@ -352,7 +352,9 @@ class TestTuples:
     @pytest.mark.parametrize("items", [None, 3, "01", {"0": 1}])
     @pytest.mark.parametrize("kind", ["__tuple__", "TensorShape"])
     def test_malformed_ones_are_named(self, kind, items):
-        with pytest.raises(ValueError, match=f"a {kind} in a config has a list of 'items', got"):
+        with pytest.raises(
+            ValueError, match=f"a {kind} in a config has a list of 'items', got"
+        ):
             ac.get({"class_name": "MaxNorm", "config": {"axis": marked(items, kind)}})
         with pytest.raises(ValueError, match="list of 'items', got NoneType"):
             ac.get({"class_name": "MaxNorm", "config": {"axis": {"class_name": kind}}})
@@ -362,3 +364,17 @@ class TestTuples:
     def test_a_tuple_names_no_constraint(self):
         with pytest.raises(ValueError, match="unknown constraint '__tuple__'"):
             ac.get(marked([0, 1]))
+
+    def test_what_the_encoder_of_keras_writes_is_read(self):
+        json_utils = pytest.importorskip("keras.src.legacy.saving.json_utils")
+        for axis in ((0, 1), [0, 1], np.asarray([0, 1])):
+            written = {"class_name": "MaxNorm", "config": {"max_value": 2, "axis": axis}}
+            text = json_utils.Encoder().encode(written)
+            assert ac.get(json.loads(text)) == MaxNorm(2, axis=(0, 1))
+
+    def test_what_keras_writes_for_tuples_and_arrays_is_read(self):
+        keras = pytest.importorskip("keras")
+        for value in ((0, 1), np.asarray([0, 1])):
+            config = {"max_value": 2, "axis": keras.saving.serialize_keras_object(value)}
+            text = json.dumps({"class_name": "MaxNorm", "config": config})
+            assert ac.get(json.loads(text)) == MaxNorm(2, axis=(0, 1))

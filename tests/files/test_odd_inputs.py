@@ -142,7 +142,9 @@ def test_rules_may_begin_with_a_mark_and_have_tuples_and_underscores(here):
         + RULE.format('"axis": {"class_name": "__tuple__", "items": [0, 1]}').encode()
     )
     run("check", "in.npy", "--rules", "a.json", code=1)
-    (here / "a.toml").write_text("[[rules]]\nselect='*'\nconstraint='max_norm'\nmax_value=1_0.0")
+    (here / "a.toml").write_text(
+        "[[rules]]\nselect='*'\nconstraint='max_norm'\nmax_value=1_0.0"
+    )
     run("check", "in.npy", "--rules", "a.toml", code=0)
 
 
@@ -157,7 +159,16 @@ def test_no_arguments_print_the_help(here):
     assert "\nCommands:\n" in text
 
 
-NAMES = [":smile:", "[red]a[/red]", "a\x1b[31mb", "a\u202eb", "'a'", " a", "ü.日本", "line\nbreak"]
+NAMES = [
+    ":smile:",
+    "[red]a[/red]",
+    "a\x1b[31mb",
+    "a\u202eb",
+    "'a'",
+    " a",
+    "ü.日本",
+    "line\nbreak",
+]
 
 
 def test_names_are_printed_as_they_are_or_quoted(here):
@@ -193,7 +204,9 @@ def shell(command, **environment):
 def test_a_full_standard_output_is_one_line(here, what):
     done = shell(f"PROGRAM {what} > /dev/full")
     assert done.returncode == 1
-    assert done.stderr == "Error: the standard output cannot be written: No space left on device\n"
+    assert (
+        done.stderr == "Error: the standard output cannot be written: No space left on device\n"
+    )
 
 
 def test_a_report_that_cannot_be_written_leaves_a_complete_result(here):
