@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import reprlib
 import sys
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -91,7 +92,7 @@ def _shown(value: object) -> str:
         return f"an array of type {type(value).__name__}"
     if isinstance(value, int) and abs(value) > _LARGEST:
         return f"an int of {value.bit_length()} bits"
-    return repr(value)
+    return reprlib.repr(value)  # of a list of any depth and length
 
 
 def _range(lower: float, upper: float) -> str:

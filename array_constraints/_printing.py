@@ -1,87 +1,168 @@
-"""What the command line prints: tables for people, JSON for machines."""
+"""What the command line prints: tables for people, JSON for machines; names as they are."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Sequence
-from typing import Any
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
 
 import click
-from rich import box
-from rich.console import Console
+from rich.cells import cell_len
 from rich.filesize import decimal
-from rich.table import Column, Table
 
-from array_constraints.files.plan import Plan
-from array_constraints.files.report import Report, Summary
+from array_constraints.files.plan import Item, Plan
+from array_constraints.files.report import Report, Summary, TensorReport
 from array_constraints.files.stored import Tensor
 
-_WIDTH_OF_FILES = 200
+_LONGEST = 80
+"""Characters of a constraint in a table."""
+
+Row = Sequence[str]
+
+
+def printable(text: str) -> str:
+    """Return a text in one line, with escapes for what would speak to a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in "; ".join(text.split("\n")))
+
+
+def say(text: str) -> None:
+    """Print a line for people; where nobody reads it, the exit code says the same."""
+    try:
+        click.echo(printable(text), err=True)
+    except OSError:
+        _silence(sys.stderr)
+
+
+def open_streams() -> None:
+    """Open the standard streams that are closed: files of weights would get their numbers."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the end
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names in whatever encoding
+
+
+@contextlib.contextmanager
+def output(left: str = "") -> Iterator[None]:
+    """Say where output cannot be written. A reader who goes away early has seen enough."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
+    except OSError as error:
+        _silence(sys.stdout)
+        say(f"Error: the standard output cannot be written: {error.strerror or error}{left}")
+        sys.exit(1)
+
+
+def _silence(stream: TextIO) -> None:
+    """Drop what a stream holds and is still given: at exit, Python would fail to write it."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def print_tensors(tensors: Sequence[Tensor], as_json: bool) -> None:
     """Print the names, shapes and dtypes of tensors."""
     if as_json:
-        rows = [{"name": t.name, "shape": t.shape, "dtype": t.dtype} for t in tensors]
-        click.echo(json.dumps({"tensors": rows}, indent=2))
+        rows = ({"name": t.name, "shape": t.shape, "dtype": t.dtype} for t in tensors)
+        _print_json(rows)
         return
-    table = _table("tensor", "shape", "dtype", "chunks")
-    for t in tensors:
-        table.add_row(_name(t.name), str(t.shape), t.dtype, str(t.chunks or ""))
-    _console().print(table)
+    _print_table(
+        ("tensor", "shape", "dtype", "chunks"),
+        lambda: ((_name(t.name), str(t.shape), t.dtype, str(t.chunks or "")) for t in tensors),
+    )
 
 
 def print_report(report: Report, as_json: bool) -> None:
     """Print how far tensors are from what is allowed, before and after."""
     if as_json:
-        click.echo(json.dumps(_as_json(report), indent=2, allow_nan=False))
+        rest = {"satisfied": report.satisfied, "warnings": list(report.warnings)}
+        _print_json((_as_json(t) for t in report.tensors), **rest)
         return
-    projected = any(t.after is not None for t in report.tensors)
-    table = _table("tensor", "constraint", "slices", "violating", "by at most")
-    if projected:
-        table.add_column("left")
-        table.add_column("left by at most")
-    for t in report.tensors:
-        cells = [_name(t.name), _shown(t.constraint), str(t.before.slices), *_cells(t.before)]
-        table.add_row(*cells, *(_cells(t.after) if t.after is not None else ()))
-    _console().print(table)
+    columns = ["tensor", "constraint", "slices", "violating", "by at most"]
+    if any(t.after is not None for t in report.tensors):
+        columns += ["left", "left by at most"]
+    _print_table(columns, lambda: (_row(t) for t in report.tensors))
 
 
-def _table(name: str, *columns: str) -> Table:
-    return Table(Column(name, overflow="fold"), *columns, box=box.SIMPLE_HEAD)
+def print_plan(plan: Plan, as_json: bool) -> None:
+    """Print what a run would do."""
+    if as_json:
+        rest = {
+            "peak_memory": plan.peak_memory,
+            "bytes_read": plan.bytes_read,
+            "bytes_written": plan.bytes_written,
+            "workers": plan.workers,
+            "resumable": plan.resumable,
+            "warnings": list(plan.warnings),
+        }
+        _print_json((_item_as_json(item) for item in plan.items), **rest)
+        return
+    _print_table(
+        ("tensor", "shape", "dtype", "constraint", "form", "passes", "chunks", "of"),
+        lambda: (_item_row(item) for item in plan.items),
+    )
+    _print(
+        f"{plan.workers} at a time: at most {decimal(plan.peak_memory)} of memory; "
+        f"{decimal(plan.bytes_read)} read, {decimal(plan.bytes_written)} written; "
+        f"{'can' if plan.resumable else 'cannot'} be resumed"
+    )
 
 
-def _console() -> Console:
-    """Return the standard output; a file gets lines as long as they are."""
-    width = None if Console().is_terminal else _WIDTH_OF_FILES
-    return Console(width=width, markup=False, highlight=False)
-
-
-def _name(name: str) -> str:
-    """Return a name as it is, or quoted: one of a file from elsewhere may hold anything."""
-    return name if name and name.isprintable() else repr(name)
-
-
-def _shown(constraint: Any) -> str:
-    text = repr(constraint)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _row(t: TensorReport) -> Row:
+    left = () if t.after is None else _cells(t.after)
+    return (
+        _name(t.name),
+        _shown(t.constraint),
+        str(t.before.slices),
+        *_cells(t.before),
+        *left,
+    )
 
 
 def _cells(summary: Summary) -> tuple[str, str]:
     return str(summary.violating), f"{summary.largest:.3g}"
 
 
-def _as_json(report: Report) -> dict[str, Any]:
-    rows = []
-    for t in report.tensors:
-        row = {
-            "name": t.name,
-            "constraint": _config(t.constraint),
-            "before": _numbers(t.before),
-        }
-        rows.append(row if t.after is None else {**row, "after": _numbers(t.after)})
-    return {"satisfied": report.satisfied, "tensors": rows, "warnings": list(report.warnings)}
+def _item_row(item: Item) -> Row:
+    t, numbers = item.tensor, (str(item.passes), str(item.regions))
+    of = decimal(item.bytes_of_region)
+    return (
+        _name(t.name), str(t.shape), t.dtype, _shown(item.constraint), item.form, *numbers, of
+    )  # fmt: skip
+
+
+def _as_json(t: TensorReport) -> dict[str, Any]:
+    row = {"name": t.name, "constraint": _config(t.constraint), "before": _numbers(t.before)}
+    return row if t.after is None else {**row, "after": _numbers(t.after)}
+
+
+def _item_as_json(item: Item) -> dict[str, Any]:
+    return {
+        "name": item.tensor.name,
+        "shape": item.tensor.shape,
+        "dtype": item.tensor.dtype,
+        "constraint": _config(item.constraint),
+        "form": item.form,
+        "passes": item.passes,
+        "chunks": item.regions,
+        "chunk_bytes": item.bytes_of_region,
+    }
 
 
 def _config(constraint: Any) -> Any:
@@ -94,44 +175,43 @@ def _numbers(summary: Summary) -> dict[str, Any]:
     return {**numbers, "largest": largest if math.isfinite(largest) else str(largest)}
 
 
-def print_plan(plan: Plan, as_json: bool) -> None:
-    """Print what a run would do."""
-    total = {
-        "peak_memory": plan.peak_memory,
-        "bytes_read": plan.bytes_read,
-        "bytes_written": plan.bytes_written,
-        "workers": plan.workers,
-        "resumable": plan.resumable,
-    }
-    if as_json:
-        rows = [
-            {
-                "name": item.tensor.name,
-                "shape": item.tensor.shape,
-                "dtype": item.tensor.dtype,
-                "constraint": _config(item.constraint),
-                "form": item.form,
-                "passes": item.passes,
-                "chunks": item.regions,
-                "chunk_bytes": item.bytes_of_region,
-            }
-            for item in plan.items
-        ]
-        text = {"tensors": rows, **total, "warnings": list(plan.warnings)}
-        click.echo(json.dumps(text, indent=2))
-        return
-    for warning in plan.warnings:
-        click.echo(f"Warning: {warning}", err=True)
-    table = _table("tensor", "shape", "dtype", "constraint", "form", "passes", "chunks", "of")
-    for item in plan.items:
-        t = item.tensor
-        numbers = (str(item.passes), str(item.regions), decimal(item.bytes_of_region))
-        table.add_row(
-            _name(t.name), str(t.shape), t.dtype, _shown(item.constraint), item.form, *numbers
-        )
-    _console().print(table)
-    click.echo(
-        f"{plan.workers} at a time: at most {decimal(plan.peak_memory)} of memory; "
-        f"{decimal(plan.bytes_read)} read, {decimal(plan.bytes_written)} written; "
-        f"{'can' if plan.resumable else 'cannot'} be resumed"
-    )
+def _name(name: str) -> str:
+    """Return a name as it is, or quoted: one of a file from elsewhere may hold anything."""
+    return name if name and name.isprintable() and name == name.strip(" '\"") else repr(name)
+
+
+def _shown(constraint: Any) -> str:
+    text = printable(repr(constraint))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _print_table(columns: Row, rows: Callable[[], Iterator[Row]]) -> None:
+    """Print rows below their columns, one by one: of many, only the widths are kept."""
+    widths = [cell_len(column) for column in columns]
+    for row in rows():
+        widths[: len(row)] = map(max, widths, map(cell_len, row))
+    _print(_line(columns, widths))
+    _print("-" * (sum(widths) + 2 * len(widths) - 2))
+    for row in rows():
+        _print(_line(row, widths))
+
+
+def _line(row: Row, widths: Sequence[int]) -> str:
+    gaps = (width - cell_len(cell) for cell, width in zip(row, widths, strict=False))
+    return "  ".join(cell + " " * gap for cell, gap in zip(row, gaps, strict=False)).rstrip()
+
+
+def _print_json(rows: Iterable[dict[str, Any]], **rest: Any) -> None:
+    """Print a JSON object whose ``tensors`` are rows that come one by one."""
+    head = f"{json.dumps(rest, indent=2, allow_nan=False)[:-2]}," if rest else "{"
+    sys.stdout.write(f'{head}\n  "tensors": [')
+    between = ""
+    for row in rows:
+        text = json.dumps(row, indent=2, allow_nan=False)
+        sys.stdout.write(f"{between}\n{textwrap.indent(text, '    ')}")
+        between = ","
+    _print("\n  ]\n}")
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")

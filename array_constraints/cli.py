@@ -11,8 +11,9 @@ import dataclasses
 import re
 import sys
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 try:
     import click
@@ -23,9 +24,18 @@ except ImportError:  # pragma: no cover - without the extra
         "the command line needs click and rich: pip install 'array-constraints[files]'"
     ) from None
 
-from array_constraints._printing import print_plan, print_report, print_tensors
+from array_constraints._config_values import number
+from array_constraints._printing import (
+    open_streams,
+    output,
+    print_plan,
+    print_report,
+    print_tensors,
+    printable,
+    say,
+)
 from array_constraints.config import BUILT_IN
-from array_constraints.files import CHUNK_SIZE, open_weights, planned
+from array_constraints.files import CHUNK_SIZE, MOST_WORKERS, PATIENCE, open_weights, planned
 from array_constraints.files.plan import Plan, judge_target
 from array_constraints.files.run import Checking, ResumableError, project
 from array_constraints.files.stored import DamagedFileError
@@ -56,23 +66,19 @@ class _Bytes(click.ParamType[int]):
         found = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?) *([kmgt]?i?)b?", str(value).lower())
         if found is None or found[2] not in _UNITS:
             self.fail(f"{value!r} is not a number of bytes such as 64MiB or 100MB", param, ctx)
-        return int(float(found[1]) * _UNITS[found[2]])
+        return int(Decimal(found[1]) * _UNITS[found[2]])
 
 
 def _value(text: str) -> Any:
     """Return a parameter of a constraint: a number, numbers with commas between, or none."""
     if text.lower() == "none":
         return None
-    parts = [part.strip() for part in text.strip("()[]").split(",") if part.strip()]
-    numbers = [_number(part) for part in parts]
-    return numbers[0] if len(numbers) == 1 and "," not in text else tuple(numbers)
-
-
-def _number(text: str) -> float:
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
+    bracketed = text[:1] + text[-1:] in ("()", "[]")
+    parts = [part.strip() for part in (text[1:-1] if bracketed else text).split(",")]
+    if len(parts) > 1 and not parts[-1]:  # as in (0,)
+        parts.pop()
+    numbers = [number(part) for part in parts]
+    return tuple(numbers) if "," in text else numbers[0]
 
 
 def _common(command: F) -> F:
@@ -101,9 +107,18 @@ def _common(command: F) -> F:
             help="Bytes read at a time [64MiB].",
         ),
         click.option(
-            "--workers", type=click.IntRange(min=1), help="Threads [one a processor]."
+            "--workers",
+            type=click.IntRange(1, MOST_WORKERS),
+            help="Threads [one a processor].",
         ),
         click.option("--scheduler", help="Address of a Dask cluster, such as tcp://host:8786."),
+        click.option(
+            "--patience",
+            type=float,
+            default=PATIENCE,
+            help=f"Seconds without a sign of life after which a cluster is given up "
+            f"[{PATIENCE:g}].",
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines."),
         click.option(
             "--progress",
@@ -117,7 +132,36 @@ def _common(command: F) -> F:
     return command
 
 
+class _Commands(click.Group):
+    """Commands that end with one line of what is wrong, wherever the output goes."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command that the arguments name, and exit."""
+        open_streams()
+        with output():
+            return super().main(*arguments, **options)
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _literally():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _literally():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _literally() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:
+        said = "\n".join(map(printable, error.message.split("\n")))
+        error.message = said  # type: ignore[misc]
+        raise
+
+
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 all constraints hold; 1 a violation, or a failure; 2 usage; "
     "3 stopped, can be resumed.",
@@ -142,7 +186,8 @@ def check(source: str, as_json: bool, progress: str, **options: Any) -> None:
             plan, crew = stack.enter_context(_planned(source, to_project=False, **options))
         with _errors(usage=1), _progress(plan, crew, progress) as told:
             report = Checking(plan, crew, told).report()
-    print_report(report, as_json)
+    with output():
+        print_report(report, as_json)
     sys.exit(0 if report.satisfied else 1)
 
 
@@ -176,14 +221,17 @@ def project_command(
             plan, crew = stack.enter_context(_planned(source, to_project=True, **options))
             judge_target(plan, target, resume=resume, overwrite=overwrite)
         if dry_run:
-            print_plan(plan, as_json)
+            _warn(plan)
+            with output():
+                print_plan(plan, as_json)
             return
         if resume and not plan.resumable:
             _note(f"{source} is copied as a stream, which cannot be continued: it begins anew")
         keep = {"resume": resume, "overwrite": overwrite}
         with _errors(usage=1), _progress(plan, crew, progress) as told:
             report = project(plan, target, crew, told, **keep)
-    print_report(report, as_json)
+    with output(f"; {target} is complete"):
+        print_report(report, as_json)
     if not report.satisfied:
         _note(
             "what violates its constraint in the result is left by rule: most often it holds "
@@ -199,7 +247,8 @@ def show(source: str, as_json: bool) -> None:
     """List the tensors in FILE: names, shapes, dtypes."""
     with _errors(usage=2), open_weights(source) as opened:
         tensors = list(opened.tensors.values())
-    print_tensors(tensors, as_json)
+    with output():
+        print_tensors(tensors, as_json)
 
 
 def _planned(
@@ -212,6 +261,7 @@ def _planned(
     chunk_size: int,
     workers: int | None,
     scheduler: str | None,
+    patience: float,
     **parameters: str | None,
 ) -> Any:
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -222,6 +272,7 @@ def _planned(
         chunk_size=chunk_size,
         workers=workers,
         scheduler=scheduler,
+        patience=patience,
     )
 
 
@@ -240,9 +291,8 @@ def _rules(
     for name, text in given.items():
         try:
             values[name] = _value(text)
-        except ValueError:
-            option = f"--{name.replace('_', '-')}"
-            raise click.UsageError(f"{option}: {text!r} is not a number") from None
+        except ValueError as error:
+            raise click.UsageError(f"--{name.replace('_', '-')}: {error}") from None
     found = constraint_of(constraint, values)
     return Rules(Rule(pattern, found) for pattern in select or ("*",))
 
@@ -262,19 +312,23 @@ def _errors(usage: int) -> Iterator[None]:
         _fail(error, 1)
 
 
-def _fail(error: object, code: int) -> None:
-    click.echo(f"Error: {error or type(error).__name__}", err=True)
+def _fail(error: object, code: int) -> NoReturn:
+    say(f"Error: {error or type(error).__name__}")
     sys.exit(code)
 
 
 def _note(text: str) -> None:
-    click.echo(f"Note: {text}", err=True)
+    say(f"Note: {text}")
+
+
+def _warn(plan: Plan) -> None:
+    for warning in plan.warnings:
+        say(f"Warning: {warning}")
 
 
 @contextlib.contextmanager
 def _progress(plan: Plan, crew: Any, wanted: str) -> Iterator[Callable[[int], None]]:
-    for warning in plan.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+    _warn(plan)
     if crew.remote:
         _note(
             f"{crew.count} threads of a cluster are at work: {crew.dashboard or 'no dashboard'}"

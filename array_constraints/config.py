@@ -133,12 +133,13 @@ def deserialize(
 
     Reads the library's own configs and those of Keras 1, 2 and 3, tf_keras and TensorFlow.js.
     Nothing is imported or evaluated by name: a class is the library's own, registered, or named
-    in ``custom_objects``.
+    in ``custom_objects``. Tuples and arrays are read as Keras and TensorFlow write them.
 
     Raises
     ------
     ValueError
-        If the config is malformed, or its class unknown or another library's.
+        If the config is malformed or nested more than 64 levels deep, or its class unknown or
+        another library's.
     TypeError
         If the parameters are not those of the class.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from array_constraints import _config_values
 from array_constraints.config import get
 
 _NONE = "none"
+_LONGEST = 2**24
+"""Bytes of a file of rules: a hundred thousand of them."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,11 @@ class Rule:
 
     def matches(self, name: str) -> bool:
         """Whether the pattern matches all of ``name``."""
-        return fnmatch.fnmatchcase(name, self.select)
+        return self._pattern.match(name) is not None
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile(fnmatch.translate(self.select))
 
 
 @dataclass(frozen=True)
@@ -88,9 +96,13 @@ class Rules:
             rule = next((rule for rule in self.rules if rule.matches(name)), None)
             if rule is not None:
                 first[name] = rule
+        acting = {id(rule) for rule in first.values()}
         for rule in self.rules:
-            matched = [name for name in names if rule.matches(name)]
-            if all(first[name].constraint != rule.constraint for name in matched):
+            if id(rule) not in acting and not any(
+                first[name].constraint == rule.constraint
+                for name in names
+                if rule.matches(name)
+            ):
                 raise LookupError(_unused(rule, names))
         return {
             name: rule.constraint for name, rule in first.items() if rule.constraint is not None
@@ -129,22 +141,47 @@ def read_rules(path: str | Path) -> Rules:
     Raises
     ------
     ValueError
-        If the file is not TOML or JSON, or says anything else.
+        If the file is not TOML or JSON in UTF-8, is longer than 16 MiB, has a key twice, is
+        nested more than 64 levels deep, or says anything else.
     TypeError
         If a parameter is not of the type that the constraint takes.
     """
     path = Path(path)
-    text = path.read_text(encoding="utf-8")
     if path.suffix not in (".toml", ".json"):
         raise ValueError(f"{path}: rules are read from .toml or .json")
+    with path.open("rb") as file:
+        text = file.read(_LONGEST + 1)
+    if len(text) > _LONGEST:
+        raise ValueError(f"{path}: rules are at most {_LONGEST} bytes long")
+    parse = _from_toml if path.suffix == ".toml" else _from_json
     try:
-        content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = parse(text.decode("utf-8-sig"))  # an editor may have put a mark there
+    except RecursionError:
+        raise ValueError(f"{path}: is nested too deep") from None
+    except ValueError as error:
         raise ValueError(f"{path}: not {path.suffix[1:].upper()}: {error}") from None
     entries = content.get("rules") if isinstance(content, dict) else None
     if not isinstance(entries, list) or set(content) != {"rules"}:
         raise ValueError(f"{path}: must hold one list, 'rules', and nothing else")
     return Rules(_rule(entry, f"{path}: rule {i}") for i, entry in enumerate(entries, 1))
+
+
+def _from_toml(text: str) -> Any:
+    # TOML has underscores between digits.
+    return tomllib.loads(text, parse_float=lambda n: _config_values.number(n.replace("_", "")))
+
+
+def _from_json(text: str) -> Any:
+    return json.loads(text, parse_float=_config_values.number, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} stands there twice")
+        found[key] = value
+    return found
 
 
 def _rule(entry: Any, where: str) -> Rule:

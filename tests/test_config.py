@@ -256,3 +256,125 @@ def test_get_passes_through_what_keras_does():
 def test_null_axis_is_the_whole_array_but_in_tensorflow_js():
     assert ac.get({"class_name": "MaxNorm", "config": {"axis": None}}).axis is None
     assert ac.get({"className": "MaxNorm", "config": {"axis": None}}).axis == 0
+
+
+def nested(kind, depth):
+    value = 1
+    for _ in range(depth):
+        value = {"list": [value], "tuple": (value,), "dict": {"a": value}}[kind]
+    return value
+
+
+class TestNested:
+    @pytest.mark.parametrize("depth", [70, 600, 20_000])
+    @pytest.mark.parametrize("kind", ["list", "tuple", "dict"])
+    def test_any_depth_is_an_error_that_says_so(self, kind, depth):
+        deep = nested(kind, depth)
+        for written in (
+            {"class_name": "MaxNorm", "config": {"axis": deep}},
+            {"class_name": deep},
+            {"class_name": "MaxNorm", "config": deep},
+            {"class_name": "MaxNorm", "module": deep},
+            {"className": "MaxNorm", "config": {"maxValue": deep}},
+            {"name": "MaxNorm", "m": deep},
+            {"name": "MaxNorm", "config": deep},
+            {"class_name": "MaxNorm", "config": {"max_value": [1.0, deep]}},
+            {"class_name": "acdemo>Clip", "config": {"lo": deep, "hi": 1}},
+        ):
+            for read in (ac.get, ac.deserialize):
+                with pytest.raises(ValueError, match="nested more than 64 levels deep"):
+                    read(written)
+        with pytest.raises(ValueError, match="levels deep"):
+            MaxNorm.from_config({"axis": deep})
+        for read in (ac.get, ac.deserialize, MaxNorm):
+            with pytest.raises((ValueError, TypeError)):
+                read(deep)
+        with pytest.raises(TypeError, match="axis must be an int"):
+            MaxNorm(axis=deep)
+
+    def test_a_list_that_holds_itself_is_an_error(self):
+        endless = []
+        endless.append(endless)
+        with pytest.raises(ValueError, match="levels deep"):
+            ac.get({"class_name": "MaxNorm", "config": {"axis": endless}})
+
+    def test_values_of_ordinary_depth_are_read(self, registered):
+        deep = nested("list", 20)
+        clip = ac.get({"class_name": "acdemo>Clip", "config": {"lo": deep, "hi": 1}})
+        assert clip.lo == deep
+
+
+def marked(items, kind="__tuple__"):
+    """What TensorFlow's encoder writes for a tuple or a TensorShape."""
+    return {"class_name": kind, "items": items}
+
+
+def array(value, kind="__numpy__"):
+    return {"class_name": kind, "config": {"value": value, "dtype": "int64"}}
+
+
+class TestTuples:
+    @pytest.mark.parametrize("cls", [MaxNorm, UnitNorm, MinMaxNorm])
+    @pytest.mark.parametrize(
+        ("axis", "expected"),
+        [
+            (marked([0, 1]), (0, 1)),
+            (marked((0, 1)), (0, 1)),
+            (marked([]), ()),
+            (marked([0, 1], "TensorShape"), (0, 1)),
+            (array([0, 1]), (0, 1)),
+            (array([0, 1], "__tensor__"), (0, 1)),
+            (array(1), 1),
+            (array(marked([0, 1])), (0, 1)),
+            (marked([array(0), array(1)]), (0, 1)),
+            ({"className": "__tuple__", "items": [0, 1]}, (0, 1)),
+        ],
+    )
+    def test_an_axis_is_read(self, cls, axis, expected):
+        for written in (
+            {"class_name": cls.__name__, "config": {"axis": axis}},
+            {"class_name": cls.__name__, "config": {"axis": axis}, "shared_object_id": 3},
+            {"className": cls.__name__, "config": {"axis": axis}},
+            {"name": cls.__name__, "axis": axis},
+        ):
+            assert ac.get(written).axis == expected
+        assert cls.from_config({"axis": axis}).axis == expected
+
+    def test_radii_are_read(self):
+        written = {"class_name": "MaxNorm", "config": {"max_value": marked([1.0, "inf"])}}
+        assert ac.get(written) == MaxNorm((1.0, math.inf))
+
+    def test_classes_of_ones_own_get_tuples_too(self, registered):
+        config = {"lo": marked([1, [marked([2])]]), "hi": {"a": marked([3])}}
+        clip = ac.get({"class_name": "acdemo>Clip", "config": config})
+        assert (clip.lo, clip.hi) == ((1, [(2,)]), {"a": (3,)})
+
+    @pytest.mark.parametrize("items", [None, 3, "01", {"0": 1}])
+    @pytest.mark.parametrize("kind", ["__tuple__", "TensorShape"])
+    def test_malformed_ones_are_named(self, kind, items):
+        with pytest.raises(
+            ValueError, match=f"a {kind} in a config has a list of 'items', got"
+        ):
+            ac.get({"class_name": "MaxNorm", "config": {"axis": marked(items, kind)}})
+        with pytest.raises(ValueError, match="list of 'items', got NoneType"):
+            ac.get({"class_name": "MaxNorm", "config": {"axis": {"class_name": kind}}})
+        with pytest.raises(TypeError, match="axis must be"):
+            ac.get({"class_name": "MaxNorm", "config": {"axis": marked([None, "x"])}})
+
+    def test_a_tuple_names_no_constraint(self):
+        with pytest.raises(ValueError, match="unknown constraint '__tuple__'"):
+            ac.get(marked([0, 1]))
+
+    def test_what_the_encoder_of_keras_writes_is_read(self):
+        json_utils = pytest.importorskip("keras.src.legacy.saving.json_utils")
+        for axis in ((0, 1), [0, 1], np.asarray([0, 1])):
+            written = {"class_name": "MaxNorm", "config": {"max_value": 2, "axis": axis}}
+            text = json_utils.Encoder().encode(written)
+            assert ac.get(json.loads(text)) == MaxNorm(2, axis=(0, 1))
+
+    def test_what_keras_writes_for_tuples_and_arrays_is_read(self):
+        keras = pytest.importorskip("keras")
+        for value in ((0, 1), np.asarray([0, 1])):
+            config = {"max_value": 2, "axis": keras.saving.serialize_keras_object(value)}
+            text = json.dumps({"class_name": "MaxNorm", "config": config})
+            assert ac.get(json.loads(text)) == MaxNorm(2, axis=(0, 1))

@@ -8,16 +8,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from array_constraints._parameters import number
 from array_constraints.files.formats import open_weights
 from array_constraints.files.plan import CHUNK_SIZE, Plan, judge_target, plan_for
 from array_constraints.files.report import Report, Summary, TensorReport
 from array_constraints.files.run import Checking, ResumableError, project
 from array_constraints.files.stored import Progress
-from array_constraints.files.workers import Threads, Workers, workers_for
+from array_constraints.files.workers import (
+    MOST_WORKERS,
+    PATIENCE,
+    Threads,
+    Workers,
+    workers_for,
+)
 from array_constraints.rules import as_rules
 
 __all__ = [
     "CHUNK_SIZE",
+    "MOST_WORKERS",
+    "PATIENCE",
     "Plan",
     "Report",
     "ResumableError",
@@ -43,13 +52,15 @@ def planned(
     chunk_size: int = CHUNK_SIZE,
     workers: int | None = None,
     scheduler: Any = None,
+    patience: float = PATIENCE,
 ) -> Iterator[tuple[Plan, Workers]]:
     """Open a source, and return what a run would do and who would do it; no tensor is read."""
-    chunk_size = _at_least("chunk_size", chunk_size, 2**16)
-    workers = None if workers is None else _at_least("workers", workers, 1)
+    chunk_size = _whole("chunk_size", chunk_size, 2**16, 2**62)
+    workers = None if workers is None else _whole("workers", workers, 1, MOST_WORKERS)
+    patience = number("patience", patience, lower=1)
     with open_weights(source) as opened, contextlib.ExitStack() as stack:
         streamed = not all(tensor.shared for tensor in opened.tensors.values())
-        crew = Threads(workers) if streamed else workers_for(workers, scheduler)
+        crew = Threads(workers) if streamed else workers_for(workers, scheduler, patience)
         stack.callback(crew.close)
         yield (
             plan_for(
@@ -63,11 +74,13 @@ def planned(
         )
 
 
-def _at_least(name: str, value: Any, least: int) -> int:
+def _whole(name: str, value: Any, least: int, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{name} must be an int, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most}")
     return value
 
 
@@ -78,6 +91,7 @@ def check_file(
     chunk_size: int = CHUNK_SIZE,
     workers: int | None = None,
     scheduler: Any = None,
+    patience: float = PATIENCE,
     progress: Progress = _silent,
 ) -> Report:
     """Return how far the weights in a file are from what their constraints allow.
@@ -99,6 +113,9 @@ def check_file(
         The address of a Dask cluster, or a client; without it the active client, if there is
         one, and without ``workers``. Its workers have to see the files under the same paths.
         A ``.npz`` is a stream, constrained by threads of this process in any case.
+    patience
+        Seconds, at least 1, after which a cluster is given up: nothing was finished in them,
+        and nothing heard of a worker at a task. The first worker is waited for as long.
     progress
         Called with the number of bytes that were read since the last call.
 
@@ -114,7 +131,7 @@ def check_file(
     TypeError, ValueError
         If a constraint does not fit a tensor, or the file is damaged or of an unknown format.
     OSError
-        If it cannot be read.
+        If it cannot be read, or the cluster is given up (``TimeoutError``).
 
     Examples
     --------
@@ -133,6 +150,7 @@ def check_file(
         chunk_size=chunk_size,
         workers=workers,
         scheduler=scheduler,
+        patience=patience,
     ) as (plan, crew):
         return Checking(plan, crew, progress).report()
 
@@ -145,6 +163,7 @@ def project_file(
     chunk_size: int = CHUNK_SIZE,
     workers: int | None = None,
     scheduler: Any = None,
+    patience: float = PATIENCE,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = _silent,
@@ -157,7 +176,7 @@ def project_file(
 
     Parameters
     ----------
-    source, rules, chunk_size, workers, scheduler, progress
+    source, rules, chunk_size, workers, scheduler, patience, progress
         As for :func:`check_file`; ``progress`` counts the bytes that are written, too.
     target
         The file, or the folder for shards and Zarr; the format is that of the source.
@@ -207,6 +226,7 @@ def project_file(
         chunk_size=chunk_size,
         workers=workers,
         scheduler=scheduler,
+        patience=patience,
     ) as (plan, crew):
         judge_target(plan, target, resume=resume, overwrite=overwrite)
         return project(plan, target, crew, progress, resume=resume, overwrite=overwrite)

@@ -41,6 +41,8 @@ def open_weights(path: str | os.PathLike[str]) -> Source:
         If the library of the format is not installed; the message says which extra has it.
     """
     text = os.fspath(path)
+    if not text:
+        raise ValueError("the name of the file is empty")
     if "://" in text:
         raise ValueError(f"{text}: object stores are not read: copy the file to a disk first")
     path = Path(text).absolute()  # workers elsewhere may be in another folder

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 from array_constraints.constraint import Constraint, Elementwise, Form, Slicewise, WholeSlice
-from array_constraints.files.grid import ENTRIES_OF_TILE, Grid, Region
+from array_constraints.files.grid import ENTRIES_OF_TILE, Region, grid_of
 from array_constraints.files.passes import (
     SLICES_OF_PANEL,
     Measures,
@@ -42,16 +40,22 @@ def pass_of(constraint: Any, tensor: Tensor) -> Pass:
     if not isinstance(constraint, Constraint):
         constraint = Called(constraint)
     own_call = type(constraint).__call__ is not Form.__call__
+    whole = stand_in(tensor)
     if isinstance(constraint, Form):
         try:
-            constraint.validate(stand_in(tensor))
+            constraint.validate(whole)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{tensor.name!r}: {error}; select other weights") from None
+    kind: type[Pass] = WholePass
+    axes, most = tuple(range(len(tensor.shape))), 1
+    if isinstance(constraint, WholeSlice):
+        axes = constraint.axes(whole)
     if isinstance(constraint, Elementwise) and not own_call:
-        return EntriesPass(constraint, tensor)
+        kind, axes, most = EntriesPass, (), ENTRIES_OF_TILE
     if isinstance(constraint, Slicewise) and not own_call:
-        return SlicesPass(constraint, tensor)
-    return WholePass(constraint, tensor)
+        kind, axes, most = SlicesPass, constraint.axes(whole), ENTRIES_OF_TILE
+    grid = grid_of(tensor.shape, axes, tensor.chunks, tensor.order, most)
+    return kind(constraint, tensor, grid)
 
 
 class EntriesPass(Pass):
@@ -102,16 +106,6 @@ def _flat(whole: Any) -> Iterator[Any]:
 
 class WholePass(Pass):
     """A constraint that needs whole slices at once, or the whole tensor: it is called."""
-
-    @cached_property
-    def axes(self) -> tuple[int, ...]:
-        if isinstance(self.constraint, WholeSlice):
-            return self.constraint.axes(stand_in(self.tensor))
-        return tuple(range(len(self.tensor.shape)))
-
-    @cached_property
-    def grid(self) -> Grid:
-        return replace(super().grid, most=1)
 
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         for panel, fits in self.grid.panels(self.entries_of(chunk_bytes), SLICES_OF_PANEL):

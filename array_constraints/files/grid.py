@@ -11,6 +11,7 @@ fits, otherwise so few slices that what is known about them is small.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -149,6 +150,18 @@ class Grid:
                 break
             room //= most
         return grown
+
+
+@functools.lru_cache(maxsize=2**10)
+def grid_of(
+    shape: tuple[int, ...],
+    axes: tuple[int, ...],
+    chunks: tuple[int, ...] | None,
+    order: tuple[int, ...],
+    most: int,
+) -> Grid:
+    """Return a grid, the same one for all tensors of a shape: a model has many of few."""
+    return Grid(shape, axes, chunks, order, most)
 
 
 def _cut(whole: Region, lengths: list[int], order: tuple[int, ...]) -> Iterator[Region]:

@@ -11,7 +11,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from array_constraints import _arrays
@@ -46,21 +45,17 @@ class Pass(ABC):
 
     constraint: Any
     tensor: Tensor
+    grid: Grid
+    """How the tensor is cut."""
     result: Tensor | None = None
     """Where results are written by whoever makes them; None if only the caller can."""
     durable: bool = False
     """Whether results have to be on the disk before they are reported."""
 
-    @cached_property
+    @property
     def axes(self) -> tuple[int, ...]:
         """The dimensions that a slice runs along; none if each entry is on its own."""
-        return ()
-
-    @cached_property
-    def grid(self) -> Grid:
-        """How the tensor is cut."""
-        tensor = self.tensor
-        return Grid(tensor.shape, self.axes, tensor.chunks, tensor.order)
+        return self.grid.axes
 
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         """Return the panels of the tensor and their regions; one of one region is read once."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from array_constraints.constraint import Elementwise, Slicewise, WholeSlice
+from array_constraints.files.axes import warnings_of
 from array_constraints.files.forms import pass_of
 from array_constraints.files.grid import ENTRIES_OF_TILE, Region
 from array_constraints.files.passes import Pass
-from array_constraints.files.slices import SlicesPass
 from array_constraints.files.staging import Staging
 from array_constraints.files.stored import Source, Target, Tensor
 from array_constraints.rules import Rules
@@ -24,13 +23,24 @@ from array_constraints.rules import Rules
 CHUNK_SIZE = 64 * 2**20
 """Bytes of a region, unless another number is asked for."""
 
+BYTES_OF_NAME = 2**11
+"""Bytes for what is known of a tensor: its header while it is read, its place, its report."""
+
 
 @dataclass(frozen=True)
 class Item:
     """A selected tensor, and how its constraint is brought to it."""
 
     work: Pass
-    panels: tuple[tuple[Region, tuple[Region, ...]], ...]
+    chunk_size: int
+    in_order: bool
+
+    @property
+    def panels(self) -> Iterator[tuple[Region, list[Region]]]:
+        """The parts that have whole slices, and the regions of each."""
+        if not self.tensor.entries:
+            return iter(())
+        return self.work.panels(self.chunk_size, self.in_order)
 
     @property
     def tensor(self) -> Tensor:
@@ -97,11 +107,12 @@ class Plan:
 
     @property
     def peak_memory(self) -> int:
-        """Bytes held at most beside what the libraries take: regions, tiles, measures."""
+        """Bytes held at most beside what the libraries take: regions, tiles, names."""
         largest = max((item.bytes_of_region for item in self.items), default=0)
         tile = max((item.tensor.itemsize for item in self.items), default=0) * ENTRIES_OF_TILE
         copies = 2 if any(item.tensor.chunks for item in self.items) else 1  # while decoding
-        return self.workers * (copies * largest + 4 * min(largest, tile))
+        held = self.workers * (copies * largest + 4 * min(largest, tile))
+        return held + BYTES_OF_NAME * len(self.source.tensors)
 
     @property
     def bytes_read(self) -> int:
@@ -141,37 +152,10 @@ def plan_for(
     in_order = to_project and not source.target(selected, Path()).shared
     for name, constraint in matched.items():
         source.tensors[name].judge(to_project)
-        work = pass_of(constraint, source.tensors[name])
-        panels = work.panels(chunk_size, in_order) if work.tensor.entries else ()
-        items.append(Item(work, tuple((panel, tuple(regions)) for panel, regions in panels)))
-    warnings = tuple(_warnings(source, items))
+        items.append(Item(pass_of(constraint, source.tensors[name]), chunk_size, in_order))
+        next(items[-1].panels, None)  # or raise, where slices do not fit
+    warnings = tuple(warnings_of(source, items))
     return Plan(source, rules, tuple(items), chunk_size, workers, to_project, warnings)
-
-
-def _warnings(source: Source, items: list[Item]) -> Iterator[str]:
-    """Return what looks like the wrong axis, the most common mistake."""
-    single, torch = [], []
-    for item in items:
-        tensor, axes = item.tensor, item.work.axes
-        if not isinstance(item.work, SlicesPass) or not tensor.entries:
-            continue
-        if math.prod([tensor.shape[i] for i in axes]) == 1:
-            single.append(item)
-        elif source.torch_style and len(tensor.shape) == 2 and axes == (0,):
-            torch.append(item)
-    if single:
-        yield f"{_first(single)}: each slice has one entry"
-    if torch:
-        yield (
-            f"{_first(torch)}: torch keeps (outputs, inputs), so a slice is what one input "
-            "gives to all outputs; the incoming weights of one output are those along axis 1"
-        )
-
-
-def _first(items: list[Item]) -> str:
-    tensor, more = items[0].tensor, len(items) - 1
-    shown = f"{tensor.name!r} of shape {tensor.shape}, axes {items[0].work.axes}"
-    return f"{shown} (and {more} more)" if more else shown
 
 
 def making_of(plan: Plan) -> dict[str, Any]:
@@ -206,8 +190,10 @@ def judge_target(plan: Plan, target: Path, *, resume: bool, overwrite: bool) -> 
     OSError
         If its folder is missing, or has no room.
     """
+    if not target.name:
+        raise ValueError(f"{str(target)!r} is a folder, or an empty name: name a file in it")
     staging = Staging(target)
-    source, path = plan.source.path.resolve(), target.resolve()
+    source, path = plan.source.path.resolve(), _resolved(target)
     if plan.source.folder and source.is_file():
         source = source.parent
     for made in (path, staging.folder.resolve()):
@@ -232,6 +218,13 @@ def judge_target(plan: Plan, target: Path, *, resume: bool, overwrite: bool) -> 
         raise OSError(
             errno.ENOSPC, f"{target}: {needed} bytes are to be written, {free} are free"
         )
+
+
+def _resolved(target: Path) -> Path:
+    try:
+        return target.resolve()
+    except RuntimeError:  # as Python up to 3.12 has it
+        raise ValueError(f"{target}: a loop of links: name another") from None
 
 
 def _judge_name(plan: Plan, target: Path) -> None:

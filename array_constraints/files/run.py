@@ -19,6 +19,8 @@ from array_constraints.files.stored import Progress, Target
 from array_constraints.files.workers import Workers
 
 _SECONDS_BETWEEN_SYNCS = 2.0
+_MOST_SIDE_BY_SIDE = 2**12
+"""Pieces that are listed at a time; workers that are done wait for the last of them."""
 
 Piece: TypeAlias = tuple[Pass, Region]
 
@@ -38,7 +40,8 @@ class Checking:
 
     def __init__(self, plan: Plan, workers: Workers, progress: Progress) -> None:
         self.plan, self.workers, self.progress = plan, workers, progress
-        self.before = {item.tensor.name: Summary() for item in plan.items}
+        self.before = dict.fromkeys([item.tensor.name for item in plan.items], Summary())
+        self.streamed = any(not item.tensor.shared for item in plan.items)
 
     def report(self) -> Report:
         """Return how far each selected tensor is from what its constraint allows."""
@@ -79,8 +82,8 @@ class Checking:
                 block = None if work.tensor.shared else work.tensor.read(region)
                 yield (method, work, region, block, *more)
 
-        streamed = in_order or any(not item.tensor.shared for item in self.plan.items)
-        for (_, work, region, *_), outcome in self.workers.run(_call, jobs(), streamed):
+        in_order = in_order or self.streamed
+        for (_, work, region, *_), outcome in self.workers.run(_call, jobs(), in_order):
             yield (work, region), outcome
             self.progress((2 if method == "project" else 1) * work.bytes_of(region))
 
@@ -100,11 +103,13 @@ def _batches(plan: Plan) -> Iterator[tuple[Region | None, list[Piece]]]:
         for panel, regions in item.panels:
             if len(regions) == 1:
                 once.append((item.work, regions[0]))
-                continue
+                if len(once) < _MOST_SIDE_BY_SIDE:
+                    continue
             if once:
                 yield None, once
                 once = []
-            yield panel, [(item.work, region) for region in regions]
+            if len(regions) > 1:
+                yield panel, [(item.work, region) for region in regions]
     if once:
         yield None, once
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from array_constraints import _arrays
@@ -27,11 +26,6 @@ from array_constraints.files.report import Summary
 @dataclass(frozen=True)
 class SlicesPass(Pass):
     """A constraint on slices through a measure that tiles are asked for apart."""
-
-    @cached_property
-    def axes(self) -> tuple[int, ...]:
-        axes: tuple[int, ...] = self.constraint.axes(stand_in(self.tensor))
-        return axes
 
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         entries = self.entries_of(chunk_bytes)

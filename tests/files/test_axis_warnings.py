@@ -1,0 +1,96 @@
+"""Warnings about the axis: right, or absent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from array_constraints import MaxNorm
+from array_constraints.files import check_file
+
+OUTPUTS_FIRST = "the incoming weights of one output are those along axis 1"
+INPUTS_FIRST = "the incoming weights of one output are those along axis 0"
+
+
+def warned(path, tensors, axis, name="*"):
+    """Return what is warned of, for a file as PyTorch's ecosystem writes it."""
+    from safetensors.numpy import save_file
+
+    arrays = {key: np.ones(shape, "f4") for key, shape in tensors.items()}
+    save_file(arrays, path / "in.safetensors", {"format": "pt"})
+    return check_file(path / "in.safetensors", [(name, MaxNorm(9.0, axis=axis))]).warnings
+
+
+GPT2 = {  # names and shapes as transformers writes them
+    "transformer.wte.weight": (50, 8),
+    "transformer.h.0.attn.c_attn.weight": (8, 24),
+    "transformer.h.0.attn.c_attn.bias": (24,),
+    "transformer.h.0.attn.c_proj.weight": (8, 8),
+    "transformer.h.0.attn.c_proj.bias": (8,),
+    "transformer.h.0.mlp.c_fc.weight": (8, 32),
+    "transformer.h.0.mlp.c_fc.bias": (32,),
+    "transformer.h.0.mlp.c_proj.weight": (32, 8),
+    "transformer.h.0.mlp.c_proj.bias": (8,),
+}
+
+
+@pytest.mark.parametrize("layer", ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"])
+@pytest.mark.parametrize("axis", [0, -2])
+def test_the_right_axis_of_gpt2_is_not_warned_of_and_the_wrong_one_is(layer, axis, tmp_path):
+    name = f"*.{layer}.weight"
+    assert warned(tmp_path, GPT2, axis, name) == ()
+    (text,) = warned(tmp_path, GPT2, axis + 1, name)
+    assert INPUTS_FIRST in text
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("name", ["h.0.attn.c_attn.weight", "c_fc.weight", "x.q_attn.weight"])
+def test_names_of_gpt2_alone_say_nothing(name, axis, tmp_path):
+    assert warned(tmp_path, {name: (8, 24)}, axis) == ()
+
+
+def test_names_of_gpt2_with_the_layout_of_linear_follow_the_bias(tmp_path):
+    nano = {"c_attn.weight": (24, 8), "c_attn.bias": (24,), "c_proj.weight": (8, 8)}
+    (text,) = warned(tmp_path, nano, 0, "*.weight")
+    assert text.startswith("'c_attn.weight' of shape (24, 8), axes (0,) (and 1 more): ")
+    assert OUTPUTS_FIRST in text
+    assert warned(tmp_path, nano, 1, "*.weight") == ()
+
+
+@pytest.mark.parametrize("bias", [(6,), None])
+def test_linear_layers_are_warned_of_along_axis_0(bias, tmp_path):
+    tensors = {"fc.weight": (6, 4), **({"fc.bias": bias} if bias else {})}
+    (text,) = warned(tmp_path, tensors, 0, "*.weight")
+    assert OUTPUTS_FIRST in text
+    assert ("most often" in text) == (bias is None)
+    assert warned(tmp_path, tensors, 1, "*.weight") == ()
+
+
+def test_a_bias_of_neither_length_says_nothing(tmp_path):
+    (text,) = warned(tmp_path, {"fc.weight": (6, 4), "fc.bias": (5,)}, 0, "*.weight")
+    assert "most often" in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["wte", "transformer.wpe", "model.embed_tokens", "embeddings.word_embeddings", "shared"],
+)
+def test_embeddings_are_not_outputs_and_inputs(name, tmp_path):
+    (text,) = warned(tmp_path, {f"{name}.weight": (50, 8)}, 0)
+    assert "one feature of all entries" in text
+    assert "outputs" not in text
+    assert warned(tmp_path, {f"{name}.weight": (50, 8)}, 1) == ()
+
+
+def test_each_mistake_is_warned_of_once_with_the_first_that_has_it(tmp_path):
+    tensors = {f"{name}.weight": (6, 4) for name in ("a", "b", "wte")} | {"one": (1, 3)}
+    first, second, third = warned(tmp_path, tensors, 0)
+    assert first.startswith("'a.weight' of shape (6, 4), axes (0,) (and 1 more): torch keeps")
+    assert second.startswith("'one' of shape (1, 3), axes (0,): each slice has one entry")
+    assert third.startswith("'wte.weight' of shape (6, 4), axes (0,): a row of an embedding")
+
+
+def test_other_shapes_and_styles_are_not_warned_of(tmp_path):
+    assert warned(tmp_path, {"conv.weight": (6, 4, 3, 3), "fc.bias": (4,)}, 0) == ()
+    np.save(tmp_path / "kernel.npy", np.ones((6, 4)))
+    assert check_file(tmp_path / "kernel.npy", MaxNorm(9.0, axis=0)).warnings == ()
