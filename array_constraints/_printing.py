@@ -102,6 +102,7 @@ def print_plan(plan: Plan, as_json: bool) -> None:
         "bytes_written": plan.bytes_written,
         "workers": plan.workers,
         "resumable": plan.resumable,
+        "why_not_resumable": plan.why_not_resumable,
     }
     if as_json:
         rows = [
@@ -130,8 +131,9 @@ def print_plan(plan: Plan, as_json: bool) -> None:
             _name(t.name), str(t.shape), t.dtype, _shown(item.constraint), item.form, *numbers
         )
     _console().print(table)
+    why = plan.why_not_resumable
     click.echo(
         f"{plan.workers} at a time: at most {decimal(plan.peak_memory)} of memory; "
         f"{decimal(plan.bytes_read)} read, {decimal(plan.bytes_written)} written; "
-        f"{'can' if plan.resumable else 'cannot'} be resumed"
+        f"{f'cannot be resumed: {why}' if why else 'can be resumed'}"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -21,12 +20,14 @@ except ImportError as error:  # pragma: no cover - without the extra
     ) from error
 
 from array_constraints.files.grid import Region
+from array_constraints.files.permissions import make_folder
 from array_constraints.files.stored import (
     DamagedFileError,
     Progress,
     Source,
     Target,
     Tensor,
+    copy_bytes,
     judge_promise,
     judged,
     sync,
@@ -63,21 +64,23 @@ class ZarrTensor(Tensor):
         return block.astype(self.dtype, copy=not block.flags.writeable)
 
     def write(self, region: Region, block: Any) -> None:
-        array = self.root / self.name
-        with _judged(array):
-            opened = self.opened("r+")
-            opened[region] = block
-        folders = set()
-        lengths = self.chunks or self.shape
+        array, lengths = self.root / self.name, self.chunks or self.shape
         numbers = [
             range(part.start // n, -(-part.stop // n))
             for part, n in zip(region, lengths, strict=True)
         ]
-        for chunk in itertools.product(*numbers):
-            file = array / opened.metadata.encode_chunk_key(chunk)
+        with _judged(array):
+            opened = self.opened("r+")
+            keys = map(opened.metadata.encode_chunk_key, itertools.product(*numbers))
+            files = [array / key for key in keys]
+            folders = {file.parent for file in files}
+            for folder in folders:
+                make_folder(folder)
+            opened[region] = block
+        for file in files:
             if file.exists():  # chunks of the fill value alone are not stored
+                file.chmod(0o600)
                 sync(file)
-                folders.add(file.parent)
         for folder in folders:
             sync(folder)
 
@@ -214,15 +217,14 @@ class ZarrTarget(Target):
 
     def prepare(self, progress: Progress) -> None:
         arrays = {tensor.root / tensor.name for tensor in self.selected}
-        self.content.mkdir(parents=True, exist_ok=True)
+        make_folder(self.content)
         for file in self.files:
             is_metadata = file.parent in arrays and file.name in _METADATA
             if is_metadata or arrays.isdisjoint(file.parents):
                 copy = self.content / file.relative_to(self.source)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, copy)
+                make_folder(copy.parent)
+                copy_bytes(file, copy, [(0, file.stat().st_size)], progress)
                 sync(copy)
-                progress(2 * copy.stat().st_size)
 
     def written(self, tensor: Any) -> ZarrTensor:
         found: ZarrTensor = replace(tensor, root=self.content)
