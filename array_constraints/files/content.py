@@ -29,12 +29,15 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def oddity(folder: int, name: str) -> str:
+def oddity(parent: int, name: str, folder: bool) -> str:
     """Return what is in a content that no run puts there; nothing if it is right, or gone."""
-    for path, status in _all_of(folder, name):
-        if not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
+    for path, status in _all_of(parent, name):
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if path == name and is_folder != folder:
+            return f"{path} in it is no {'folder' if folder else 'file'}"
+        if not (is_folder or stat.S_ISREG(status.st_mode)):
             return f"{path} in it is a link, or no file"
-        if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+        if not is_folder and status.st_nlink > 1:
             return f"{path} in it has another name elsewhere"
     return ""
 

@@ -7,11 +7,13 @@ that no two are mixed. Of constraints only those are told whose fields say all.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import array_constraints
@@ -31,7 +33,7 @@ def judge_apart(source: Source, *made: Path) -> None:
     """
     parts, around = _told_apart(_parts(source)), _told_apart(_around(source))
     for path in made:
-        whole = path.resolve()
+        whole = Path(os.path.realpath(path))  # which a loop of links does not stop
         near = [*whole.parents, *(Path(p) for p, _, _ in os.walk(whole))]
         inside = source.folder and parts & _told_apart(near)
         if inside or (parts | around) & _told_apart([whole]):
@@ -40,16 +42,17 @@ def judge_apart(source: Source, *made: Path) -> None:
 
 def _parts(source: Source) -> Iterator[Path]:
     """Return the files of a source and the folders in it, its root among them."""
-    folders = {source.root}
-    for file in source.files:
-        yield file
-        folders.update(folder for folder in file.parents if source.root in folder.parents)
-    yield from folders
+    yield from source.files
+    yield source.root
+    inside = {file.parent for file in source.files if source.folder}
+    yield from {
+        f for folder in inside for f in (folder, *folder.parents) if source.root in f.parents
+    }
 
 
 def _around(source: Source) -> Iterator[Path]:
     """Return the folders that the files of a source really lie in; a link leads elsewhere."""
-    folders = {file.parent.resolve() for file in source.files if file.is_symlink()}
+    folders = {file.resolve().parent for file in source.files if file.is_symlink()}
     folders |= {folder.resolve() for folder in {file.parent for file in source.files}}
     for folder in folders:
         yield from (folder, *folder.parents)
@@ -64,7 +67,9 @@ def _told_apart(paths: Iterable[Path]) -> set[tuple[int, ...]]:
     for path in paths:
         try:
             status = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
             continue
         found.add((status.st_dev, status.st_ino))
         found.add((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
@@ -110,12 +115,24 @@ def _configs(rules: Rules) -> list[Any]:
 def why_not_told(rules: Rules) -> str:
     """Return which constraint is more than its fields say; nothing if none is."""
     for rule in rules.rules:
-        cls, said = type(rule.constraint), f"{rule.constraint!r} of {rule.select!r}"
+        cls = type(rule.constraint)
         if rule.constraint is None:
             continue
         if BUILT_IN.get(cls.__name__) is not cls:
-            return f"{said} is code that another run may have otherwise"
-        known = getattr(cls, "__dataclass_fields__", {})
-        if vars(rule.constraint).keys() != known.keys():
-            return f"{said} has attributes of its own"
+            named = rule.constraint if hasattr(rule.constraint, "__qualname__") else cls
+            return (
+                f"the constraint of {rule.select!r} is code of one's own, "
+                f"{named.__module__}.{named.__qualname__}, which may be another by now"
+            )
+        fields = getattr(cls, "__dataclass_fields__", {}).keys()
+        values = vars(rule.constraint)
+        if values.keys() != fields or not all(map(_is_plain, values.values())):
+            return f"the {cls.__name__} of {rule.select!r} has attributes that may change"
     return ""
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is nothing but numbers: subclasses of them may hold anything."""
+    if type(value) is tuple:
+        return all(type(entry) in (int, float) for entry in value)
+    return type(value) in (int, float, NoneType)

@@ -1,8 +1,9 @@
 """Who may read a result: nobody else while it is made, at the end who may read the source.
 
-Files are made with mode 0600 and folders with 0700. A copy that is complete gets owner, access
-lists, other extended attributes and mode of its source, as ``cp -p`` keeps them, in an order in
-which it is never more open; not the times, because what is in it is new.
+A result is made in a folder of mode 0700, which hands down to what is made in it, by libraries
+too, that it is for its owner alone. A copy that is complete gets owner, access lists, other
+extended attributes and mode of its source, as ``cp -p`` keeps them, in an order in which it is
+never more open; not the times, because what is in it is new.
 """
 
 from __future__ import annotations
@@ -12,11 +13,25 @@ import errno
 import functools
 import os
 import stat
+import struct
 from collections.abc import Collection
 from pathlib import Path
 
-_ACCESS_LISTS = ("system.posix_acl_access", "system.posix_acl_default")
+_FOR_WHAT_IS_MADE = "system.posix_acl_default"
+_ACCESS_LISTS = ("system.posix_acl_access", _FOR_WHAT_IS_MADE)
+_OWNER, _GROUP, _OTHERS, _NO_ONE = 1, 4, 32, 2**32 - 1  # as <linux/posix_acl_xattr.h> has them
+_OWNER_ALONE = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", who, may, _NO_ONE)
+    for who, may in ((_OWNER, 7), (_GROUP, 0), (_OTHERS, 0))
+)
 _NOT_ALLOWED = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.ENODATA)
+
+
+def close_to_others(folder: int) -> None:
+    """Let nobody but its owner into a folder that was opened, nor into what is made in it."""
+    os.fchmod(folder, 0o700)
+    with contextlib.suppress(OSError):  # where there are no access lists, the mode has to do
+        os.setxattr(folder, _FOR_WHAT_IS_MADE, _OWNER_ALONE)
 
 
 def make_file(path: Path) -> None:
@@ -82,7 +97,7 @@ def _keep(copy: Path, status: os.stat_result, names: Collection[str], original: 
     if not (group_kept and lists_kept):
         mode &= ~0o070 | (mode & 0o007) << 3  # a group that is not the one that was meant
     made = copy.lstat()
-    if made.st_uid != status.st_uid:
+    if made.st_uid != status.st_uid or not group_kept:
         mode &= 0o777  # no program runs as somebody else
     if stat.S_IMODE(made.st_mode) != mode:
         copy.chmod(mode)

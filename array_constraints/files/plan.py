@@ -228,8 +228,8 @@ def _why_anew(plan: Plan, staging: Staging, resume: bool) -> str:
     """Return why what is left is not continued, as a message goes on; nothing if it is."""
     if not resume:
         return ": resume it, or overwrite it"
-    if staging.oddity:
-        return f", but {staging.oddity}; it is not resumed: overwrite it to begin anew"
+    if oddity := staging.oddity(plan.source.folder):
+        return f", but {oddity}; it is not resumed: overwrite it to begin anew"
     if plan.why_not_resumable:
         return f", but {plan.why_not_resumable}; it is not resumed: overwrite it to begin anew"
     if staging.begun != making_of(plan):

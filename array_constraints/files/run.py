@@ -18,7 +18,7 @@ from array_constraints.files.plan import Plan, judge_left, judge_replaced, makin
 from array_constraints.files.report import Report, Summary, TensorReport
 from array_constraints.files.slices import SlicesPass
 from array_constraints.files.staging import Staging, staged
-from array_constraints.files.stored import Progress, Target, sync
+from array_constraints.files.stored import Progress, Target
 from array_constraints.files.workers import Workers
 
 _SECONDS_BETWEEN_SYNCS = 2.0
@@ -129,7 +129,6 @@ class Projecting(Checking):
         self.copy.prepare(self.progress)
         self.copy.sync()
         if self.plan.resumable and self.staging.begun is None:
-            sync(self.staging.folder)
             self.staging.begin(making)
         for panel, pieces in _batches(self.plan):
             if panel is None:

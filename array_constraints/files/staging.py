@@ -34,6 +34,7 @@ from array_constraints.files.journal import (
     line_of,
     read_journal,
 )
+from array_constraints.files.permissions import close_to_others
 from array_constraints.files.renames import rename_new
 from array_constraints.files.stored import sync, write_at
 
@@ -42,6 +43,7 @@ _JOURNAL, _OLD, _SPOOL = "journal.jsonl", "old", "spool"
 _SECONDS_OF_PATIENCE = 0.5  # a run that only looks, or ends, holds the lock for less
 _SECONDS_BETWEEN_TRIES = 0.005
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCK, _UNLOCK = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
 _FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -90,10 +92,9 @@ class Staging:
         """Whether the content is complete, and nothing was done to it since."""
         return bool(self.complete) and self.complete == self._stamp()
 
-    @property
-    def oddity(self) -> str:
-        """Why what is left cannot be continued: no run has made it so."""
-        return self.doubt or content.oddity(self._descriptor, self.content.name)
+    def oddity(self, folder: bool) -> str:
+        """Return why what is left is no file or folder to be continued; nothing if it is."""
+        return self.doubt or content.oddity(self._descriptor, self.content.name, folder)
 
     def open(self, make: bool = True) -> bool:
         """Lock the folder and read its journal; return False if none is there or made.
@@ -112,7 +113,7 @@ class Staging:
             time.sleep(_SECONDS_BETWEEN_TRIES)
         if locked:
             if make:  # from here on nobody else can put anything there
-                os.fchmod(self._descriptor, 0o700)
+                close_to_others(self._descriptor)
             self._read()
         return locked
 
@@ -130,7 +131,7 @@ class Staging:
                 how = _FILE if names else _FILE | os.O_CREAT
                 lock = os.open(_JOURNAL, how, 0o600, dir_fd=folder)
                 opened.callback(os.close, lock)
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, _LOCK)
                 if not self._is_current(folder, lock):
                     return None
             except BlockingIOError:
@@ -226,8 +227,9 @@ class Staging:
 
     def clear(self) -> None:
         """Begin anew: nothing is done."""
-        os.ftruncate(self._lock, 0)  # first: what is gone must not count as done
-        os.fsync(self._lock)
+        if os.fstat(self._lock).st_size:  # first: what is gone must not count as done
+            os.ftruncate(self._lock, 0)
+            os.fsync(self._lock)
         self._forget()
         self._empty()
 
@@ -242,10 +244,11 @@ class Staging:
                 content.remove(self._descriptor, name)
 
     def close(self) -> None:
-        """Unlock the folder."""
-        for descriptor in (self._descriptor, self._lock):
-            if descriptor != _CLOSED:
-                os.close(descriptor)
+        """Unlock the folder, even if a process that was forked still has it open."""
+        if self.locked:
+            fcntl.flock(self._lock, _UNLOCK)
+            os.close(self._lock)
+            os.close(self._descriptor)
         self._descriptor = self._lock = _CLOSED
 
     def _stamp(self) -> str:
@@ -265,11 +268,10 @@ def staged(target: Path, judge: Judge) -> Iterator[Staging]:
 
     ``judge`` raises where a target is not to be replaced.
     """
-    staging = Staging(target, judge)
-    staging.open()
-    try:
-        yield staging
-    finally:
-        if staging.begun is None and not staging.doubt and staging.locked:
-            staging.remove()
-        staging.close()
+    with contextlib.closing(Staging(target, judge)) as staging:
+        staging.open()
+        try:
+            yield staging
+        finally:
+            if staging.locked and staging.begun is None and not staging.doubt:
+                staging.remove()

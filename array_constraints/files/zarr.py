@@ -64,25 +64,29 @@ class ZarrTensor(Tensor):
         return block.astype(self.dtype, copy=not block.flags.writeable)
 
     def write(self, region: Region, block: Any) -> None:
-        array, lengths = self.root / self.name, self.chunks or self.shape
+        array = self.root / self.name
+        with _judged(array):
+            opened = self.opened("r+")
+        lengths = self.chunks or self.shape
         numbers = [
             range(part.start // n, -(-part.stop // n))
             for part, n in zip(region, lengths, strict=True)
         ]
-        with _judged(array):
-            opened = self.opened("r+")
-            keys = map(opened.metadata.encode_chunk_key, itertools.product(*numbers))
-            files = [array / key for key in keys]
-            folders = {file.parent for file in files}
-            for folder in folders:
-                make_folder(folder)
+        keys = map(opened.metadata.encode_chunk_key, itertools.product(*numbers))
+        files = [array / key for key in keys]
+        try:
+            self._fill(opened, region, block)
+        except DamagedFileError:  # zarr may read what an earlier run has left there
+            for file in files:
+                file.unlink(missing_ok=True)
+            self._fill(opened, region, block)
+        stored = [file for file in files if file.exists()]  # not chunks of the fill value alone
+        for path in (*stored, *{file.parent for file in stored}):
+            sync(path)
+
+    def _fill(self, opened: Any, region: Region, block: Any) -> None:
+        with _judged(self.root / self.name):
             opened[region] = block
-        for file in files:
-            if file.exists():  # chunks of the fill value alone are not stored
-                file.chmod(0o600)
-                sync(file)
-        for folder in folders:
-            sync(folder)
 
     def sync(self) -> None:
         """Do nothing: each chunk is on the disk once it is written."""

@@ -30,7 +30,7 @@ from array_constraints import MaxNorm
 from array_constraints.files import grid, project_file, renames, run
 
 PROCESSES = 8
-CONSTRAINT = MaxNorm(9.0, axis=0)
+CONSTRAINT = MaxNorm(6.0, axis=0)
 ALLOWED = {
     "at work": r"BlockingIOError: \S*\.partial: another run is at work there",
     "left": r"FileExistsError: \S*\.partial: is left from an earlier run",
@@ -48,8 +48,8 @@ class Storm:
         self.target = folder / f"out{form.suffix}"
         rng = np.random.default_rng(0)
         for source in self.sources:
-            w = rng.standard_normal((350, 900)).astype("f4")
-            arrays = {"w": w} if form.single else {"w": w, "v": w[:150], "ids": np.arange(5)}
+            w = rng.standard_normal((150, 300)).astype("f4")
+            arrays = {"w": w} if form.single else {"w": w, "v": w[:70], "ids": np.arange(5)}
             finished(lambda arrays=arrays, source=source: form.make(source, arrays))
         self.rules = [("*", CONSTRAINT)] if form.single else [("*[wv]", CONSTRAINT)]
         self.results = set()
@@ -70,12 +70,12 @@ class Storm:
                 project_file(source, self.target, self.rules, **OPTIONS, **options)
             except Exception as error:
                 said.write_text(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
-                raise SystemExit from None
+                os._exit(1)
 
         said.unlink(missing_ok=True)
         pid = child(project)
-        if rng.random() < 0.4:
-            time.sleep(rng.uniform(0.0, 0.3))
+        if rng.random() < 0.5:
+            time.sleep(rng.uniform(0.0, 0.08))
             os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         if os.WIFSIGNALED(status):
@@ -96,6 +96,7 @@ class Storm:
         try:
             descriptor = os.open(self.target, os.O_RDONLY)
         except FileNotFoundError:
+            time.sleep(0.0005)
             return "absent"
         try:
             opened = os.fstat(descriptor)
@@ -122,7 +123,7 @@ def work(storm: Storm, seed: int, until: float, queue: Any) -> None:
     rng, endings = random.Random(seed), collections.Counter[str]()
     while time.time() < until:
         endings[storm.run(rng, storm.folder / f"said-{seed}")] += 1
-        if rng.random() < 0.2:
+        if rng.random() < 0.1:
             storm.remove(str(seed))
     queue.put((endings, collections.Counter()))
 
@@ -136,7 +137,7 @@ def watch(storm: Storm, until: float, queue: Any) -> None:
 
 def main(name: str, seconds: float, seed: int, *without: str) -> None:
     run._SECONDS_BETWEEN_SYNCS = 0.0  # so that every region gets a line in the journal
-    grid.ENTRIES_OF_TILE = 2**14  # so that there are many
+    grid.ENTRIES_OF_TILE = 2**12  # so that there are many
     if without:
         renames._system_call = lambda: None
     folder = Path(tempfile.mkdtemp(dir=os.environ.get("TMPDIR")))
