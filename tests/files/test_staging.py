@@ -46,7 +46,7 @@ def test_eight_processes_on_one_target_never_leave_or_show_a_wrong_one(form, how
         [sys.executable, "-W", "error", str(SCRIPT), form, str(SECONDS), "1", *how],
         capture_output=True,
         text=True,
-        env={"PATH": "", "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PATH": "", "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
