@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -201,11 +202,9 @@ def judge_target(plan: Plan, target: Path, *, resume: bool, overwrite: bool) -> 
     _judge_name(plan, target)
     staging = Staging(target)
     judge_apart(plan.source, target, staging.folder)
-    staging.open(make=False)
-    try:
+    with contextlib.closing(staging):
+        staging.open(make=False)
         judge_left(plan, staging, resume=resume, overwrite=overwrite)
-    finally:
-        staging.close()
 
 
 def judge_left(plan: Plan, staging: Staging, *, resume: bool, overwrite: bool) -> bool:

@@ -112,9 +112,9 @@ class Staging:
                 raise BlockingIOError(f"{self.folder}: another run is at work there")
             time.sleep(_SECONDS_BETWEEN_TRIES)
         if locked:
+            self._read()
             if make:  # from here on nobody else can put anything there
                 close_to_others(self._descriptor)
-            self._read()
         return locked
 
     def _locked(self, make: bool) -> bool | None:
@@ -176,8 +176,9 @@ class Staging:
     def _read(self) -> None:
         """Read the journal through its descriptor."""
         status = os.fstat(self._lock)
+        is_one = stat.S_ISREG(status.st_mode) and status.st_size <= LONGEST
         with open(self._lock, "rb", closefd=False) as file:
-            text = file.read(LONGEST) if stat.S_ISREG(status.st_mode) else b"no journal"
+            text = file.read() if is_one else b"no journal"
         if not is_journal(text):
             self.close()
             raise self._in_the_way()

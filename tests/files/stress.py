@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kill import OPTIONS, child, finished
+from kill import OPTIONS, child, finished, wait_for_lines
 from stored_weights import BY_NAME, Format, digest
 
 from array_constraints import MaxNorm
 from array_constraints.files import grid, project_file, renames, run
+from array_constraints.files.plan import judge_left
 
 PROCESSES = 8
 CONSTRAINT = MaxNorm(6.0, axis=0)
@@ -46,6 +47,7 @@ class Storm:
         self.form, self.folder = form, folder
         self.sources = [folder / f"{name}{form.suffix}" for name in ("first", "second")]
         self.target = folder / f"out{form.suffix}"
+        self.journal = folder / f"{self.target.name}.partial" / "journal.jsonl"
         rng = np.random.default_rng(0)
         for source in self.sources:
             w = rng.standard_normal((150, 300)).astype("f4")
@@ -57,6 +59,9 @@ class Storm:
             result = source.with_stem(source.stem + "-result")
             finished(lambda a=source, b=result: project_file(a, b, self.rules, **OPTIONS))
             self.results.add(digest(result))
+        started = time.monotonic()
+        finished(lambda: project_file(source, result, self.rules, overwrite=True, **OPTIONS))
+        self.lasted = time.monotonic() - started
 
     def run(self, rng: random.Random, said: Path) -> str:
         """Begin a run in a process of its own, perhaps kill it, and return how it ended."""
@@ -65,7 +70,14 @@ class Storm:
         )
         source = rng.choice(self.sources)
 
+        def continued(*arguments: Any, **options: bool) -> bool:
+            found = judge_left(*arguments, **options)
+            if found:
+                said.write_text("continued")
+            return found
+
         def project() -> None:
+            run.judge_left = continued
             try:
                 project_file(source, self.target, self.rules, **OPTIONS, **options)
             except Exception as error:
@@ -75,12 +87,17 @@ class Storm:
         said.unlink(missing_ok=True)
         pid = child(project)
         if rng.random() < 0.5:
-            time.sleep(rng.uniform(0.0, 0.08))
+            if rng.random() < 0.5:  # when it, or another, has written something
+                wait_for_lines(self.journal, rng.randrange(2, 8), pid)
+            else:
+                time.sleep(rng.uniform(0.0, 5 * self.lasted))  # many share the processors
             os.kill(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)
         if os.WIFSIGNALED(status):
             return "killed"
-        return _ending(said.read_text()) if status else "complete"
+        if status:
+            return _ending(said.read_text())
+        return said.read_text() if said.exists() else "complete"
 
     def remove(self, name: str) -> None:
         """Take the target away, as its owner does who wants another."""

@@ -166,9 +166,13 @@ def test_a_journal_that_is_none_is_in_the_way(what, left, tmp_path):
         journal.mkdir()
     else:
         journal.write_text("years of work")
+    left.folder.chmod(0o755)
     for options in ({}, {"resume": True}, {"overwrite": True}):
         with pytest.raises(FileExistsError, match="is in the way"):
             project_file(left.source, left.target, RULES, **options)
+        with pytest.raises(FileExistsError, match="is in the way"):
+            Staging(left.target).open()
+    assert stat.S_IMODE(left.folder.stat().st_mode) == 0o755
     assert thesis.read_bytes() == MARK
 
 
