@@ -109,6 +109,7 @@ def print_plan(plan: Plan, as_json: bool) -> None:
             "bytes_written": plan.bytes_written,
             "workers": plan.workers,
             "resumable": plan.resumable,
+            "why_not_resumable": plan.why_not_resumable,
             "warnings": list(plan.warnings),
         }
         _print_json((_item_as_json(item) for item in plan.items), **rest)
@@ -117,10 +118,11 @@ def print_plan(plan: Plan, as_json: bool) -> None:
         ("tensor", "shape", "dtype", "constraint", "form", "passes", "chunks", "of"),
         lambda: (_item_row(item) for item in plan.items),
     )
+    why = plan.why_not_resumable
     _print(
         f"{plan.workers} at a time: at most {decimal(plan.peak_memory)} of memory; "
         f"{decimal(plan.bytes_read)} read, {decimal(plan.bytes_written)} written; "
-        f"{'can' if plan.resumable else 'cannot'} be resumed"
+        f"{f'cannot be resumed: {why}' if why else 'can be resumed'}"
     )
 
 

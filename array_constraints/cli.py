@@ -226,7 +226,7 @@ def project_command(
                 print_plan(plan, as_json)
             return
         if resume and not plan.resumable:
-            _note(f"{source} is copied as a stream, which cannot be continued: it begins anew")
+            _note(f"{plan.why_not_resumable}: it begins anew")
         keep = {"resume": resume, "overwrite": overwrite}
         with _errors(usage=1), _progress(plan, crew, progress) as told:
             report = project(plan, target, crew, told, **keep)

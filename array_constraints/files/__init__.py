@@ -171,8 +171,9 @@ def project_file(
     """Make a copy of a file of weights in which they are what their constraints allow.
 
     The source is never written to. Tensors that no rule selects, and all metadata, come over
-    byte for byte. The target appears when it is complete, in one step; until then the work is
-    in ``target.partial``. Its bytes do not depend on chunk size, workers or interruptions.
+    byte for byte, mode and owner where that is allowed. The target appears when it is complete,
+    in one step; until then the work is in ``target.partial``, for nobody else to read. Its
+    bytes do not depend on chunk size, workers or interruptions.
 
     Parameters
     ----------
@@ -181,9 +182,11 @@ def project_file(
     target
         The file, or the folder for shards and Zarr; the format is that of the source.
     resume
-        Go on with what an earlier run has left in ``target.partial``, if it has.
+        Go on with what an earlier run has left in ``target.partial``, if it has: of the same
+        source, and with the same constraints of this library.
     overwrite
-        Replace the target, and what an earlier run has left.
+        Replace the target, and what an earlier run has left; with ``resume``, only if that
+        cannot be continued.
 
     Returns
     -------
@@ -196,6 +199,8 @@ def project_file(
         If the run was stopped, and can be continued.
     FileExistsError
         If the target or a part of it exists, and is neither to be resumed nor overwritten.
+    BlockingIOError
+        If another run is at work on the same target.
     LookupError, TypeError, ValueError, OSError
         As for :func:`check_file`; before anything is written, also if there is no room, or the
         storage of a selected tensor rounds what is written.
@@ -204,7 +209,8 @@ def project_file(
     -----
     Elementwise constraints, and those on slices that fit into a chunk, read a tensor once;
     those on longer slices twice. A compressed or chunked HDF5 file and a ``.npz`` are made as a
-    stream, by one thread at the end, and begin anew where others are resumed.
+    stream, by one thread at the end, and begin anew where others are resumed; so does a run
+    with a constraint of one's own, which may be another by the next time.
 
     Examples
     --------

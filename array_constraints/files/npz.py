@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -12,6 +11,7 @@ from typing import Any
 
 from array_constraints.files.grid import Region
 from array_constraints.files.npy import read_header
+from array_constraints.files.permissions import make_file
 from array_constraints.files.stored import (
     PIECE,
     Bytes,
@@ -58,7 +58,7 @@ class Member(Bytes):
     def spooled(self, content: Path) -> Bytes:
         """Return a file for what cannot be written in the order of the archive."""
         spool = content.with_name("spool")
-        spool.touch()
+        make_file(spool)
         known = {entry.name: getattr(self, entry.name) for entry in fields(Bytes)}
         return Bytes(**{**known, "path": spool, "offset": 0})
 
@@ -146,11 +146,10 @@ class NpzTarget(Target):
         self.progress = progress
         with reading(self.source.path):
             self.old = self.stack.enter_context(zipfile.ZipFile(self.source.path))
+        make_file(self.content)
         self.new = self.stack.enter_context(zipfile.ZipFile(self.content, "w"))
         self.new.comment = self.old.comment
         self.left = list(self.old.infolist())
-        shutil.copymode(self.source.path, self.content)
-        self.content.chmod(self.content.stat().st_mode | 0o200)
 
     def write(self, tensor: Tensor, region: Region, block: Any) -> None:
         with naming(self.content):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from array_constraints.constraint import Elementwise, Slicewise, WholeSlice
 from array_constraints.files.axes import warnings_of
 from array_constraints.files.forms import pass_of
 from array_constraints.files.grid import ENTRIES_OF_TILE, Region
+from array_constraints.files.identity import judge_apart, making, why_not_told
 from array_constraints.files.passes import Pass
 from array_constraints.files.staging import Staging
 from array_constraints.files.stored import Source, Target, Tensor
@@ -102,8 +103,15 @@ class Plan:
 
     @property
     def resumable(self) -> bool:
-        """Whether a run that was stopped can be continued: streams begin anew."""
-        return self.target(Path()).shared
+        """Whether a run that was stopped can be continued."""
+        return not self.why_not_resumable
+
+    @property
+    def why_not_resumable(self) -> str:
+        """Why a run that was stopped cannot be continued; nothing if it can."""
+        if not self.target(Path()).shared:
+            return "its format is written as a stream, which cannot be continued"
+        return why_not_told(self.rules)
 
     @property
     def peak_memory(self) -> int:
@@ -160,26 +168,11 @@ def plan_for(
 
 def making_of(plan: Plan) -> dict[str, Any]:
     """Return what a run makes of what: a part that is left continues only the same."""
-    files = []
-    for path in plan.source.files:
-        status = path.stat()
-        files.append([str(path.resolve()), status.st_size, status.st_mtime_ns])
-    found = {"source": files, "rules": plan.rules.to_configs()}
-    as_read: dict[str, Any] = json.loads(json.dumps(found))
-    return as_read
-
-
-def judge_left(staging: Staging, making: dict[str, Any]) -> None:
-    """Raise FileExistsError if what an earlier run has left is of something else."""
-    if staging.begun != making:
-        raise FileExistsError(
-            f"{staging.folder} is what another run has left, of another source or with other "
-            "constraints: overwrite it to begin anew"
-        )
+    return making(plan.source, plan.source.files, plan.rules)
 
 
 def judge_target(plan: Plan, target: Path, *, resume: bool, overwrite: bool) -> None:
-    """Raise where a result cannot be put; nothing is read or written.
+    """Raise where a result cannot be put; nothing is written. The run itself asks once more.
 
     Raises
     ------
@@ -188,36 +181,81 @@ def judge_target(plan: Plan, target: Path, *, resume: bool, overwrite: bool) -> 
     ValueError
         If the target is the source, lies in it, or has another name.
     OSError
-        If its folder is missing, or has no room.
+        If its folder is missing, or has no room, or another run is at work there.
     """
     if not target.name:
         raise ValueError(f"{str(target)!r} is a folder, or an empty name: name a file in it")
-    staging = Staging(target)
-    source, path = plan.source.path.resolve(), _resolved(target)
-    if plan.source.folder and source.is_file():
-        source = source.parent
-    for made in (path, staging.folder.resolve()):
-        if made == source or made in source.parents or source in made.parents:
-            raise ValueError(f"{target}: the source is there, which is never written to")
+    _resolved(target)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target.parent}: no such folder")
-    staging.look()
-    begun = staging.begun is not None
-    if begun and not (resume or overwrite):
-        raise FileExistsError(
-            f"{staging.folder}: is left from an earlier run: resume it, or overwrite it"
-        )
-    if begun and resume:
-        judge_left(staging, making_of(plan))
     _judge_name(plan, target)
-    replaced = staging.complete and not staging.content.exists()  # stopped after the last step
-    if os.path.lexists(target) and not (resume and replaced):
-        _judge_existing(plan, target, overwrite)
-    free, needed = shutil.disk_usage(target.parent).free, plan.bytes_written
-    if free < needed and not begun:
+    staging = Staging(target)
+    judge_apart(plan.source, target, staging.folder)
+    with contextlib.closing(staging):
+        staging.open(make=False)
+        judge_left(plan, staging, resume=resume, overwrite=overwrite)
+
+
+def judge_left(plan: Plan, staging: Staging, *, resume: bool, overwrite: bool) -> bool:
+    """Return whether a run continues what another has left; raise if it may not begin."""
+    left = staging.begun is not None or bool(staging.doubt)
+    reason = _why_anew(plan, staging, resume) if left else "nothing is left"
+    if left and reason and not overwrite:
+        raise FileExistsError(f"{staging.folder}: is left from an earlier run{reason}")
+    if reason or not staging.delivered:
+        judge_replaced(plan, staging.target, overwrite)
+    free, needed = shutil.disk_usage(staging.target.parent).free, plan.bytes_written
+    if free < needed and not left:
         raise OSError(
-            errno.ENOSPC, f"{target}: {needed} bytes are to be written, {free} are free"
+            errno.ENOSPC, f"{staging.target}: {needed} bytes are to be written, {free} are free"
         )
+    return not reason
+
+
+def _why_anew(plan: Plan, staging: Staging, resume: bool) -> str:
+    """Return why what is left is not continued, as a message goes on; nothing if it is."""
+    if not resume:
+        return ": resume it, or overwrite it"
+    if oddity := staging.oddity(plan.source.folder):
+        return f", but {oddity}; it is not resumed: overwrite it to begin anew"
+    if plan.why_not_resumable:
+        return f", but {plan.why_not_resumable}; it is not resumed: overwrite it to begin anew"
+    if staging.begun != making_of(plan):
+        return (
+            " of another source, or of one that was changed, moved or given other permissions "
+            "since, or with other constraints: overwrite it to begin anew"
+        )
+    return ""
+
+
+def judge_replaced(plan: Plan, target: Path, overwrite: bool) -> None:
+    """Raise FileExistsError if there is a target that is not to be replaced."""
+    while (status := _status(target)) is not None:
+        if not overwrite:
+            raise FileExistsError(f"{target}: exists already: overwrite it, or name another")
+        try:
+            _judge_kind(plan, target)
+        except (OSError, ValueError):
+            now = _status(target)  # another run may just have put its own result there
+            if now is not None and os.path.samestat(status, now):
+                raise
+        else:
+            return
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
+
+
+def _judge_kind(plan: Plan, target: Path) -> None:
+    judge_apart(plan.source, target)
+    if plan.source.folder:
+        plan.source.judge_replaced(target)
+    elif not target.is_file():
+        raise FileExistsError(f"{target}: is not a regular file: name another")
 
 
 def _resolved(target: Path) -> Path:
@@ -233,12 +271,3 @@ def _judge_name(plan: Plan, target: Path) -> None:
         raise ValueError(f"{target}: a folder will be there: name it without {target.suffix}")
     if not plan.source.folder and target.suffix != suffix:
         raise ValueError(f"{target}: the format is kept, so its name has to end with {suffix}")
-
-
-def _judge_existing(plan: Plan, target: Path, overwrite: bool) -> None:
-    if not overwrite:
-        raise FileExistsError(f"{target}: exists already: overwrite it, or name another")
-    if plan.source.folder:
-        plan.source.judge_replaced(target)
-    elif not target.is_file():
-        raise FileExistsError(f"{target}: is not a regular file: name another")

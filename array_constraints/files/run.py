@@ -8,13 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from array_constraints.files.compared import Compared
 from array_constraints.files.formats import open_weights
 from array_constraints.files.grid import Region
+from array_constraints.files.journal import Key
 from array_constraints.files.passes import Outcome, Pass
-from array_constraints.files.plan import Plan, judge_left, making_of
+from array_constraints.files.permissions import keep, make_private
+from array_constraints.files.plan import Plan, judge_left, judge_replaced, making_of
 from array_constraints.files.report import Report, Summary, TensorReport
 from array_constraints.files.slices import SlicesPass
-from array_constraints.files.staging import Key, Staging, staged
+from array_constraints.files.staging import Staging, staged
 from array_constraints.files.stored import Progress, Target
 from array_constraints.files.workers import Workers
 
@@ -128,21 +131,18 @@ class Projecting(Checking):
 
     def copied(self, making: dict[str, Any], overwrite: bool) -> Report:
         """Make the copy, and return what was found and what is left."""
-        if self.staging.begun is None:
-            self.staging.clear()
-            self.copy = self.plan.target(self.staging.content)
-            self.copy.prepare(self.progress)
-            self.copy.sync()
-            if self.copy.shared:
-                self.staging.begin(making)
+        self.copy.prepare(self.progress)
+        self.copy.sync()
+        if self.plan.resumable and self.staging.begun is None:
+            self.staging.begin(making)
         for panel, pieces in _batches(self.plan):
             if panel is None:
                 self._once(pieces)
             else:
                 self._twice(panel, pieces)
         self.copy.finish()
-        if making_of(self.plan) != making:
-            raise ValueError(f"{self.plan.source.path}: has changed while it was read")
+        keep(self.plan.source.root, self.staging.content)
+        judge_unchanged(self.plan, making)
         self.staging.commit(overwrite)
         return Report(
             tuple(
@@ -154,69 +154,58 @@ class Projecting(Checking):
         )
 
     def _once(self, pieces: list[Piece]) -> None:
-        """Constrain pieces of whole slices; see what an earlier run has made of some."""
-        done = [piece for piece in pieces if _key(piece) in self.staging.done]
+        """Constrain pieces of whole slices."""
         for (work, _), outcome in self._projected(pieces):
             self.before[work.tensor.name] += outcome.before
             self.after[work.tensor.name] += outcome.after
-        for (work, _), outcome in self.each("check", done):
-            self.before[work.tensor.name] += outcome.before
-        for (work, _), outcome in self.each("check", self._results(done)):
-            self.after[work.tensor.name] += outcome.before
 
     def _twice(self, panel: Region, pieces: list[Piece]) -> None:
         """Measure the slices of a panel, then constrain it piece by piece."""
         work = cast(SlicesPass, pieces[0][0])
         measures = self.workers.shared(self.surveyed(panel, pieces))
-        done = [piece for piece in pieces if _key(piece) in self.staging.done]
         forest = work.forest()
         for _, outcome in self._projected(pieces, measures):
-            forest.add_all(outcome.nodes)
-        for _, outcome in self.each("survey", self._results(done)):
             forest.add_all(outcome.nodes)
         self.after[work.tensor.name] += work.summary(forest.measures(), panel)
 
     def _projected(
         self, pieces: list[Piece], *measures: Any
     ) -> Iterator[tuple[Piece, Outcome]]:
-        """Constrain the pieces that are not done, and see that they are written."""
-        left = [piece for piece in pieces if _key(piece) not in self.staging.done]
-        copy, durable = self.copy, self.workers.remote
-        if copy.shared:
-            writing = {
-                work.tensor.name: replace(
-                    work, result=copy.written(work.tensor), durable=durable
-                )
-                for work in _works(left)
-            }
-            left = [(writing[work.tensor.name], region) for work, region in left]
-        for piece, outcome in self.each("project", left, *measures, in_order=not copy.shared):
-            if not copy.shared:
-                copy.write(piece[0].tensor, piece[1], outcome.block)
+        """Constrain pieces, and see that they are written."""
+        if self.copy.shared:
+            writing = {work.tensor.name: self._writing(work) for work, _ in pieces}
+            pieces = [
+                (writing[work.tensor.name][_key((work, region)) in self.staging.done], region)
+                for work, region in pieces
+            ]
+        in_order = not self.copy.shared
+        for piece, outcome in self.each("project", pieces, *measures, in_order=in_order):
+            if in_order:
+                self.copy.write(piece[0].tensor, piece[1], outcome.block)
             yield piece, outcome._replace(block=None)
             self._wrote(_key(piece))
 
-    def _results(self, pieces: list[Piece]) -> list[Piece]:
-        """Return the same pieces of the copy."""
-        reading = {
-            work.tensor.name: replace(work, tensor=self.copy.written(work.tensor))
-            for work in _works(pieces)
-        }
-        return [(reading[work.tensor.name], region) for work, region in pieces]
+    def _writing(self, work: Pass) -> tuple[Pass, Pass]:
+        """Return a pass that writes what is new, and one for what an earlier run says is done.
+
+        That is not believed, but compared: it comes out the same, or is written again.
+        """
+        result, durable = self.copy.written(work.tensor), self.workers.remote
+        left = Compared(result.name, result.shape, result.dtype, result)
+        return (
+            replace(work, result=result, durable=durable),
+            replace(work, result=left, durable=durable),
+        )
 
     def _wrote(self, key: Key) -> None:
         """Have it in the journal that regions are on the disk, every few seconds."""
         self.written.append(key)
-        if self.copy.shared and time.monotonic() > self.synced + _SECONDS_BETWEEN_SYNCS:
+        resumable = self.staging.begun is not None
+        if resumable and time.monotonic() > self.synced + _SECONDS_BETWEEN_SYNCS:
             if not self.workers.remote:
                 self.copy.sync()
             self.staging.add(self.written)
             self.written, self.synced = [], time.monotonic()
-
-
-def _works(pieces: list[Piece]) -> list[Pass]:
-    """Return the pass of each tensor once: how it is cut is found out once, too."""
-    return list({work.tensor.name: work for work, _ in pieces}.values())
 
 
 def _key(piece: Piece) -> Key:
@@ -243,26 +232,40 @@ def project(
         If what an earlier run has left is neither to be resumed nor overwritten.
     """
     making = making_of(plan)
-    with staged(target) as staging:
-        if staging.begun is not None:
-            if overwrite and not resume:
-                staging.clear()
-            else:
-                judge_left(staging, making)
-        if staging.complete:  # stopped at the very end
-            staging.commit(overwrite or resume)
+    with staged(target, lambda old: judge_replaced(plan, old, overwrite)) as staging:
+        if not judge_left(plan, staging, resume=resume, overwrite=overwrite):
+            staging.clear()
+        elif staging.delivered or staging.intact:  # stopped at the very end
+            staging.commit(overwrite)
             return _report_of(plan, target, workers, progress)
-        copy = plan.target(staging.content)
-        run = Projecting(plan, copy, staging, workers, progress)
+        elif staging.content.exists():
+            make_private(staging.content)
+        else:
+            staging.clear()
+        run = Projecting(plan, plan.target(staging.content), staging, workers, progress)
         try:
             return run.copied(making, overwrite)
         except BaseException as error:
             run.copy.abandon()
             again = isinstance(error, OSError | MemoryError | KeyboardInterrupt)
             if staging.begun is None or not (again or workers.remote):
-                staging.remove()
+                staging.clear()
                 raise
             raise ResumableError(staging.folder, error) from error
+
+
+def judge_unchanged(plan: Plan, making: dict[str, Any]) -> None:
+    """Raise ValueError if the source is not what it was when it was opened: it is once more."""
+    source = plan.source
+    try:
+        with open_weights(source.path) as now:
+            same = (
+                now.tensors == source.tensors and making_of(replace(plan, source=now)) == making
+            )
+    except (ValueError, OSError):
+        same = False
+    if not same:
+        raise ValueError(f"{source.path}: has changed while it was read")
 
 
 def _report_of(plan: Plan, target: Path, workers: Workers, progress: Progress) -> Report:

@@ -1,80 +1,103 @@
-"""Where a result is made: a folder beside the target, with a journal of what is done.
+"""Where a result is made: a locked folder beside the target, with a journal of what is there.
 
-``OUT.partial/`` holds ``content-...``, the file or folder to be, and ``journal.jsonl``, a first
-line that says what is being made, of what and where, and more that name regions on the disk.
-At the end the content is renamed to ``OUT``, in one step, and the folder is removed: whenever
-a run is stopped, ``OUT`` is absent, as it was before, or complete.
+``OUT.partial/`` holds ``journal.jsonl``, and ``content-...``, the file or folder to be, which
+is renamed to ``OUT`` at the end, in one step. Whenever a run is stopped, ``OUT`` is absent, as
+it was, or complete. Four rules see to that, however many runs there are (decision 15):
+
+- Lock first, then look. The lock is on the journal, and holds only if that is still the file
+  that is found under its name. What was seen before is not used.
+- A folder is ours to touch if all that is in it at one moment is a journal, or beside one.
+- Names are looked up in the folder that was locked, by its descriptor, and lead nowhere else.
+- What is left is compared before it is delivered; complete is what has the same stamp.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
-import hashlib
-import json
 import os
 import secrets
-import shutil
+import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from array_constraints.files.stored import sync
-
-Key: TypeAlias = tuple[str, tuple[tuple[int, int], ...]]
-"""A tensor, and where a region of it starts and stops."""
-
+from array_constraints.files import content
+from array_constraints.files.delivery import Judge, deliver
+from array_constraints.files.journal import (
+    LONGEST,
+    MARK,
+    Key,
+    is_journal,
+    line_of,
+    read_journal,
+)
+from array_constraints.files.permissions import close_to_others
+from array_constraints.files.renames import rename_new
+from array_constraints.files.stored import sync, write_at
 
 _CLOSED = -1
-_MARK = b"array_constraints journal 1\n"
+_JOURNAL, _OLD, _SPOOL = "journal.jsonl", "old", "spool"
+_SECONDS_OF_PATIENCE = 0.5  # a run that only looks, or ends, holds the lock for less
+_SECONDS_BETWEEN_TRIES = 0.005
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCK, _UNLOCK = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
+_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Staging:
-    """The folder of one run. Use it as a context: it is locked as long."""
+    """The folder of one run, locked from ``open`` to ``close``, and what its journal says."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, judge: Judge = lambda replaced: None) -> None:
+        self._judge_replaced = judge
         self.target = target.absolute()
         self.folder = self.target.with_name(self.target.name + ".partial")
-        # Another name each time: what is still under way for an earlier run writes nowhere.
-        self.content = self.folder / f"content-{secrets.token_hex(4)}"
-        self.done: set[Key] = set()
+        self._descriptor = self._lock = _CLOSED
+        self._forget()
+
+    def _forget(self) -> None:
         self.begun: dict[str, Any] | None = None
-        self.complete = False
-        self._descriptor = _CLOSED
+        self.done: set[Key] = set()
+        self.complete, self.inode, self.doubt = "", 0, ""
+        self._length = 0
+        # Another name each time: what is still under way for an earlier run writes nowhere.
+        self.content = self.folder / f"content-{secrets.token_hex(8)}"
 
     @property
     def journal(self) -> Path:
         """The file of the journal."""
-        return self.folder / "journal.jsonl"
+        return self.folder / _JOURNAL
 
     @property
     def old(self) -> Path:
-        """Where an older folder is while another takes its place."""
-        return self.folder / "old"
+        """Where an older folder is meanwhile, where two cannot change places in one step."""
+        return self.folder / _OLD
 
-    def look(self) -> None:
-        """Read what an earlier run has left; nothing is changed.
+    @property
+    def locked(self) -> bool:
+        """Whether the folder is this run's."""
+        return self._lock != _CLOSED
 
-        Raises
-        ------
-        FileExistsError
-            If what is there is nothing that a run has left.
-        """
-        if not os.path.lexists(self.folder):
-            return
-        ours = self.folder.is_dir() and not self.folder.is_symlink()
-        if ours and any(self.folder.iterdir()):
-            is_file = self.journal.is_file() and not self.journal.is_symlink()
-            text = self.journal.read_bytes() if is_file else b"no journal"
-            ours = not text or text.startswith(_MARK)
-            self._read(text)
-        if not ours:
-            raise FileExistsError(
-                f"{self.folder}: is in the way, and nothing that a run has left: move it"
-            )
+    @property
+    def delivered(self) -> bool:
+        """Whether the target is what this journal calls complete."""
+        with contextlib.suppress(FileNotFoundError):
+            return bool(self.complete) and os.lstat(self.target).st_ino == self.inode
+        return False
 
-    def open(self) -> None:
-        """Make the folder, or open the one that an earlier run has left, and read its journal.
+    @property
+    def intact(self) -> bool:
+        """Whether the content is complete, and nothing was done to it since."""
+        return bool(self.complete) and self.complete == self._stamp()
+
+    def oddity(self, folder: bool) -> str:
+        """Return why what is left is no file or folder to be continued; nothing if it is."""
+        return self.doubt or content.oddity(self._descriptor, self.content.name, folder)
+
+    def open(self, make: bool = True) -> bool:
+        """Lock the folder and read its journal; return False if none is there or made.
 
         Raises
         ------
@@ -83,34 +106,87 @@ class Staging:
         FileExistsError
             If what is there is nothing that a run has left.
         """
-        self.look()
-        self.folder.mkdir(exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._descriptor = os.open(self.journal, flags, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            raise BlockingIOError(f"{self.folder}: another run is at work there") from None
-        os.ftruncate(self._descriptor, self._read(self.journal.read_bytes()))
-        if not os.lseek(self._descriptor, 0, os.SEEK_END):
-            os.write(self._descriptor, _MARK)
+        until = time.monotonic() + _SECONDS_OF_PATIENCE
+        while (locked := self._locked(make)) is None:
+            if time.monotonic() > until:
+                raise BlockingIOError(f"{self.folder}: another run is at work there")
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+        if locked:
+            self._read()
+            if make:  # from here on nobody else can put anything there
+                close_to_others(self._descriptor)
+        return locked
 
-    def _read(self, text: bytes) -> int:
-        """Read the journal up to a line that was not written to its end; return its length."""
-        length = 0
-        for line in text.splitlines(keepends=True):
-            entry = {} if line == _MARK else _checked(line)
-            if entry is None:
-                break
-            length += len(line)
-            if "begun" in entry:
-                self.begun = entry["begun"]
-                self.content = self.folder / str(entry["content"])
-            self.complete = self.complete or "complete" in entry
-            for name, borders in entry.get("done", ()):
-                self.done.add((name, tuple((start, stop) for start, stop in borders)))
-        return length
+    def _locked(self, make: bool) -> bool | None:
+        """Lock the folder; return None if another run has it, or has just removed it."""
+        made = make and self._made()
+        with contextlib.ExitStack() as opened:
+            try:
+                folder = os.open(self.folder, _FOLDER)
+                opened.callback(os.close, folder)
+                names = os.listdir(folder)  # noqa: PTH208 - no path
+                if not (names or make):
+                    return False
+                self._judge(folder, names, made)
+                how = _FILE if names else _FILE | os.O_CREAT
+                lock = os.open(_JOURNAL, how, 0o600, dir_fd=folder)
+                opened.callback(os.close, lock)
+                fcntl.flock(lock, _LOCK)
+                if not self._is_current(folder, lock):
+                    return None
+            except BlockingIOError:
+                return None
+            except FileNotFoundError:
+                return None if make or os.path.lexists(self.folder) else False
+            except OSError as error:
+                if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EISDIR):
+                    raise self._in_the_way() from None
+                raise
+            opened.pop_all()
+        self._descriptor, self._lock = folder, lock
+        return True
+
+    def _made(self) -> bool:
+        try:
+            self.folder.mkdir(0o700)
+        except FileExistsError:
+            return False
+        return True
+
+    def _judge(self, folder: int, names: list[str], made: bool) -> None:
+        """Raise where a folder, of which all names were read at once, is not one of ours."""
+        if names and _JOURNAL not in names:
+            raise self._in_the_way()
+        if not made and os.fstat(folder).st_uid != os.geteuid():
+            raise FileExistsError(f"{self.folder}: is of another user: move it")
+
+    def _is_current(self, folder: int, lock: int) -> bool:
+        """Whether folder and journal are still those that are found under their names."""
+        there = self.folder.lstat()
+        named = os.stat(_JOURNAL, dir_fd=folder, follow_symlinks=False)
+        return os.path.samestat(there, os.fstat(folder)) and os.path.samestat(
+            named, os.fstat(lock)
+        )
+
+    def _in_the_way(self) -> FileExistsError:
+        return FileExistsError(
+            f"{self.folder}: is in the way, and nothing that a run has left: move it"
+        )
+
+    def _read(self) -> None:
+        """Read the journal through its descriptor."""
+        status = os.fstat(self._lock)
+        is_one = stat.S_ISREG(status.st_mode) and status.st_size <= LONGEST
+        with open(self._lock, "rb", closefd=False) as file:
+            text = file.read() if is_one else b"no journal"
+        if not is_journal(text):
+            self.close()
+            raise self._in_the_way()
+        found = read_journal(text)
+        self._forget()
+        self.begun, self.done, self.doubt = found.begun, found.done, found.doubt
+        self.complete, self.inode, self._length = found.complete, found.inode, found.length
+        self.content = self.folder / (found.content or self.content.name)
 
     def begin(self, what: dict[str, Any]) -> None:
         """Write what is made of what; the content is prepared."""
@@ -130,76 +206,73 @@ class Staging:
         FileExistsError
             If there is a target by now that is not to be overwritten.
         """
-        if not self.complete:
+        if self.begun is not None and not self.complete:
             sync(self.folder)
-            self._write({"complete": True})
-        if self.content.exists():
-            if os.path.lexists(self.target) and not overwrite:
-                raise FileExistsError(f"{self.target}: exists by now: overwrite it, or move it")
-            if self.target.is_dir():  # no folder is renamed to one that is not empty
-                self.target.replace(self.old)
-            self.content.replace(self.target)
+            self.inode, self.complete = self.content.lstat().st_ino, self._stamp()
+            self._write({"complete": self.complete, "inode": self.inode})
+        if not self.delivered:
+            judge = self._judge_replaced if overwrite else None
+            deliver(self._descriptor, self.content, self.target, judge)
             sync(self.target.parent)
         self.remove()
 
     def remove(self) -> None:
-        """Remove the folder and all that is in it."""
+        """Remove the folder and all of a run that is in it; the journal goes last."""
         self._empty()
-        self.journal.unlink()
-        self.folder.rmdir()
+        os.unlink(_JOURNAL, dir_fd=self._descriptor)
+        with contextlib.suppress(
+            OSError
+        ):  # it holds something else, or is another run's by now
+            self.folder.rmdir()
         self.close()
 
     def clear(self) -> None:
         """Begin anew: nothing is done."""
-        os.ftruncate(self._descriptor, len(_MARK))  # first: what is gone must not count as done
-        os.fsync(self._descriptor)
-        os.lseek(self._descriptor, 0, os.SEEK_END)
-        self.done, self.begun, self.complete = set(), None, False
+        if os.fstat(self._lock).st_size:  # first: what is gone must not count as done
+            os.ftruncate(self._lock, 0)
+            os.fsync(self._lock)
+        self._forget()
         self._empty()
-        self.content = Staging(self.target).content
 
     def _empty(self) -> None:
-        if self.old.exists() and not os.path.lexists(self.target):
-            self.old.replace(self.target)  # a run was stopped between two renames
-        for entry in self.folder.iterdir():
-            if entry.name not in ("old", "spool") and not entry.name.startswith("content-"):
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+        """Remove all of a run but the journal; an older target comes back to its place."""
+        names = os.listdir(self._descriptor)  # noqa: PTH208 - no path
+        if _OLD in names and not os.path.lexists(self.target):
+            rename_new(self._descriptor, _OLD, self.target)  # stopped between two renames
+            names.remove(_OLD)
+        for name in names:
+            if name in (_OLD, _SPOOL) or name.startswith("content-"):
+                content.remove(self._descriptor, name)
 
     def close(self) -> None:
-        """Unlock the folder."""
-        if self._descriptor != _CLOSED:
+        """Unlock the folder, even if a process that was forked still has it open."""
+        if self.locked:
+            fcntl.flock(self._lock, _UNLOCK)
+            os.close(self._lock)
             os.close(self._descriptor)
-            self._descriptor = _CLOSED
+        self._descriptor = self._lock = _CLOSED
 
-    def _write(self, line: dict[str, Any]) -> None:
-        text = json.dumps(line, separators=(",", ":")).encode()
-        os.write(self._descriptor, _digest(text) + b" " + text + b"\n")
-        os.fsync(self._descriptor)
+    def _stamp(self) -> str:
+        return content.stamp(self._descriptor, self.content.name)
 
-
-def _digest(text: bytes) -> bytes:
-    return hashlib.sha256(text).hexdigest()[:16].encode()
-
-
-def _checked(line: bytes) -> dict[str, Any] | None:
-    """Return what a line says; None if it is not what was written."""
-    digest, _, text = line.rstrip(b"\n").partition(b" ")
-    if _digest(text) != digest or not line.endswith(b"\n"):
-        return None
-    found: dict[str, Any] = json.loads(text)
-    return found
+    def _write(self, entry: dict[str, Any]) -> None:
+        text = line_of(entry) if self._length else MARK + line_of(entry)
+        os.ftruncate(self._lock, self._length)  # a line that was not written to its end
+        write_at(self._lock, self._length, text)
+        os.fsync(self._lock)
+        self._length += len(text)
 
 
 @contextlib.contextmanager
-def staged(target: Path) -> Iterator[Staging]:
-    """Return the staging folder of a target, locked."""
-    staging = Staging(target)
-    staging.open()
-    try:
-        yield staging
-    finally:
-        staging.close()
+def staged(target: Path, judge: Judge) -> Iterator[Staging]:
+    """Return the staging folder of a target, locked; it goes if nothing is left in it.
+
+    ``judge`` raises where a target is not to be replaced.
+    """
+    with contextlib.closing(Staging(target, judge)) as staging:
+        staging.open()
+        try:
+            yield staging
+        finally:
+            if staging.locked and staging.begun is None and not staging.doubt:
+                staging.remove()

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeAlias, cast
 
 from array_constraints._formats import FORMATS
 from array_constraints.files.grid import Region
+from array_constraints.files.permissions import make_folder
 
 Progress: TypeAlias = Callable[[int], None]
 """Called with the bytes that were read and written since the last call."""
@@ -301,7 +302,7 @@ class BytesTarget(Target):
 
     def prepare(self, progress: Progress) -> None:
         for source, copy in self.copies.items():
-            copy.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(copy.parent)
             kept = _between([t for t in self.selected if t.path == source], source)
             copy_bytes(source, copy, kept, progress)
 
@@ -328,10 +329,18 @@ def _between(tensors: Sequence[Bytes], path: Path) -> list[tuple[int, int]]:
 def copy_bytes(
     source: Path, copy: Path, ranges: Sequence[tuple[int, int]], progress: Progress
 ) -> None:
-    """Make a file of the size and mode of ``source``, with its bytes in some ranges."""
-    with source.open("rb", buffering=0) as old, copy.open("wb", buffering=0) as new:
-        size = os.fstat(old.fileno()).st_size
-        os.fchmod(new.fileno(), os.fstat(old.fileno()).st_mode & 0o777 | 0o200)
+    """Make a file of the size of ``source``, with its bytes in some ranges.
+
+    If the file is there, left from a run that was stopped, what is right in it stays.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    with (
+        source.open("rb", buffering=0) as old,
+        os.fdopen(os.open(copy, flags, 0o600), "r+b", 0) as new,
+    ):
+        size, left = os.fstat(old.fileno()).st_size, os.fstat(new.fileno()).st_size
+        if left > size:
+            new.truncate(size)
         if size:
             with naming(copy):
                 os.posix_fallocate(new.fileno(), 0, size)
@@ -341,6 +350,11 @@ def copy_bytes(
                     piece = os.pread(old.fileno(), min(PIECE, stop - at), at)
                 if len(piece) < min(PIECE, stop - at):
                     raise DamagedFileError(source, "became shorter while it was read")
+                if left:
+                    with naming(copy):
+                        if os.pread(new.fileno(), len(piece), at) == piece:
+                            progress(2 * len(piece))
+                            continue
                 with naming(copy):
                     write_at(new.fileno(), at, piece)
                 progress(2 * len(piece))
@@ -367,6 +381,11 @@ class Source(ABC):
     """Whether two-dimensional weights are stored as (outputs, inputs)."""
     folder = False
     """Whether the copy is a folder."""
+
+    @property
+    def root(self) -> Path:
+        """The file, or the folder, whose copy is made."""
+        return self.path.parent if self.folder and not self.path.is_dir() else self.path
 
     @property
     def nbytes(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from array_constraints.files.links import judge_link
+from array_constraints.files.permissions import make_folder
 from array_constraints.files.stored import (
     DamagedFileError,
     Progress,
     Source,
     Target,
     Tensor,
+    copy_bytes,
     judge_promise,
     sync,
 )
@@ -170,14 +171,13 @@ class ZarrTarget(Target):
 
     def prepare(self, progress: Progress) -> None:
         made = set(_stored({tensor.folder: tensor for tensor in self.selected}, self.files))
-        self.content.mkdir(parents=True, exist_ok=True)
+        make_folder(self.content)
         for file in self.files:
             if file not in made:
                 copy = self.content / file.relative_to(self.source)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, copy)
+                make_folder(copy.parent)
+                copy_bytes(file, copy, [(0, file.stat().st_size)], progress)
                 sync(copy)
-                progress(2 * copy.stat().st_size)
 
     def written(self, tensor: Any) -> ZarrTensor:
         found: ZarrTensor = replace(tensor, root=self.content)

@@ -22,7 +22,7 @@ except ImportError as error:  # pragma: no cover - without the extra
 from array_constraints.files import probing
 from array_constraints.files.codecs import fault_of_codecs, storage_of
 from array_constraints.files.grid import Region
-from array_constraints.files.stored import Tensor, judged, naming, sync
+from array_constraints.files.stored import DamagedFileError, Tensor, judged, naming, sync
 
 METADATA: dict[Literal[2, 3], str] = {3: "zarr.json", 2: ".zarray"}
 """The file that describes an array, in each version of the format."""
@@ -72,18 +72,24 @@ class ZarrTensor(Tensor):
         chunks = list(self._chunks_of(region))
         with naming(self.folder), judging(self.folder):
             opened = self.opened("r+")
+        keys = (opened.metadata.encode_chunk_key(number) for number, _, _ in chunks)
+        files = [self.folder / key for key in keys]
+        try:
+            self._fill(opened, region, block, chunks)
+        except DamagedFileError:  # zarr may read what an earlier run has left there
+            for file in files:
+                file.unlink(missing_ok=True)
+            self._fill(opened, region, block, chunks)
+        stored = [file for file in files if file.exists()]  # not chunks of the fill value alone
+        for path in (*stored, *{file.parent for file in stored}):
+            sync(path)
+
+    def _fill(self, opened: Any, region: Region, block: Any, chunks: Any) -> None:
+        with naming(self.folder), judging(self.folder):
             opened[region] = block
             for _, part, inside in chunks:
                 if _has_other_nan(block[inside], opened.fill_value):
                     opened.with_config({"write_empty_chunks": True})[part] = block[inside]
-        folders = set()
-        for number, _, _ in chunks:
-            file = self.folder / opened.metadata.encode_chunk_key(number)
-            if file.exists():  # chunks of the fill value alone are not stored
-                sync(file)
-                folders.add(file.parent)
-        for folder in folders:
-            sync(folder)
 
     def stores(self, metadata: Any, file: Path) -> bool:
         """Return whether a file is that of a chunk of the array, as its metadata names them."""

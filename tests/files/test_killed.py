@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ def test_the_target_is_absent_old_or_complete_and_resuming_gives_the_same_bytes(
         [sys.executable, "-W", "error", str(SCRIPT), form.name, str(KILLS), "7"],
         capture_output=True,
         text=True,
-        env={"PATH": "", "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PATH": "", "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"},
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -1,0 +1,66 @@
+"""The last step of a run: what was made takes its place, and nothing that is there is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from array_constraints.files.renames import exchange, rename_new
+
+Judge = Callable[[Path], None]
+"""Raises where a file or folder is not to be replaced."""
+
+
+def deliver(folder: int, made: Path, target: Path, judge: Judge | None) -> None:
+    """Put what was made, in a folder that was opened, in the place of a target, in one step.
+
+    Parameters
+    ----------
+    judge
+        Judges what is there, before and after it has changed places with what was made; None
+        if nothing is to be replaced.
+
+    Raises
+    ------
+    FileExistsError
+        If there is something at the target that is not to be replaced.
+    """
+    with _movable(made, target):
+        while True:
+            with contextlib.suppress(FileExistsError):
+                rename_new(folder, made.name, target)
+                return
+            if judge is None:
+                raise FileExistsError(f"{target}: exists by now: overwrite it, or move it")
+            with contextlib.suppress(FileNotFoundError):  # it is gone by now: once more
+                judge(target)
+                _replace(folder, made, target, judge)
+                return
+
+
+def _replace(folder: int, made: Path, target: Path, judge: Judge) -> None:
+    if exchange(folder, made.name, target):
+        try:
+            judge(made)  # what was the target a moment ago
+        except BaseException:
+            exchange(folder, made.name, target)
+            raise
+    elif target.is_dir():  # absent in between
+        target.replace(made.with_name("old"))
+        rename_new(folder, made.name, target)
+    else:
+        made.replace(target)
+
+
+@contextlib.contextmanager
+def _movable(made: Path, target: Path) -> Iterator[None]:
+    """Let a folder that is read-only be moved: the system asks for leave to write to it."""
+    mode = stat.S_IMODE(made.lstat().st_mode)
+    read_only = made.is_dir() and not mode & stat.S_IWUSR
+    if read_only:
+        made.chmod(mode | stat.S_IWUSR)
+    yield
+    if read_only:
+        target.chmod(mode)

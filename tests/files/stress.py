@@ -1,0 +1,191 @@
+"""Let eight processes run on one target, with every mix of options, and kill many of them.
+
+``python stress.py FORMAT SECONDS SEED [without-renameat2]`` prints what happened as JSON. It
+fails where a reader ever saw a target that is no complete result, or a run ended with an error
+that says nothing about the other runs.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from kill import OPTIONS, child, finished, wait_for_lines
+from stored_weights import BY_NAME, Format, digest
+
+from array_constraints import MaxNorm
+from array_constraints.files import grid, project_file, renames, run
+from array_constraints.files.plan import judge_left
+
+PROCESSES = 8
+CONSTRAINT = MaxNorm(6.0, axis=0)
+ALLOWED = {
+    "at work": r"BlockingIOError: \S*\.partial: another run is at work there",
+    "left": r"FileExistsError: \S*\.partial: is left from an earlier run",
+    "exists": r"FileExistsError: \S*: exists already: overwrite it, or name another",
+    "appeared": r"(FileExistsError|ResumableError: FileExistsError): \S*: exists by now",
+}
+
+
+class Storm:
+    """One target, two sources, and the results that they have."""
+
+    def __init__(self, form: Format, folder: Path) -> None:
+        self.form, self.folder = form, folder
+        self.sources = [folder / f"{name}{form.suffix}" for name in ("first", "second")]
+        self.target = folder / f"out{form.suffix}"
+        self.journal = folder / f"{self.target.name}.partial" / "journal.jsonl"
+        rng = np.random.default_rng(0)
+        for source in self.sources:
+            w = rng.standard_normal((150, 300)).astype("f4")
+            arrays = {"w": w} if form.single else {"w": w, "v": w[:70], "ids": np.arange(5)}
+            finished(lambda arrays=arrays, source=source: form.make(source, arrays))
+        self.rules = [("*", CONSTRAINT)] if form.single else [("*[wv]", CONSTRAINT)]
+        self.results = set()
+        for source in self.sources:
+            result = source.with_stem(source.stem + "-result")
+            finished(lambda a=source, b=result: project_file(a, b, self.rules, **OPTIONS))
+            self.results.add(digest(result))
+        started = time.monotonic()
+        finished(lambda: project_file(source, result, self.rules, overwrite=True, **OPTIONS))
+        self.lasted = time.monotonic() - started
+
+    def run(self, rng: random.Random, said: Path) -> str:
+        """Begin a run in a process of its own, perhaps kill it, and return how it ended."""
+        options = rng.choice(
+            [{}, {"resume": True}, {"overwrite": True}, {"resume": True, "overwrite": True}]
+        )
+        source = rng.choice(self.sources)
+
+        def continued(*arguments: Any, **options: bool) -> bool:
+            found = judge_left(*arguments, **options)
+            if found:
+                said.write_text("continued")
+            return found
+
+        def project() -> None:
+            run.judge_left = continued
+            try:
+                project_file(source, self.target, self.rules, **OPTIONS, **options)
+            except Exception as error:
+                said.write_text(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
+                os._exit(1)
+
+        said.unlink(missing_ok=True)
+        pid = child(project)
+        if rng.random() < 0.5:
+            if rng.random() < 0.5:  # when it, or another, has written something
+                wait_for_lines(self.journal, rng.randrange(2, 8), pid)
+            else:
+                time.sleep(rng.uniform(0.0, 5 * self.lasted))  # many share the processors
+            os.kill(pid, signal.SIGKILL)
+        _, status = os.waitpid(pid, 0)
+        if os.WIFSIGNALED(status):
+            return "killed"
+        if status:
+            return _ending(said.read_text())
+        return said.read_text() if said.exists() else "complete"
+
+    def remove(self, name: str) -> None:
+        """Take the target away, as its owner does who wants another."""
+        away = self.folder / f"away-{name}"
+        try:
+            self.target.rename(away)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(away) if away.is_dir() else away.unlink()
+
+    def seen(self) -> str:
+        """Return what a reader finds at the target."""
+        try:
+            descriptor = os.open(self.target, os.O_RDONLY)
+        except FileNotFoundError:
+            time.sleep(0.0005)
+            return "absent"
+        try:
+            opened = os.fstat(descriptor)
+            found = digest(Path(f"/proc/self/fd/{descriptor}"))
+            if found in self.results:
+                return "complete"
+            if os.path.samestat(opened, self.target.stat()):
+                return f"WRONG: {found}"
+        except FileNotFoundError:
+            pass
+        finally:
+            os.close(descriptor)
+        return "replaced while it was read"
+
+
+def _ending(text: str) -> str:
+    for ending, pattern in ALLOWED.items():
+        if re.match(pattern, text):
+            return ending
+    return f"WRONG: {text}"
+
+
+def work(storm: Storm, seed: int, until: float, queue: Any) -> None:
+    rng, endings = random.Random(seed), collections.Counter[str]()
+    while time.time() < until:
+        endings[storm.run(rng, storm.folder / f"said-{seed}")] += 1
+        if rng.random() < 0.1:
+            storm.remove(str(seed))
+    queue.put((endings, collections.Counter()))
+
+
+def watch(storm: Storm, until: float, queue: Any) -> None:
+    seen = collections.Counter[str]()
+    while time.time() < until:
+        seen[storm.seen()] += 1
+    queue.put((collections.Counter(), seen))
+
+
+def main(name: str, seconds: float, seed: int, *without: str) -> None:
+    run._SECONDS_BETWEEN_SYNCS = 0.0  # so that every region gets a line in the journal
+    grid.ENTRIES_OF_TILE = 2**12  # so that there are many
+    if without:
+        renames._system_call = lambda: None
+    folder = Path(tempfile.mkdtemp(dir=os.environ.get("TMPDIR")))
+    storm, context = Storm(BY_NAME[name], folder), multiprocessing.get_context("fork")
+    before, queue = [digest(source) for source in storm.sources], context.Queue()
+    until = time.time() + seconds
+    jobs = [(work, (storm, 100 * seed + i, until, queue)) for i in range(PROCESSES)]
+    jobs.append((watch, (storm, until, queue)))
+    processes = [context.Process(target=target, args=args) for target, args in jobs]
+    for process in processes:
+        process.start()
+    endings, seen = collections.Counter[str](), collections.Counter[str]()
+    for _ in processes:
+        more, also = queue.get()
+        endings, seen = endings + more, seen + also
+    for process in processes:
+        process.join()
+    last = {"resume": True, "overwrite": True}
+    finished(
+        lambda: project_file(storm.sources[0], storm.target, storm.rules, **OPTIONS, **last)
+    )
+    if [digest(source) for source in storm.sources] != before:
+        raise SystemExit("a source has changed")
+    print(json.dumps({"endings": endings, "seen": seen}, indent=1))
+    if any(text.startswith("WRONG") for text in endings | seen):
+        raise SystemExit("a run ended as none may, or a reader saw what no one may see")
+    left = sorted(p.name for p in folder.iterdir() if p.name.startswith(("out", "away")))
+    if left != [storm.target.name] or storm.seen() != "complete":
+        raise SystemExit(f"the last run has left {left}")
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])
