@@ -150,14 +150,24 @@ def _clamped(w: Any, xp: Any) -> Any:
     return _where_not_negative(w, xp) if dtype_name(w, xp) == "bfloat16" else w.clamp(min=0)
 
 
-def _detached(value: Any, surrogate: Any) -> Any:
-    return value.detach() + (surrogate - surrogate.detach())
+def _stated(value: Any, derivative: Any, w: Any) -> Any:
+    from array_constraints import _autograd
+
+    return _autograd.stated(value, derivative, w)
 
 
-def _stopped(value: Any, surrogate: Any) -> Any:
+def _stated_to_jax(value: Any, derivative: Any, w: Any) -> Any:
+    """Differentiate the derivative alone: where none is asked, XLA sees the value alone."""
     import jax
 
-    return jax.lax.stop_gradient(value) + (surrogate - jax.lax.stop_gradient(surrogate))
+    function = jax.custom_jvp(value)
+
+    @function.defjvp
+    def both(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+        with _with_float64()(True):  # a loop is differentiated after the call that traced it
+            return function(*primals), derivative(*primals, *tangents)
+
+    return function(w)
 
 
 def _fused_sum(
@@ -248,8 +258,7 @@ class Library:
     )
     negative: Callable[[Array, Namespace], Array] = _negative
     without_negative: Callable[[Any, Any], Array] = lambda w, xp: _where_not_negative(w, xp)
-    differentiates: bool = False
-    straight_through: Callable[[Any, Any], Array] = lambda value, surrogate: value
+    differentiated: Callable[[Any, Any, Any], Array] = lambda value, derivative, w: value(w)
     reread: Callable[[Any], Any] = lambda w: w
     run: Callable[..., Array] = _run
     refused: Callable[[Any], str | None] = lambda w: None
@@ -297,9 +306,7 @@ LIBRARIES = {
         spare_sum=plain_sum,
         has_float64=lambda w, xp: w.device.type != "mps",  # Metal has no float64
         without_negative=_clamped,
-        # Autograd sees the value that is kept: its derivative comes from the rescaling.
-        differentiates=True,
-        straight_through=_detached,
+        differentiated=_stated,
         refused=_torch_refused,
         unwritable=_writing.torch_unwritable,
         copied=lambda w, xp: w.clone(),  # asarray(copy=True) would leave the graph
@@ -332,8 +339,7 @@ LIBRARIES = {
         has_float64=lambda w, xp: bool(sys.modules["jax"].config.jax_enable_x64),
         # XLA on CPUs compares subnormal numbers as zeros.
         negative=_negative_by_bits,
-        differentiates=True,
-        straight_through=_stopped,
+        differentiated=_stated_to_jax,
         # One dispatch instead of thirty, and eager results equal jitted ones. float64 within:
         # a sum in float32 that is as accurate needs a tree of additions, 4 to 13 times as long.
         run=_run_jitted,
