@@ -161,8 +161,7 @@ class Library:
     )
     negative: Callable[[Array, Namespace], Array] = _negative
     without_negative: Callable[[Any, Any], Array] = lambda w, xp: _where_not_negative(w, xp)
-    differentiates: bool = False
-    straight_through: Callable[[Any, Any], Array] = lambda value, surrogate: value
+    differentiated: Callable[[Any, Any, Any], Array] = lambda value, derivative, w: value(w)
     reread: Callable[[Any], Any] = lambda w: w
     run: Callable[..., Array] = _run
     ignoring: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
@@ -234,9 +233,7 @@ LIBRARIES = {
         bits=_subnormals.torch_bits,
         owner=_writing.torch_owner,
         memory_of=_writing.torch_memory,
-        # Autograd sees the value that is kept: its derivative comes from the rescaling.
-        differentiates=True,
-        straight_through=_torch.straight_through,
+        differentiated=_torch.stated,
         refused=_torch.refused,
         unwritable=_writing.torch_unwritable,
         copied=lambda w, xp: w.clone(),  # asarray(copy=True) would leave the graph
@@ -271,11 +268,9 @@ LIBRARIES = {
         has_float64=_jax.has_float64,
         # XLA on CPUs compares subnormal numbers as zeros.
         negative=_jax.negative_by_bits,
-        differentiates=True,
-        device_of_constants=lambda like: (
-            None
-        ),  # where they are used; that of shards does not fit
-        straight_through=_jax.straight_through,
+        differentiated=_jax.stated,
+        # Where they are used; that of shards does not fit.
+        device_of_constants=lambda like: None,
         # One dispatch instead of thirty, and eager results equal jitted ones. float64 within:
         # a sum in float32 that is as accurate needs a tree of additions, 4 to 13 times as long.
         run=_run_jitted,

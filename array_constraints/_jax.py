@@ -153,10 +153,21 @@ def negative_by_bits(w: Any, xp: Any) -> Any:
     return (bits < 0) & (bits != xp.iinfo(bits.dtype).min) & ~xp.isnan(w)
 
 
-def straight_through(value: Any, surrogate: Any) -> Any:
+def stated(value: Any, derivative: Any, w: Any) -> Any:
+    """Return ``value(w)``, with ``derivative(w, t)`` as its derivative along ``t``.
+
+    Where no derivative is asked for, XLA sees the value alone.
+    """
     import jax
 
-    return jax.lax.stop_gradient(value) + (surrogate - jax.lax.stop_gradient(surrogate))
+    function = jax.custom_jvp(value)
+
+    @function.defjvp  # type: ignore[untyped-decorator, unused-ignore]
+    def both(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+        with _with_float64()(True):  # a loop is differentiated after the call that traced it
+            return function(*primals), derivative(*primals, *tangents)
+
+    return function(w)
 
 
 def barrier(w: Any) -> Any:

@@ -24,9 +24,12 @@ from array_constraints._margins import (
     representable,
 )
 from array_constraints._protocol import Array, Namespace
+from array_constraints._sums import Sum, plain_sum
 
 
-def measure(block: Array, axes: tuple[int, ...], xp: Namespace) -> NormMeasure:
+def measure(
+    block: Array, axes: tuple[int, ...], xp: Namespace, spare_sum: Sum | None = None
+) -> NormMeasure:
     """Return the measure of the Euclidean norm of each slice of ``block``."""
     library, precision = _arrays.library(xp), _arrays.precision(block, xp)
     entries, scale = _arrays.count_entries(block, axes, xp), None
@@ -39,7 +42,7 @@ def measure(block: Array, axes: tuple[int, ...], xp: Namespace) -> NormMeasure:
         v = v if scale is None else v * scale
         return v * v
 
-    add = library.spare_sum if precision.spare else library.sum
+    add = (spare_sum or library.spare_sum) if precision.spare else library.sum
     square = add(block, scale, axes, xp, squared)
     carry = None if precision.ample else xp.zeros_like(square)
     return NormMeasure(entries, scale, square, carry, precision)
@@ -162,44 +165,71 @@ def rescale(block: Array, measure: NormMeasure, interval: Interval, xp: Namespac
     """Return ``block`` with the norm of each slice brought into the interval.
 
     Slices that are allowed come back bit for bit, and so do those without a direction: zeros,
-    and slices that hold NaN or infinity. On a sphere (``lower == upper``) every slice with a
-    direction has the derivative of the rescaling, also where its value is kept.
+    and slices that hold NaN or infinity.
     """
     if interval.rate == 0:  # nothing moves, and infinity times 0 would be NaN
         return block
-    library = _arrays.library(xp)
-    inner = limits(measure, interval, xp)
-    directed = (measure.square > 0) & (measure.square < math.inf)
-    above, below = beyond(measure, inner, xp)
-    moved = (above | below) & directed
-    sphere = library.differentiates and interval.lower == interval.upper
-    scaled = _scaled(block, measure, inner, above, directed if sphere else moved, interval, xp)
-    kept = block
-    if sphere:
-        nonzero = xp.abs(block) > 0
-        kept = xp.where(directed & nonzero, library.straight_through(block, scaled), block)
-    return xp.where(moved, scaled, kept)
-
-
-def _scaled(
-    block: Array,
-    measure: NormMeasure,
-    inner: Limits,
-    above: Array,
-    chosen: Array,
-    interval: Interval,
-    xp: Namespace,
-) -> Array:
-    """Return the block with the chosen slices at their target; no step leaves the range."""
-    one = xp.ones_like(measure.square)
-    target = xp.where(above, one * inner.upper_target, one * inner.lower_target)
-    target = xp.where(chosen, target, one)
-    root = xp.sqrt(xp.where(chosen, total(measure), one))
+    moved, target = _moves(measure, interval, xp)
+    root = xp.sqrt(xp.where(moved, total(measure), xp.ones_like(target)))
     v = _arrays.accumulated(_arrays.library(xp).reread(block), xp)
     if measure.precision.ample:  # the quotient of any two norms is in the accumulator's range
         result = v * (target / root)
-    else:
+    else:  # no step leaves the range
         result = (v if measure.scale is None else v * measure.scale) / root * target
     if interval.rate != 1:
         result = v * (1 - interval.rate) + result * interval.rate
-    return xp.astype(result, block.dtype, copy=False)
+    return xp.where(moved, xp.astype(result, block.dtype, copy=False), block)
+
+
+def _moves(
+    measure: NormMeasure, interval: Interval, xp: Namespace, sphere: bool = False
+) -> tuple[Array, Array]:
+    """Return which slices move, or on a sphere have a direction, and their target, else 1."""
+    inner = limits(measure, interval, xp)
+    above, below = beyond(measure, inner, xp)
+    moved = (measure.square > 0) & (measure.square < math.inf)
+    if not sphere:
+        moved = (above | below) & moved
+    one = xp.ones_like(measure.square)
+    target = xp.where(above, one * inner.upper_target, one * inner.lower_target)
+    return moved, xp.where(moved, target, one)
+
+
+def derivative(
+    w: Array, tangent: Array, axes: tuple[int, ...], interval: Interval, xp: Namespace
+) -> Array:
+    r"""Return the derivative of ``rescale`` at ``w``, a whole weight, along ``tangent``.
+
+    The identity where a slice is kept; on a sphere (``lower == upper``) the rescaling's for
+    every slice with a direction. The rescaling's Jacobian is symmetric, so that a cotangent is
+    taken as a tangent is:
+
+    .. math::
+
+        \frac{t}{\lVert w \rVert} \left(I - \frac{w w^T}{w^T w}\right)
+    """
+    slices = measure(w, axes, xp, plain_sum)  # a tree would be computed anew for each entry
+    moved, target = _moves(slices, interval, xp, sphere=interval.lower == interval.upper)
+    one, wide = xp.ones_like(target), _arrays.accumulated(tangent, xp)
+    v = _arrays.accumulated(w, xp)
+    v = xp.where(moved, v, xp.zeros_like(v))
+    square = xp.where(moved, total(slices), one)
+    root, target = xp.sqrt(square), target * interval.rate
+
+    def across(t: Array, x: Array, square: Array | float) -> Array:
+        """Return ``square`` times the part of ``t`` across ``x``: exact for few digits."""
+        return t * square - x * xp.sum(x * t, axis=axes, keepdims=True)
+
+    if slices.precision.ample:  # ... and so is the product with any number of the weight's
+        factor = target / root / (square * square)
+        part = across(across(wide, v, square) * factor, v, square)
+    else:  # the last step alone may leave the range
+        half = xp.sqrt(target) / xp.sqrt(root)
+        if slices.scale is not None:
+            v, half = v * slices.scale, half * xp.sqrt(slices.scale)
+        most = slices.precision.accumulator.largest**0.75  # its square is out of range
+        half = xp.minimum(half, xp.full_like(half, most))
+        part = across(wide * half, v / root, 1.0) * half
+    if interval.rate != 1:
+        part = wide * (1 - interval.rate) + part
+    return xp.astype(xp.where(moved, part, wide), tangent.dtype, copy=False)

@@ -26,8 +26,11 @@ def clamped(w: Any, xp: Any) -> Any:
     return w.clamp(min=0)
 
 
-def straight_through(value: Any, surrogate: Any) -> Any:
-    return value.detach() + (surrogate - surrogate.detach())
+def stated(value: Any, derivative: Any, w: Any) -> Any:
+    """Return ``value(w)``, with ``derivative(w, t)`` as its derivative along ``t``."""
+    from array_constraints import _autograd
+
+    return _autograd.stated(value, derivative, w)
 
 
 def refused(w: Any) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from libraries import JAX, JAX_X64, ROUNDOFF, TORCH, bits
+from libraries import DTYPES, JAX, JAX_X64, ROUNDOFF, TORCH, bits
 
 from array_constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 
@@ -153,3 +153,211 @@ def test_a_violation_can_be_a_penalty():
     w = torch.tensor([[3.0, 0.0], [4.0, 0.0]], requires_grad=True)
     MaxNorm(1).violation(w).sum().backward()
     torch.testing.assert_close(w.grad, torch.tensor([[0.6, 0.0], [0.8, 0.0]]))
+
+
+def torch_cotangents(constraint, w, cotangents):
+    """The Jacobian, transposed, times each cotangent."""
+    w = TORCH.array(w).requires_grad_()
+    result = constraint(w)
+    pulled = []
+    for g in cotangents:
+        w.grad = None
+        result.backward(TORCH.array(g), retain_graph=True)
+        pulled.append(TORCH.numpy(w.grad))
+    return pulled
+
+
+def jax_cotangents(constraint, w, cotangents):
+    import jax
+
+    pull = jax.vjp(constraint, JAX.array(w))[1]
+    return [np.asarray(pull(JAX.array(g))[0]) for g in cotangents]
+
+
+EVERY_COTANGENT = [
+    pytest.param((TORCH, torch_cotangents), id="torch"),
+    pytest.param((JAX, jax_cotangents), id="jax"),
+]
+# The largest number, the smallest that is normal, and the smallest.
+RANGES = {
+    "float16": (65504.0, 2.0**-14, 2.0**-24),
+    "bfloat16": (2.0**128 * (1 - 2.0**-8), 2.0**-126, 2.0**-133),
+}
+
+
+class TestEveryHalf:
+    """Every bit pattern of a half type, repeated: a slice of n equal entries.
+
+    With ``k`` the bound over the norm, the Jacobian takes ``g`` to ``k (g - mean(g))``. Allowed
+    are four roundoffs of that, one of the accumulator's of ``k``, and the smallest number.
+    """
+
+    N = 3
+
+    @pytest.fixture(params=EVERY_COTANGENT)
+    def library(self, request):
+        library, self.pulled = request.param
+        with library.active():
+            yield library
+
+    @staticmethod
+    def constraints(dtype):
+        largest, normal, _ = RANGES[dtype]
+        return [
+            (UnitNorm(1), 1.0, 1.0, 1.0),
+            (MaxNorm(2.0, 1), 0.0, 2.0, 1.0),
+            (MaxNorm(normal, 1), 0.0, normal, 1.0),
+            (MinMaxNorm(0.5, 1.0, 1.0, 1), 0.5, 1.0, 1.0),
+            (MinMaxNorm(1.0, 1.0, 0.5, 1), 1.0, 1.0, 0.5),
+            (MinMaxNorm(largest / 2, largest, 0.5, 1), largest / 2, largest, 0.5),
+        ]
+
+    def exact(self, entry, g, lower, upper, rate):
+        """The identity where the slice is kept, the rescaling's elsewhere; and ``k``."""
+        with np.errstate(all="ignore"):
+            norm = np.sqrt(self.N) * entry
+            k = np.where(norm > upper, upper, lower) / norm
+            kept = (norm >= lower) & (norm <= upper) & (lower < upper)
+            kept |= (norm == 0) | ~np.isfinite(norm)
+            moved = (1 - rate) * g + rate * k * (g - np.mean(g))
+        return np.where(kept, g, moved), np.where(kept, 1.0, k), norm
+
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+    def test_is_exact_or_honestly_infinite(self, library, dtype):
+        w = np.arange(2**16, dtype=np.uint16).view(DTYPES[dtype])[:, None]
+        entry, u = np.abs(w.astype(np.float64)), ROUNDOFF[dtype]
+        largest, normal, tiny = RANGES[dtype]
+        flushed = (entry < normal) & (library is JAX) & (dtype == "bfloat16")
+        entry, tiny = np.where(flushed, 0, entry), normal if flushed.any() else tiny
+        w = np.repeat(w, self.N, axis=1)
+        cotangents = [np.asarray(g, np.float64) for g in ((1, 1, 1), (1, 0, 0), (1, -1, 1))]
+        full = [np.broadcast_to(g, w.shape).astype(w.dtype) for g in cotangents]
+        for constraint, lower, upper, rate in self.constraints(dtype):
+            found = self.pulled(constraint, w, full)
+            for g, got in zip(cotangents, found, strict=True):
+                expected, k, norm = self.exact(entry, g, lower, upper, rate)
+                got = got.astype(np.float64)
+                finite = np.abs(expected) < largest * (1 - 4 * u)
+                allowed = 4 * u * np.abs(expected) + 2.0**-50 * k + tiny
+                with np.errstate(invalid="ignore"):
+                    right = np.abs(got - expected) <= allowed
+                honest = (got == np.copysign(np.inf, expected)) & ~finite
+                beside = np.abs(norm - lower) <= 8 * u * lower
+                beside |= np.abs(norm - upper) <= 8 * u * upper
+                beside &= (lower < upper) & np.isfinite(got).all(axis=1, keepdims=True)
+                wrong = ~(right | honest | beside)
+                assert not wrong.any(), (constraint, g, w[wrong][0], got[wrong.any(axis=1)][0])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+def test_torch_gradients_of_subnormal_slices(dtype):
+    """At every number of entries where the part across them is 0 exactly."""
+    torch = pytest.importorskip("torch")
+    for multiple in (1, 3, 7):
+        for entries in (1, 2, 3, 4):
+            w = torch.zeros(entries, dtype=getattr(torch, dtype))
+            w = torch.nextafter(w, w + 1) * multiple
+            w.requires_grad_()
+            for constraint in (UnitNorm(), MinMaxNorm(0.5, 1.0), MinMaxNorm(0.5, 1.0, 0.5)):
+                w.grad = None
+                constraint(w).sum().backward()
+                rate = getattr(constraint, "rate", 1)
+                norm = float(w.double().abs().max()) * entries**0.5
+                expected = torch.full_like(w, 1 - rate)
+                error = 2.0**-52 / norm if dtype == "float64" else 0
+                assert (w.grad - expected).abs().max() <= error
+
+
+@pytest.mark.parametrize("bound", [1.0, 1e300])
+def test_torch_gradients_out_of_range_are_infinite(bound):
+    torch = pytest.importorskip("torch")
+    w = torch.tensor([3e-320, -4e-320], dtype=torch.float64, requires_grad=True)
+    MinMaxNorm(bound, bound)(w)[0].backward()
+    assert w.grad.tolist() == [np.inf, np.inf]
+
+
+class TestNeighbours:
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
+    def test_a_slice_without_direction_has_the_identity(self, differentiate, bad):
+        for constraint in (MaxNorm(1), UnitNorm(), MinMaxNorm(0.5, 1, 0.5), NonNeg()):
+            jacobian = differentiate(constraint, [[bad, 0.6], [0.0, 2.8]])
+            np.testing.assert_array_equal(jacobian[:, 0, :, 0], np.eye(2))
+            assert np.isfinite(jacobian).all()
+
+
+class TestTorchModes:
+    """The same derivative however it is asked for."""
+
+    W = np.asarray([[1e-6, 0.3], [-1e-6, 0.4], [1e-6, 0.0]])
+
+    @pytest.fixture(autouse=True)
+    def torch(self):
+        return pytest.importorskip("torch")
+
+    @pytest.mark.parametrize("constraint", [UnitNorm(), MinMaxNorm(0.5, 1, 0.5)], ids=repr)
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+    def test_compiled_equals_eager(self, torch, constraint, dtype):
+        torch.compiler.reset()
+        compiled = torch.compile(constraint, fullgraph=True, backend="aot_eager")
+        gradients = []
+        for run in (constraint, compiled):
+            w = torch.tensor(self.W, dtype=getattr(torch, dtype), requires_grad=True)
+            result = run(w)
+            result.sum().backward()
+            gradients.append(w.grad)
+        assert torch.isfinite(gradients[0]).all()
+        assert torch.equal(*gradients)
+
+    def test_what_is_written_in_place_has_the_derivative_of_before(self, torch):
+        expected = torch.func.jacrev(UnitNorm())(torch.tensor(self.W)).sum((0, 1))
+        torch.compiler.reset()
+        compiled = torch.compile(
+            lambda w: UnitNorm()(w, copy=False), fullgraph=True, backend="aot_eager"
+        )
+        for run in (lambda w: UnitNorm()(w, copy=False), compiled):
+            w = torch.tensor(self.W, requires_grad=True)
+            run(w * 1).sum().backward()
+            torch.testing.assert_close(w.grad, expected)
+
+    def test_second_derivatives(self, torch):
+        """At a unit slice, too, also where its entries are zero."""
+        w = torch.tensor([0.6, 0.0, -0.8], dtype=torch.float64, requires_grad=True)
+        for constraint in (UnitNorm(), MaxNorm(0.5), MinMaxNorm(2, 3, 0.3)):
+            assert torch.autograd.gradcheck(constraint, (w,), check_forward_ad=True)
+            assert torch.autograd.gradgradcheck(constraint, (w,))
+            torch.compiler.reset()
+            hessian = torch.func.hessian(lambda w, c=constraint: (c(w) ** 3).sum())
+            compiled = torch.compile(hessian, fullgraph=True, backend="aot_eager")
+            torch.testing.assert_close(compiled(w.detach()), hessian(w.detach()))
+
+
+def test_jax_differentiates_a_loop_after_the_call_that_traced_it():
+    """Without x64, where the derivative has float64 of its own."""
+    jax = pytest.importorskip("jax")
+    with JAX.active():
+        w = JAX.array(np.asarray([[1e-6, 0.3], [1e-6, 0.4]], dtype=np.float16))
+
+        def looped(w):
+            def step(w, _):
+                return UnitNorm()(w), None
+
+            return jax.lax.scan(step, w, None, length=2)[0].sum()
+
+        gradient = jax.grad(looped)(w)
+        assert gradient.dtype == w.dtype
+        np.testing.assert_allclose(np.asarray(gradient)[:, 0], 0, atol=1e-7)
+        hessian = jax.hessian(looped)(w.astype("float32"))
+        assert np.isfinite(hessian).all()
+
+
+@pytest.mark.parametrize("library", [JAX, JAX_X64], ids=str)
+def test_jax_second_derivatives_of_kept_unit_slices(library):
+    jax = pytest.importorskip("jax")
+    with library.active():
+        unit = JAX.array(np.asarray([0.6, 0.0, -0.8], dtype=np.float32))
+
+        def plain(w):
+            return ((w / jax.numpy.sqrt((w * w).sum())) ** 3).sum()
+
+        found = jax.hessian(lambda w: (UnitNorm()(w) ** 3).sum())(unit)
+        np.testing.assert_allclose(found, jax.hessian(plain)(unit), atol=2e-6)

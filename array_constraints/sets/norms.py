@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from array_constraints import _norms, _norms_in_memory, _parameters
+from array_constraints import _arrays, _norms, _norms_in_memory, _parameters
 from array_constraints._change import Change
 from array_constraints._formats import Precision
 from array_constraints._in_memory import InMemory
@@ -67,6 +67,19 @@ class NormConstraint(Slicewise):
 
     def apply(self, block: Array, measure: NormMeasure, xp: Namespace) -> Array:
         return _norms.rescale(block, measure, self.interval(), xp)
+
+    def whole(self, w: Array, xp: Namespace) -> Array:
+        axes, interval = self.axes(w), self.interval()
+        if interval.rate == 0:
+            return w
+
+        def value(w: Array) -> Array:
+            return self.apply(w, self.measure(w, axes, xp), xp)
+
+        def derivative(w: Array, tangent: Array) -> Array:
+            return _norms.derivative(w, tangent, axes, interval, xp)
+
+        return _arrays.library(xp).differentiated(value, derivative, w)
 
 
 @final
