@@ -47,7 +47,7 @@ class Storm:
         self.form, self.folder = form, folder
         self.sources = [folder / f"{name}{form.suffix}" for name in ("first", "second")]
         self.target = folder / f"out{form.suffix}"
-        self.journal = folder / f"{self.target.name}.partial" / "journal.jsonl"
+        self.journal = folder / f"out{form.suffix}.partial" / "journal.jsonl"
         rng = np.random.default_rng(0)
         for source in self.sources:
             w = rng.standard_normal((150, 300)).astype("f4")
@@ -65,12 +65,11 @@ class Storm:
 
     def run(self, rng: random.Random, said: Path) -> str:
         """Begin a run in a process of its own, perhaps kill it, and return how it ended."""
-        options = rng.choice(
-            [{}, {"resume": True}, {"overwrite": True}, {"resume": True, "overwrite": True}]
-        )
-        source = rng.choice(self.sources)
+        options = {"resume": rng.random() < 0.7, "overwrite": rng.random() < 0.5}
+        source = self.sources[rng.random() < 0.2]
 
         def continued(*arguments: Any, **options: bool) -> bool:
+            locked.write_text("\n")
             found = judge_left(*arguments, **options)
             if found:
                 said.write_text("continued")
@@ -84,11 +83,14 @@ class Storm:
                 said.write_text(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
                 os._exit(1)
 
-        said.unlink(missing_ok=True)
+        locked = said.with_suffix(".locked")
+        for file in (said, locked):
+            file.unlink(missing_ok=True)
         pid = child(project)
         if rng.random() < 0.5:
-            if rng.random() < 0.5:  # when it, or another, has written something
-                wait_for_lines(self.journal, rng.randrange(2, 8), pid)
+            if rng.random() < 0.5:  # in the midst of its work
+                wait_for_lines(locked, 1, pid)
+                wait_for_lines(self.journal, rng.randrange(2, 6), pid)
             else:
                 time.sleep(rng.uniform(0.0, 5 * self.lasted))  # many share the processors
             os.kill(pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ from array_constraints.files import ResumableError, delivery, project_file, rena
 from array_constraints.files.staging import Staging
 
 SCRIPT = Path(__file__).with_name("stress.py")
-SECONDS = float(os.environ.get("STRESS_SECONDS", "3"))
+SECONDS = float(os.environ.get("STRESS_SECONDS", "2"))
 
 
 @pytest.fixture(params=["renameat2", "without"])
