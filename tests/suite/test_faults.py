@@ -14,7 +14,6 @@ from array_constraints_conformance.trial import PROFILES
 from faults.all import CORRECT, FAULTS
 from faults.making import Fault
 
-
 # These compare a call with the violation, and with what becomes of a file: a fault of either
 # breaks them, too.
 SEEN_THROUGH_OTHERS = {"VIO-8", "FILE-1", "FILE-2"}
