@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,9 +15,18 @@ from faults.scratch import Guard, Steps, divided
 LARGE = 2**13  # entries from which on a weight is treated in another way
 
 
+def _in_float64(s):
+    """Return norms from sums of float64: those of a slice depend on nothing else."""
+    return np.sqrt(np.sum(np.square(s.scaled), axis=1))
+
+
+_GUARD = Guard(lambda s: s.levels + 9)
+_RIGHT = Steps(norms=_in_float64, keeps=_GUARD.keeps, aims=_GUARD.aims)
+
+
 def right(**others: Any) -> Any:
-    """Return a module that is right, exactly, but for what is replaced."""
-    norms = {**Steps().attributes(), **others.pop("norms", {})}
+    """Return a module that is right but for what is replaced."""
+    norms = {**_RIGHT.attributes(), **others.pop("norms", {})}
     return implementation(norms=norms, **others)
 
 
@@ -39,7 +49,7 @@ def _kept_beside(s, norms):
 
 def _in_parts(s):
     """Add squares of large float32 weights in float32, where none of them overflows."""
-    norms = s.scaled_norms
+    norms = _in_float64(s)
     plain = s.directed & (s.peak < 2.0**60) & (s.peak > 2.0**-60)
     if s.rows.size < LARGE or s.dtype != "float32" or not plain.all():
         return norms
@@ -55,7 +65,7 @@ def _beside_nan(self, w, violation):
 
 
 def reporting(change: Any) -> dict[str, Any]:
-    judged = Steps().attributes()["violation"]
+    judged = _RIGHT.attributes()["violation"]
 
     def violation(self: Any, w: Any) -> Any:
         with np.errstate(all="ignore"):
@@ -160,25 +170,19 @@ FAULTS = [
     Fault(
         "SET-8",
         "beside huge numbers, slices of a large weight are rounded once more",
-        lambda: right(norms=Steps(rescaled=_one_roundoff_less).attributes()),
+        lambda: right(norms=replace(_RIGHT, rescaled=_one_roundoff_less).attributes()),
         also=frozenset({"FILE-1"}),
     ),
     Fault(
         "NUM-9",
         "beside huge numbers, what is nearly allowed is kept",
-        lambda: right(norms=Steps(keeps_too=_kept_beside).attributes()),
+        lambda: right(norms=replace(_RIGHT, keeps_too=_kept_beside).attributes()),
         also=ABOUT_THE_BOUND,
     ),
     Fault(
         "NUM-9",
         "large weights are measured in parts, but for those with huge numbers",
-        lambda: right(
-            norms=Steps(
-                norms=_in_parts,
-                keeps=Guard(lambda s: 6).keeps,
-                aims=Guard(lambda s: 6).aims,
-            ).attributes()
-        ),
+        lambda: right(norms=replace(_RIGHT, norms=_in_parts).attributes()),
         also=ABOUT_THE_BOUND,
     ),
     Fault(
