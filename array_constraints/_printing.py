@@ -39,7 +39,7 @@ def say(text: str) -> None:
         _silence(sys.stderr)
 
 
-def open_streams() -> None:
+def _open_streams() -> None:
     """Open the standard streams that are closed: files of weights would get their numbers."""
     for descriptor in range(3):
         try:
@@ -74,6 +74,34 @@ def _silence(stream: TextIO) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+
+
+class Commands(click.Group):
+    """Commands that end with one line of what is wrong, wherever the output goes."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command that the arguments name, and exit."""
+        _open_streams()
+        with output():
+            return super().main(*arguments, **options)
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _literally():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _literally():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _literally() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:
+        said = "\n".join(map(printable, error.message.split("\n")))
+        error.message = said  # type: ignore[misc]
+        raise
 
 
 def print_tensors(tensors: Sequence[Tensor], as_json: bool) -> None:

@@ -24,14 +24,13 @@ except ImportError:  # pragma: no cover - without the extra
         "the command line needs click and rich: pip install 'array-constraints[files]'"
     ) from None
 
-from array_constraints._config_values import number
+from array_constraints._config_values import value_of
 from array_constraints._printing import (
-    open_streams,
+    Commands,
     output,
     print_plan,
     print_report,
     print_tensors,
-    printable,
     say,
 )
 from array_constraints.config import BUILT_IN
@@ -67,18 +66,6 @@ class _Bytes(click.ParamType[int]):
         if found is None or found[2] not in _UNITS:
             self.fail(f"{value!r} is not a number of bytes such as 64MiB or 100MB", param, ctx)
         return int(Decimal(found[1]) * _UNITS[found[2]])
-
-
-def _value(text: str) -> Any:
-    """Return a parameter of a constraint: a number, numbers with commas between, or none."""
-    if text.lower() == "none":
-        return None
-    bracketed = text[:1] + text[-1:] in ("()", "[]")
-    parts = [part.strip() for part in (text[1:-1] if bracketed else text).split(",")]
-    if len(parts) > 1 and not parts[-1]:  # as in (0,)
-        parts.pop()
-    numbers = [number(part) for part in parts]
-    return tuple(numbers) if "," in text else numbers[0]
 
 
 def _common(command: F) -> F:
@@ -132,36 +119,8 @@ def _common(command: F) -> F:
     return command
 
 
-class _Commands(click.Group):
-    """Commands that end with one line of what is wrong, wherever the output goes."""
-
-    def main(self, *arguments: Any, **options: Any) -> Any:
-        """Run the command that the arguments name, and exit."""
-        open_streams()
-        with output():
-            return super().main(*arguments, **options)
-
-    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
-        with _literally():
-            return super().make_context(*arguments, **options)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        with _literally():
-            return super().invoke(ctx)
-
-
-@contextlib.contextmanager
-def _literally() -> Iterator[None]:
-    try:
-        yield
-    except click.ClickException as error:
-        said = "\n".join(map(printable, error.message.split("\n")))
-        error.message = said  # type: ignore[misc]
-        raise
-
-
 @click.group(
-    cls=_Commands,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 all constraints hold; 1 a violation, or a failure; 2 usage; "
     "3 stopped, can be resumed.",
@@ -290,7 +249,7 @@ def _rules(
     values = {}
     for name, text in given.items():
         try:
-            values[name] = _value(text)
+            values[name] = value_of(text)
         except ValueError as error:
             raise click.UsageError(f"--{name.replace('_', '-')}: {error}") from None
     found = constraint_of(constraint, values)
