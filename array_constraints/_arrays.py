@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import importlib
 import numbers
 import sys
 from collections.abc import Callable
@@ -305,9 +304,10 @@ def namespace(w: Any) -> Namespace:
     if type(w) in _NAMESPACES:
         return _NAMESPACES[type(w)]
     torch = sys.modules.get("torch")
-    xp: Any
     if torch is not None and isinstance(w, torch.Tensor):
-        xp = importlib.import_module("array_api_compat.torch")
+        import array_api_compat.torch as torch_namespace
+
+        xp: Any = torch_namespace
     else:
         xp = _jax.namespace(w) or array_api_compat.array_namespace(w)
     _NAMESPACES[type(w)] = xp

@@ -90,7 +90,7 @@ def test_codecs_of_zarr_2_that_round_are_refused(name, tmp_path):
     refused(tmp_path / "in.zarr", tmp_path / "out.zarr", LOSSY_2[name].codec_id)
 
 
-@pytest.mark.parametrize("name", set(KEPT_2) - {"integers"})
+@pytest.mark.parametrize("name", sorted(set(KEPT_2) - {"integers"}))
 def test_codecs_of_zarr_2_that_keep_all_bits_are_not(name, tmp_path):
     zarr_2(tmp_path / "in.zarr", KEPT_2[name], order="F")
     kept(tmp_path / "in.zarr", tmp_path / "out.zarr")
