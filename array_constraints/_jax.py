@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, cast
 
 from array_constraints._formats import FORMATS
@@ -117,10 +117,7 @@ def mapped_at_once(constraint: Any, weights: Any) -> Any | None:
         return None
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # compiled as it is
         return jax.tree.map(constraint, weights)
-    groups: dict[Hashable, list[int]] = {}
-    for i, leaf in enumerate(leaves):
-        groups.setdefault(_place(leaf.sharding), []).append(i)
-    for indices in groups.values():
+    for indices in _together(leaves):
         group = [leaves[i] for i in indices]
         found = _jitted_map()(constraint, group, repr(constraint))
         for i, result in zip(indices, found, strict=True):
@@ -128,10 +125,17 @@ def mapped_at_once(constraint: Any, weights: Any) -> Any | None:
     return jax.tree.unflatten(tree, leaves)
 
 
-def _place(sharding: Any) -> Hashable:
-    """Return what has to be the same for all arguments of one compiled call."""
-    mesh = getattr(sharding, "mesh", None)
-    return frozenset(sharding.device_set) if mesh is None else mesh
+def _together(leaves: list[Any]) -> Iterable[Iterable[int]]:
+    """Return the places of the arrays that one compiled call takes: of one mesh, or devices."""
+    shardings = {leaf.sharding for leaf in leaves}
+    if len(shardings) == 1:
+        return [range(len(leaves))]
+    groups: dict[Hashable, list[int]] = {}
+    for i, leaf in enumerate(leaves):
+        mesh = getattr(leaf.sharding, "mesh", None)
+        key = frozenset(leaf.sharding.device_set) if mesh is None else mesh
+        groups.setdefault(key, []).append(i)
+    return groups.values()
 
 
 @functools.cache

@@ -37,16 +37,26 @@ def refused(w: Any) -> str | None:
     """Return what kind of tensor ``w`` is, if not a dense one with values, and what to pass."""
     import torch
 
-    if isinstance(w, torch.nn.parameter.UninitializedTensorMixin):
-        return "without a shape yet: call its module once first"
+    plain = type(w) is torch.Tensor or type(w) is torch.nn.Parameter
+    kind = None if plain else _other_kind(w)
+    if kind is not None:
+        return kind
     if w.is_nested:
         return "that is nested: pass the tensors of w.unbind()"
+    return None if w.layout is torch.strided else f"of layout {w.layout}: make it dense first"
+
+
+def _other_kind(w: Any) -> str | None:
+    import torch
+
+    if isinstance(w, torch.nn.parameter.UninitializedTensorMixin):
+        return "without a shape yet: call its module once first"
     if isinstance(w, torch.masked.MaskedTensor):
         return "with operators of its own: pass w.to_tensor(value), masked entries filled"
     bias = sys.modules.get("torch.nn.attention.bias")
     if bias is not None and isinstance(w, bias.CausalBias):
         return "without values: pass a tensor that has them"
-    return None if w.layout is torch.strided else f"of layout {w.layout}: make it dense first"
+    return None
 
 
 def run(function: Callable[..., Array], form: object, w: Any, xp: Namespace) -> Any:
