@@ -235,9 +235,12 @@ def project(
     with staged(target, lambda old: judge_replaced(plan, old, overwrite)) as staging:
         if not judge_left(plan, staging, resume=resume, overwrite=overwrite):
             staging.clear()
-        elif staging.delivered or staging.intact:  # stopped at the very end
+        elif (delivered := staging.delivered) or staging.intact:  # stopped at the very end
+            made = plan.target(staging.target if delivered else staging.content)
+            report = _report_of(plan, made, workers, progress)
+            judge_unchanged(plan, making)
             staging.commit(overwrite)
-            return _report_of(plan, target, workers, progress)
+            return report
         elif staging.content.exists():
             make_private(staging.content)
         else:
@@ -268,15 +271,13 @@ def judge_unchanged(plan: Plan, making: dict[str, Any]) -> None:
         raise ValueError(f"{source.path}: has changed while it was read")
 
 
-def _report_of(plan: Plan, target: Path, workers: Workers, progress: Progress) -> Report:
+def _report_of(plan: Plan, made: Target, workers: Workers, progress: Progress) -> Report:
     """Return the report of a copy that is complete: both are read again."""
     before = Checking(plan, workers, progress).report()
-    with open_weights(target) as made:
-        of_source = dict(zip(plan.source.tensors, made.tensors.values(), strict=True))
-        items = [
-            replace(item, work=replace(item.work, tensor=of_source[item.tensor.name]))
-            for item in plan.items
-        ]
-        after = Checking(replace(plan, items=tuple(items)), workers, progress).report()
+    items = [
+        replace(item, work=replace(item.work, tensor=made.written(item.tensor)))
+        for item in plan.items
+    ]
+    after = Checking(replace(plan, items=tuple(items)), workers, progress).report()
     pairs = zip(before.tensors, after.tensors, strict=True)
     return Report(tuple(replace(a, after=b.before) for a, b in pairs), plan.warnings)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stored_weights import BY_NAME, digest, weights
+from stored_weights import BY_NAME, FORMATS, digest, weights
 
 from array_constraints import NonNeg
 from array_constraints.files import ResumableError, delivery, project_file, renames, staging
@@ -261,3 +261,30 @@ def test_resume_and_overwrite_continue_what_can_be_and_else_begin_anew(tmp_path)
         project_file(source, out, NonNeg(), resume=True)
     project_file(source, out, NonNeg(), resume=True, overwrite=True)
     np.testing.assert_array_equal(np.load(out), NonNeg()(np.load(source)))
+
+
+@pytest.mark.parametrize("method", ["deliver", "remove"])
+@pytest.mark.parametrize("name", [form.name for form in FORMATS if form.resumable])
+def test_what_was_complete_is_reported_before_another_run_may_replace_it(
+    name, method, tmp_path, monkeypatch
+):
+    form = BY_NAME[name]
+    source, out = tmp_path / f"in{form.suffix}", tmp_path / f"out{form.suffix}"
+    form.make(source, {"w": weights("float32")})
+    expected = project_file(source, tmp_path / f"right{form.suffix}", NonNeg())
+    real = Staging.remove
+
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    def late(self):
+        real(self)
+        out.rename(tmp_path / "delivered")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(staging if method == "deliver" else Staging, method, stop)
+        with pytest.raises(ResumableError):
+            project_file(source, out, NonNeg())
+    monkeypatch.setattr(Staging, "remove", late)
+    assert project_file(source, out, NonNeg(), resume=True) == expected
+    assert digest(tmp_path / "delivered") == digest(tmp_path / f"right{form.suffix}")
