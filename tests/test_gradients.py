@@ -225,7 +225,8 @@ class TestEveryHalf:
     @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
     def test_is_exact_or_honestly_infinite(self, library, dtype):
         w = np.arange(2**16, dtype=np.uint16).view(DTYPES[dtype])[:, None]
-        entry, u = np.abs(w.astype(np.float64)), ROUNDOFF[dtype]
+        with np.errstate(invalid="ignore"):  # ml_dtypes warns of NaN
+            entry, u = np.abs(w.astype(np.float64)), ROUNDOFF[dtype]
         largest, normal, tiny = RANGES[dtype]
         flushed = (entry < normal) & (library is JAX) & (dtype == "bfloat16")
         entry, tiny = np.where(flushed, 0, entry), normal if flushed.any() else tiny
@@ -236,10 +237,10 @@ class TestEveryHalf:
             found = self.pulled(constraint, w, full)
             for g, got in zip(cotangents, found, strict=True):
                 expected, k, norm = self.exact(entry, g, lower, upper, rate)
-                got = got.astype(np.float64)
                 finite = np.abs(expected) < largest * (1 - 4 * u)
                 allowed = 4 * u * np.abs(expected) + 2.0**-50 * k + tiny
                 with np.errstate(invalid="ignore"):
+                    got = got.astype(np.float64)
                     right = np.abs(got - expected) <= allowed
                 honest = (got == np.copysign(np.inf, expected)) & ~finite
                 beside = np.abs(norm - lower) <= 8 * u * lower
@@ -262,9 +263,9 @@ def test_torch_gradients_of_subnormal_slices(dtype):
                 w.grad = None
                 constraint(w).sum().backward()
                 rate = getattr(constraint, "rate", 1)
-                norm = float(w.double().abs().max()) * entries**0.5
+                norm = float(w.detach().double()[0]) * entries**0.5
                 expected = torch.full_like(w, 1 - rate)
-                error = 2.0**-52 / norm if dtype == "float64" else 0
+                error = 2.0**-51 / norm if dtype == "float64" else 0
                 assert (w.grad - expected).abs().max() <= error
 
 
@@ -279,7 +280,7 @@ def test_torch_gradients_out_of_range_are_infinite(bound):
 class TestNeighbours:
     @pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
     def test_a_slice_without_direction_has_the_identity(self, differentiate, bad):
-        for constraint in (MaxNorm(1), UnitNorm(), MinMaxNorm(0.5, 1, 0.5), NonNeg()):
+        for constraint in (MaxNorm(1), UnitNorm(), MinMaxNorm(0.5, 1, 0.5)):
             jacobian = differentiate(constraint, [[bad, 0.6], [0.0, 2.8]])
             np.testing.assert_array_equal(jacobian[:, 0, :, 0], np.eye(2))
             assert np.isfinite(jacobian).all()
@@ -288,7 +289,7 @@ class TestNeighbours:
 class TestTorchModes:
     """The same derivative however it is asked for."""
 
-    W = np.asarray([[1e-6, 0.3], [-1e-6, 0.4], [1e-6, 0.0]])
+    W = np.asarray([[1e-6, 0.3], [1e-6, -0.4], [1e-6, 0.0]])
 
     @pytest.fixture(autouse=True)
     def torch(self):
@@ -312,13 +313,14 @@ class TestTorchModes:
         expected = torch.func.jacrev(UnitNorm())(torch.tensor(self.W)).sum((0, 1))
         torch.compiler.reset()
         compiled = torch.compile(
-            lambda w: UnitNorm()(w, copy=False), fullgraph=True, backend="aot_eager"
+            lambda w: UnitNorm()(w * 1, copy=False), fullgraph=True, backend="aot_eager"
         )
-        for run in (lambda w: UnitNorm()(w, copy=False), compiled):
+        for run in (lambda w: UnitNorm()(w * 1, copy=False), compiled):
             w = torch.tensor(self.W, requires_grad=True)
-            run(w * 1).sum().backward()
+            run(w).sum().backward()
             torch.testing.assert_close(w.grad, expected)
 
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # its own
     def test_second_derivatives(self, torch):
         """At a unit slice, too, also where its entries are zero."""
         w = torch.tensor([0.6, 0.0, -0.8], dtype=torch.float64, requires_grad=True)

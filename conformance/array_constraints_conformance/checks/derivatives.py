@@ -132,23 +132,37 @@ def it_is_the_rescalings_on_unit_slices(trial: Trial) -> int:
 def it_is_finite_over_the_exponent_range(trial: Trial) -> int:
     applied = 0
     for rule, form in trial.pairs:
-        low, high = math.log2(form.smallest) + 3, math.log2(form.largest) - 3
-        for share in (1.0, 0.75, 0.5, 0.25):
-            for exponent in (share * low, share * high):
-                w = (W * 2.0**exponent).astype(form.dtype)
-                if _representable(rule, w, form):
-                    found = jacobian(trial, rule, w)
-                    details = {"constraint": str(rule), "dtype": form.name, "input": w}
-                    message = "the derivative is not finite"
-                    require(
-                        np.isfinite(found).all(),
-                        message,
-                        expected="finite numbers",
-                        got=found,
-                        **details,
-                    )
-                    applied += 1
+        for w in (*_magnitudes(rule, form), *_single_entries(trial, rule, form)):
+            found = jacobian(trial, rule, w)
+            details = {"constraint": str(rule), "dtype": form.name, "input": w}
+            message = "the derivative is not finite"
+            require(
+                np.isfinite(found).all(),
+                message,
+                expected="finite numbers",
+                got=found,
+                **details,
+            )
+            applied += 1
     return applied
+
+
+def _magnitudes(rule: Rule, form: Format) -> Iterator[np.ndarray]:
+    low, high = math.log2(form.smallest) + 3, math.log2(form.largest) - 3
+    for share in (1.0, 0.75, 0.5, 0.25):
+        for exponent in (share * low, share * high):
+            w = (W * 2.0**exponent).astype(form.dtype)
+            if _representable(rule, w, form):
+                yield w
+
+
+def _single_entries(trial: Trial, rule: Rule, form: Format) -> Iterator[np.ndarray]:
+    """Slices of one entry: their Jacobian is 0 or 1 - rate however short they are."""
+    if isinstance(rule, NormRule):
+        subnormal = 0 if trial.library.flushes(form.name) else form.digits - 1
+        low = math.log2(form.smallest)
+        for exponent in (low - subnormal, low, low / 2, -low / 2):
+            yield np.asarray([2.0**exponent]).astype(form.dtype)
 
 
 def _representable(rule: Rule, w: np.ndarray, form: Format) -> bool:

@@ -187,6 +187,17 @@ def _squares_overflow(self, w, result):
     return result + 0 * (1 / total).sqrt()
 
 
+def _widened_twice(self, w, result):
+    """Widen once for the norm and once for the product: each cotangent is rounded alone."""
+    import torch
+
+    if w.dtype == torch.float64 or not w.ndim:
+        return result
+    top = peak(self, w)
+    norm = torch.where(top > 0, square(self, w.double()), torch.ones_like(top.double())).sqrt()
+    return torch.where(top > 0, (w.double() / norm).to(w.dtype), result)
+
+
 def _root_of_square(w):
     """Add nothing times the magnitude, taken as the root of a square."""
     import jax.numpy as jnp
@@ -244,4 +255,5 @@ FAULTS = [
     ),
     torch_fault("GRAD-5", "squares underflow under the root", _squares_underflow, "UnitNorm"),
     torch_fault("GRAD-5", "squares overflow under the root", _squares_overflow, "MaxNorm"),
+    torch_fault("GRAD-5", "the weight is widened twice", _widened_twice, "UnitNorm"),
 ]
