@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import math
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
-from rich.cells import cell_len
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.filesize import decimal
+from rich.table import Column, Table
 
 from array_constraints.files.plan import Item, Plan
 from array_constraints.files.report import Report, Summary, TensorReport
@@ -22,6 +25,10 @@ from array_constraints.files.stored import Tensor
 
 _LONGEST = 80
 """Characters of a constraint in a table."""
+_WIDTH_OF_FILES = 10_000
+"""Columns of a table that no terminal shows: its lines are as long as they are."""
+_ROWS_OF_PAGE = 1_000
+"""Rows of a table that are laid out at a time; each page has its head."""
 
 Row = Sequence[str]
 
@@ -112,7 +119,7 @@ def print_tensors(tensors: Sequence[Tensor], as_json: bool) -> None:
         return
     _print_table(
         ("tensor", "shape", "dtype", "chunks"),
-        lambda: ((_name(t.name), str(t.shape), t.dtype, str(t.chunks or "")) for t in tensors),
+        ((_name(t.name), str(t.shape), t.dtype, str(t.chunks or "")) for t in tensors),
     )
 
 
@@ -125,7 +132,7 @@ def print_report(report: Report, as_json: bool) -> None:
     columns = ["tensor", "constraint", "slices", "violating", "by at most"]
     if any(t.after is not None for t in report.tensors):
         columns += ["left", "left by at most"]
-    _print_table(columns, lambda: (_row(t) for t in report.tensors))
+    _print_table(columns, map(_row, report.tensors))
 
 
 def print_plan(plan: Plan, as_json: bool) -> None:
@@ -144,7 +151,7 @@ def print_plan(plan: Plan, as_json: bool) -> None:
         return
     _print_table(
         ("tensor", "shape", "dtype", "constraint", "form", "passes", "chunks", "of"),
-        lambda: (_item_row(item) for item in plan.items),
+        map(_item_row, plan.items),
     )
     why = plan.why_not_resumable
     _print(
@@ -215,20 +222,19 @@ def _shown(constraint: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def _print_table(columns: Row, rows: Callable[[], Iterator[Row]]) -> None:
-    """Print rows below their columns, one by one: of many, only the widths are kept."""
-    widths = [cell_len(column) for column in columns]
-    for row in rows():
-        widths[: len(row)] = map(max, widths, map(cell_len, row))
-    _print(_line(columns, widths))
-    _print("-" * (sum(widths) + 2 * len(widths) - 2))
-    for row in rows():
-        _print(_line(row, widths))
-
-
-def _line(row: Row, widths: Sequence[int]) -> str:
-    gaps = (width - cell_len(cell) for cell, width in zip(row, widths, strict=False))
-    return "  ".join(cell + " " * gap for cell, gap in zip(row, gaps, strict=False)).rstrip()
+def _print_table(columns: Row, rows: Iterable[Row]) -> None:
+    """Print rows below their columns, page by page: of many rows, one page is held."""
+    width = None if Console().is_terminal else _WIDTH_OF_FILES
+    console = Console(width=width, markup=False, highlight=False, emoji=False)
+    left = iter(rows)
+    pages = iter(lambda: list(itertools.islice(left, _ROWS_OF_PAGE)), [])
+    for page in itertools.chain([next(pages, [])], pages):
+        table = Table(Column(columns[0], overflow="fold"), *columns[1:], box=SIMPLE_HEAD)
+        for row in page:
+            table.add_row(*row)
+        with console.capture() as text:
+            console.print(table)
+        sys.stdout.write(text.get())
 
 
 def _print_json(rows: Iterable[dict[str, Any]], **rest: Any) -> None:

@@ -179,14 +179,14 @@ def test_names_are_printed_as_they_are_or_quoted(here):
     shown += ["ü.日本", r"'line\nbreak'"]
     for command in (["show", "n.safetensors"], ["check", "n.safetensors", *MAX_NORM]):
         lines = CliRunner().invoke(main, command).stdout.splitlines()
-        assert len(lines) == 2 + len(NAMES)
+        assert len(lines) == 4 + len(NAMES)  # the head, and an empty line on either side
         for name in shown:
-            assert any(line.startswith(f"{name}  ") for line in lines), name
+            assert any(line.startswith(f"  {name}  ") for line in lines), name
     found = json.loads(CliRunner().invoke(main, ["show", "n.safetensors", "--json"]).stdout)
     assert sorted(t["name"] for t in found["tensors"]) == sorted(NAMES)
     project = ["project", "n.safetensors", "o.safetensors", *MAX_NORM, "--axis", "1"]
     lines = CliRunner().invoke(main, [*project, "--dry-run"]).stdout.splitlines()
-    assert any(line.startswith(":smile:  ") for line in lines)
+    assert any(line.startswith("  :smile:  ") for line in lines)
 
 
 def shell(command, **environment):
