@@ -95,6 +95,13 @@ def test_a_wrong_option_exits_2(capsys, options):
     assert "not allowed with" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon", ""])
+def test_a_limit_is_a_number_of_seconds(capsys, text):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--constraints", "array_constraints", "--timeout", text])
+    assert "argument --timeout: invalid" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -8,13 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import pytest
-from array_constraints_conformance import check_constraint
 from array_constraints_conformance.cli import main
-from array_constraints_conformance.subject import single
 
 RIGHT = """
 import atexit, os, signal, subprocess, sys, threading, time
@@ -47,22 +44,6 @@ ENDS = {
     "import ctypes; ctypes.string_at(0)": "the process was ended by signal 11 (SIGSEGV)",
     "threading.Thread(target=os._exit, args=(0,)).start(); time.sleep(60)": "status 0",
 }
-RAISES = {
-    "sys.exit(0)": "SystemExit: 0",
-    "raise BaseExceptionGroup('', [KeyboardInterrupt()])": "BaseExceptionGroup",
-    "raise GeneratorExit": "GeneratorExit",
-    "raise MemoryError": "MemoryError",
-    "import pytest; pytest.skip('not here')": "Skipped: not here",
-    "import hypothesis; hypothesis.reject()": "UnsatisfiedAssumption",
-    "raise Outcome.NotProvided('no')": "NotProvided: no",
-    "raise Outcome.NotApplicable('no')": "NotApplicable: no",
-    "raise Outcome.WrongMembership('no')": "WrongMembership: no",
-    "raise type('Mine', (Outcome.NotProvided,), {})('no')": "Mine: no",
-    "raise ExceptionGroup('', [Outcome.NotProvided('no')])": "ExceptionGroup",
-    "raise Outcome.RequirementNotMet.__new__(Outcome.RequirementNotMet)": "RequirementNotMet",
-    "raise Outcome.Refused.__new__(Outcome.Refused, 1)": "Refused",
-}
-OUTCOME = "import array_constraints_conformance.verdict as Outcome; "
 QUICK = ["--quick", "--scope", "map", "--constraint", "NonNeg"]
 FEW = [*QUICK, "--only", "ARR-1", "--only", "SET-3", "--only", "ARR-2"]
 
@@ -115,7 +96,10 @@ def test_whatever_ends_the_process_is_not_met(judged, line, message):
     [
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("raise type('Mine', (KeyboardInterrupt,), {})", "Mine"),
-        (f"{OUTCOME}raise Outcome.NotProvided('no')", "NotProvided: no"),
+        (
+            "import array_constraints_conformance.verdict as v; raise v.NotProvided('no')",
+            "NotProvided: no",
+        ),
     ],
 )
 def test_what_a_call_raises_is_not_met(judged, line, message):
@@ -123,21 +107,6 @@ def test_what_a_call_raises_is_not_met(judged, line, message):
     assert status == 1
     assert outcomes(record) == ["not met"] * 3
     assert all(f"raised {message}" in found for found in messages(record))
-
-
-@pytest.mark.parametrize(("line", "message"), RAISES.items(), ids=list(RAISES))
-def test_in_code_what_a_call_raises_is_not_met_either(line, message):
-    module = types.ModuleType("hostile")
-    exec(RIGHT.format(OUTCOME + line), vars(module))
-    for subject in (module, single(module.NonNeg(), contains=lambda w, slack: True)):
-        report = check_constraint(subject, profile="quick", only=["ARR-1", "SET-1", "SET-2"])
-        found = [
-            r for r in report.results if r.outcome not in ("not provided", "not applicable")
-        ]
-        assert {r.outcome for r in found} == {"not met"}
-        assert {"ARR-1", "SET-1", "SET-2"} == {r.requirement.id for r in found}
-        assert all(f"raised {message}" in r.counterexample.message for r in found)
-    assert report.record["timeout"] is None
 
 
 @pytest.mark.parametrize(
@@ -292,13 +261,6 @@ def test_a_comparison_that_ends_early_exits_1(tmp_path, monkeypatch, capfd):
     options = ["--constraints", "one", "--against", "two", "--constraint", "NonNeg", "--quick"]
     assert main(options) == 1
     assert "not compared to the end: the process ended with status 0" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon", ""])
-def test_a_limit_is_a_number_of_seconds(capsys, text):
-    with pytest.raises(SystemExit, match="2"):
-        main(["--constraints", "array_constraints", "--timeout", text])
-    assert "argument --timeout: invalid" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
