@@ -364,11 +364,7 @@ def test_what_cannot_be_compared_is_not_resumed(constraint, tmp_path):
         MinMaxNorm(0.5, np.float32(1.0), 0.9, axis=(0, 1)),
         "max_norm",
     ],
-<<<<<<< HEAD
-    ids=lambda c: repr(c).partition(" object at")[0],
-=======
     ids=lambda constraint: str(constraint)[:20].partition(" ")[0],
->>>>>>> staging
 )
 def test_constraints_whose_fields_say_all_are_resumed(constraint, tmp_path):
     np.save(tmp_path / "w.npy", W)
