@@ -176,7 +176,10 @@ class Elementwise(Form):
 
     @abstractmethod
     def project(self, w: Array, xp: Namespace) -> Array:
-        """Return the allowed value of each entry of ``w``, in its shape and dtype."""
+        """Return the allowed value of each entry of ``w``, in its shape and dtype.
+
+        An entry whose ``excess`` is 0 comes back as it is, bit for bit.
+        """
 
     @abstractmethod
     def excess(self, w: Array, xp: Namespace) -> Array:

@@ -108,10 +108,6 @@ class Rules:
             name: rule.constraint for name, rule in first.items() if rule.constraint is not None
         }
 
-    def to_configs(self) -> list[dict[str, Any]]:
-        """Return the rules as values that JSON can hold, as far as their constraints can."""
-        return [{"select": r.select, "constraint": _shown(r.constraint)} for r in self.rules]
-
 
 def as_rules(rules: Any) -> Rules:
     """Return rules from a constraint for all weights, or pairs of pattern and constraint.
@@ -228,13 +224,3 @@ def _unused(rule: Rule, names: list[str]) -> str:
         )
     shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
     return f"the rule {rule.select!r} matches none of the {len(names)} weights: {shown}"
-
-
-def _shown(constraint: Any) -> Any:
-    if hasattr(constraint, "get_config"):
-        cls = type(constraint)
-        return {"class": f"{cls.__module__}.{cls.__qualname__}", **constraint.get_config()}
-    if constraint is None:
-        return None
-    name = getattr(constraint, "__qualname__", None)
-    return f"{constraint.__module__}.{name}" if name else repr(constraint)
