@@ -39,6 +39,7 @@ class Speaker:
 def main(words: dict[str, Any]) -> None:
     """Do what was ordered, and say so."""
     say, order = Speaker(words["report"], words["token"]), Order(**words["order"])
+    say(started=True)
     try:
         subject = module_named(order.constraints) if words["imports"] else subject_of(order)
         say(imported=True)

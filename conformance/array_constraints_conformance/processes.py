@@ -25,7 +25,7 @@ _KEEPER = Path(__file__).with_name("keeper.py")
 _TICK = 0.05  # seconds between two looks at the clock and at the process
 _AT_ONCE = 2**16  # bytes that are read at a time
 _IMPORTING = 60.0  # seconds that the module has, unless a limit is given
-_MAKING_LIBRARIES = 600.0  # seconds: importing them may take long, and is not judged
+_OWN_IMPORTS = 600.0  # seconds: those of the suite and the libraries are not judged
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Process:
         self, order: Order, limits: Limits, stop: Event, *, imports: bool = True, start: int = 0
     ) -> None:
         self.limits, self.stop, self.token = limits, stop, secrets.token_hex(16)
-        self.stage, self.limit = " while the module was imported", limits.importing
+        self.stage, self.limit = " before the module was imported", _OWN_IMPORTS
         self.ending, self._closed = "", False
         self._judge: tuple[tuple[Callable[[int, int], None], int], ...] = ()
         self._report, report = os.pipe()
@@ -137,8 +137,10 @@ class Process:
             self._judge = ((os.kill, message["judge"]), (os.killpg, message["judge"]))
         elif "ended" in message:
             self._judge, self.ending = (), f"the process {_how(message['ended'])}"
+        elif "started" in message:
+            self.stage, self.limit = " while the module was imported", self.limits.importing
         elif "imported" in message:
-            self.stage, self.limit = " while the libraries were made", _MAKING_LIBRARIES
+            self.stage, self.limit = " while the libraries were made", _OWN_IMPORTS
         elif "plan" in message:
             self.stage, self.limit = "", self.limits.judging
 
