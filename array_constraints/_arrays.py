@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import array_api_compat
 
-from array_constraints import _in_memory, _writing
+from array_constraints import _autograd, _in_memory, _writing
 from array_constraints._formats import FORMATS, PRECISIONS, Precision
 from array_constraints._in_memory import InMemory
 from array_constraints._protocol import Array, Count, Namespace
@@ -150,24 +150,17 @@ def _clamped(w: Any, xp: Any) -> Any:
     return _where_not_negative(w, xp) if dtype_name(w, xp) == "bfloat16" else w.clamp(min=0)
 
 
-def _stated(value: Any, derivative: Any, w: Any) -> Any:
-    from array_constraints import _autograd
-
-    return _autograd.stated(value, derivative, w)
-
-
 def _stated_to_jax(value: Any, derivative: Any, w: Any) -> Any:
     """Differentiate the derivative alone: where none is asked, XLA sees the value alone."""
     import jax
 
-    function = jax.custom_jvp(value)
-
-    @function.defjvp
     def both(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
         with _with_float64()(True):  # a loop is differentiated after the call that traced it
-            return function(*primals), derivative(*primals, *tangents)
+            return mapped(*primals), derivative(*primals, *tangents)
 
-    return function(w)
+    mapped: Any = jax.custom_jvp(value)
+    mapped.defjvp(both)
+    return mapped(w)
 
 
 def _fused_sum(
@@ -306,7 +299,7 @@ LIBRARIES = {
         spare_sum=plain_sum,
         has_float64=lambda w, xp: w.device.type != "mps",  # Metal has no float64
         without_negative=_clamped,
-        differentiated=_stated,
+        differentiated=_autograd.stated,
         refused=_torch_refused,
         unwritable=_writing.torch_unwritable,
         copied=lambda w, xp: w.clone(),  # asarray(copy=True) would leave the graph

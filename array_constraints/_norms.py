@@ -22,13 +22,16 @@ from array_constraints._margins import (
     representable,
 )
 from array_constraints._protocol import Array, Namespace
-from array_constraints._sums import Sum, plain_sum
+from array_constraints._sums import plain_sum
 
 
 def measure(
-    block: Array, axes: tuple[int, ...], xp: Namespace, spare_sum: Sum | None = None
+    block: Array, axes: tuple[int, ...], xp: Namespace, plain: bool = False
 ) -> NormMeasure:
-    """Return the measure of the Euclidean norm of each slice of ``block``."""
+    """Return the measure of the Euclidean norm of each slice of ``block``.
+
+    ``plain``: added in the library's order where the roundoff of the accumulator is negligible.
+    """
     library, precision = _arrays.library(xp), _arrays.precision(block, xp)
     entries, scale = _arrays.count_entries(block, axes, xp), None
     if precision.overflows(precision.accumulator):
@@ -40,7 +43,9 @@ def measure(
         v = v if scale is None else v * scale
         return v * v
 
-    add = (spare_sum or library.spare_sum) if precision.spare else library.sum
+    add = library.spare_sum if precision.spare else library.sum
+    if plain and precision.spare:
+        add = plain_sum
     square = add(block, scale, axes, xp, squared)
     carry = None if precision.ample else xp.zeros_like(square)
     return NormMeasure(entries, scale, square, carry, precision)
@@ -143,7 +148,8 @@ def rescale(block: Array, measure: NormMeasure, interval: Interval, xp: Namespac
         result = (v if measure.scale is None else v * measure.scale) / root * target
     if interval.rate != 1:
         result = v * (1 - interval.rate) + result * interval.rate
-    return xp.where(moved, xp.astype(result, block.dtype, copy=False), block)
+    result = xp.astype(result, block.dtype, copy=False)
+    return xp.where(moved, result, block)
 
 
 def _moves(
@@ -152,9 +158,10 @@ def _moves(
     """Return which slices move, or on a sphere have a direction, and their target, else 1."""
     inner, size = limits(measure, interval, xp), norm(measure, xp)
     above = size > inner.upper
-    moved = (measure.square > 0) & (measure.square < math.inf)
-    if not sphere:
-        moved = (above | (size < inner.lower)) & moved
+    directed = (measure.square > 0) & (measure.square < math.inf)
+    moved = (above | (size < inner.lower)) & directed
+    if sphere:
+        moved = directed
     one = xp.ones_like(measure.square)
     target = xp.where(above, one * inner.upper_target, one * inner.lower_target)
     return moved, xp.where(moved, target, one)
@@ -173,7 +180,7 @@ def derivative(
 
         \frac{t}{\lVert w \rVert} \left(I - \frac{w w^T}{w^T w}\right)
     """
-    slices = measure(w, axes, xp, plain_sum)  # a tree would be computed anew for each entry
+    slices = measure(w, axes, xp, plain=True)  # XLA would compute a tree for each entry anew
     moved, target = _moves(slices, interval, xp, sphere=interval.lower == interval.upper)
     one, wide = xp.ones_like(target), _arrays.accumulated(tangent, xp)
     v = _arrays.accumulated(w, xp)
