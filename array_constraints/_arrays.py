@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import array_api_compat
 
-from array_constraints import _in_memory, _jax, _subnormals, _torch, _writing
+from array_constraints import _autograd, _in_memory, _jax, _subnormals, _torch, _writing
 from array_constraints._formats import FORMATS, PRECISIONS, Precision
 from array_constraints._in_memory import InMemory
 from array_constraints._protocol import Array, Count, Namespace
@@ -232,7 +232,7 @@ LIBRARIES = {
         bits=_subnormals.torch_bits,
         owner=_writing.torch_owner,
         memory_of=_writing.torch_memory,
-        differentiated=_torch.stated,
+        differentiated=_autograd.stated,
         refused=_torch.refused,
         unwritable=_writing.torch_unwritable,
         copied=lambda w, xp: w.clone(),  # asarray(copy=True) would leave the graph

@@ -164,14 +164,13 @@ def stated(value: Any, derivative: Any, w: Any) -> Any:
     """
     import jax
 
-    function = jax.custom_jvp(value)
-
-    @function.defjvp  # type: ignore[untyped-decorator, unused-ignore]
     def both(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
         with _with_float64()(True):  # a loop is differentiated after the call that traced it
-            return function(*primals), derivative(*primals, *tangents)
+            return mapped(*primals), derivative(*primals, *tangents)
 
-    return function(w)
+    mapped: Any = jax.custom_jvp(value)
+    mapped.defjvp(both)
+    return mapped(w)
 
 
 def barrier(w: Any) -> Any:

@@ -24,13 +24,16 @@ from array_constraints._margins import (
     representable,
 )
 from array_constraints._protocol import Array, Namespace
-from array_constraints._sums import Sum, plain_sum
+from array_constraints._sums import plain_sum
 
 
 def measure(
-    block: Array, axes: tuple[int, ...], xp: Namespace, spare_sum: Sum | None = None
+    block: Array, axes: tuple[int, ...], xp: Namespace, plain: bool = False
 ) -> NormMeasure:
-    """Return the measure of the Euclidean norm of each slice of ``block``."""
+    """Return the measure of the Euclidean norm of each slice of ``block``.
+
+    ``plain``: added in the library's order where the roundoff of the accumulator is negligible.
+    """
     library, precision = _arrays.library(xp), _arrays.precision(block, xp)
     entries, scale = _arrays.count_entries(block, axes, xp), None
     if precision.overflows(precision.accumulator):
@@ -42,7 +45,9 @@ def measure(
         v = v if scale is None else v * scale
         return v * v
 
-    add = (spare_sum or library.spare_sum) if precision.spare else library.sum
+    add = library.spare_sum if precision.spare else library.sum
+    if plain and precision.spare:
+        add = plain_sum
     square = add(block, scale, axes, xp, squared)
     carry = None if precision.ample else xp.zeros_like(square)
     return NormMeasure(entries, scale, square, carry, precision)
@@ -178,7 +183,8 @@ def rescale(block: Array, measure: NormMeasure, interval: Interval, xp: Namespac
         result = (v if measure.scale is None else v * measure.scale) / root * target
     if interval.rate != 1:
         result = v * (1 - interval.rate) + result * interval.rate
-    return xp.where(moved, xp.astype(result, block.dtype, copy=False), block)
+    result = xp.astype(result, block.dtype, copy=False)
+    return xp.where(moved, result, block)
 
 
 def _moves(
@@ -208,7 +214,7 @@ def derivative(
 
         \frac{t}{\lVert w \rVert} \left(I - \frac{w w^T}{w^T w}\right)
     """
-    slices = measure(w, axes, xp, plain_sum)  # a tree would be computed anew for each entry
+    slices = measure(w, axes, xp, plain=True)  # XLA would compute a tree for each entry anew
     moved, target = _moves(slices, interval, xp, sphere=interval.lower == interval.upper)
     one, wide = xp.ones_like(target), _arrays.accumulated(tangent, xp)
     v = _arrays.accumulated(w, xp)

@@ -10,7 +10,6 @@ from typing import TypeAlias
 from array_constraints._protocol import Array, Namespace
 
 Term: TypeAlias = Callable[[Array, "Array | None"], Array]
-Sum: TypeAlias = Callable[[Array, "Array | None", tuple[int, ...], Namespace, Term], Array]
 _NEAR = 4096  # entries of partial sums that stay in the innermost cache while they are added to
 
 

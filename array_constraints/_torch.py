@@ -26,13 +26,6 @@ def clamped(w: Any, xp: Any) -> Any:
     return w.clamp(min=0)
 
 
-def stated(value: Any, derivative: Any, w: Any) -> Any:
-    """Return ``value(w)``, with ``derivative(w, t)`` as its derivative along ``t``."""
-    from array_constraints import _autograd
-
-    return _autograd.stated(value, derivative, w)
-
-
 def refused(w: Any) -> str | None:
     """Return what kind of tensor ``w`` is, if not a dense one with values, and what to pass."""
     import torch
