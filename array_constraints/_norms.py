@@ -193,9 +193,8 @@ def _moves(
     """Return which slices move, or on a sphere have a direction, and their target, else 1."""
     inner = limits(measure, interval, xp)
     above, below = beyond(measure, inner, xp)
-    moved = (measure.square > 0) & (measure.square < math.inf)
-    if not sphere:
-        moved = (above | below) & moved
+    directed = (measure.square > 0) & (measure.square < math.inf)
+    moved = directed if sphere else (above | below) & directed
     one = xp.ones_like(measure.square)
     target = xp.where(above, one * inner.upper_target, one * inner.lower_target)
     return moved, xp.where(moved, target, one)
