@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from array_constraints.constraint import Constraint, Elementwise, Form, Slicewise, WholeSlice
-from array_constraints.files.grid import ENTRIES_OF_TILE, Region, grid_of
+from array_constraints.files import grid
+from array_constraints.files.grid import Region, grid_of
 from array_constraints.files.passes import (
     SLICES_OF_PANEL,
     Measures,
@@ -51,11 +52,12 @@ def pass_of(constraint: Any, tensor: Tensor) -> Pass:
     if isinstance(constraint, WholeSlice):
         axes = constraint.axes(whole)
     if isinstance(constraint, Elementwise) and not own_call:
-        kind, axes, most = EntriesPass, (), ENTRIES_OF_TILE
+        kind, axes, most = EntriesPass, (), grid.ENTRIES_OF_TILE
     if isinstance(constraint, Slicewise) and not own_call:
-        kind, axes, most = SlicesPass, constraint.axes(whole), ENTRIES_OF_TILE
-    grid = grid_of(tensor.shape, axes, tensor.chunks, tensor.order, most)
-    return kind(constraint, tensor, grid)
+        kind, axes, most = SlicesPass, constraint.axes(whole), grid.ENTRIES_OF_TILE
+    return kind(
+        constraint, tensor, grid_of(tensor.shape, axes, tensor.chunks, tensor.order, most)
+    )
 
 
 class EntriesPass(Pass):
@@ -100,8 +102,8 @@ def _flat(whole: Any) -> Iterator[Any]:
         if row.ndim > 1:
             yield from _flat(row)
             continue
-        for start in range(0, row.size, ENTRIES_OF_TILE // 4):
-            yield row[start : start + ENTRIES_OF_TILE // 4]
+        for start in range(0, row.size, grid.ENTRIES_OF_TILE // 4):
+            yield row[start : start + grid.ENTRIES_OF_TILE // 4]
 
 
 class WholePass(Pass):

@@ -178,6 +178,8 @@ def test_owner_and_group_are_kept_where_that_is_allowed(tmp_path):
 def test_a_group_that_may_not_be_kept_gets_what_everybody_gets(tmp_path):
     from kill import child
 
+    np.save(tmp_path / "first.npy", W)  # all is imported that they may not read
+    project_file(tmp_path / "first.npy", tmp_path / "second.npy", MaxNorm(9.0))
     for folder in (tmp_path, *tmp_path.parents):
         if not folder.stat().st_mode & 0o001:
             folder.chmod(folder.stat().st_mode | 0o011)
