@@ -161,7 +161,7 @@ def excess(measure: NormMeasure, interval: Interval, xp: Namespace) -> Array:
         distance = xp.where(above, distance, lower - size)
     # The root may round to the bound from beyond: what is moved is off by a roundoff at least.
     accumulator = measure.precision.accumulator
-    least = size * accumulator.roundoff + accumulator.smallest_normal
+    least = size * accumulator.roundoff + accumulator.smallest_normal * 2 * accumulator.roundoff
     nan = xp.where(size >= 0, xp.zeros_like(size), size)
     return xp.where(above | below if lower else above, xp.maximum(distance, least), nan)
 

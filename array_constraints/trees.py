@@ -75,10 +75,18 @@ def _judge(form: Form, arrays: list[Any], copy: bool | None) -> None:
     """Raise what the constraint raises; of arrays that are alike, one is looked at."""
     judged = set()
     for w in arrays:
-        alike = (type(w), *(getattr(w, name, None) for name in ("dtype", "shape", "layout")))
-        if copy is False or alike not in judged:
+        kind = _kind(w)
+        if copy is False or kind is None or kind not in judged:
             form._accepted(w, copy)
-            judged.add(alike)
+            judged.add(kind)
+
+
+def _kind(w: Any) -> Any:
+    """Return what a form judges an array by; None where it has not got all of that."""
+    try:
+        return type(w), w.dtype, w.shape, getattr(w, "layout", None)
+    except (AttributeError, RuntimeError):  # no array, or a nested or lazy tensor
+        return None
 
 
 def _each(constraint: Constraint, arrays: list[Any], copy: bool | None) -> list[Any]:

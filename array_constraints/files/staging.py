@@ -36,7 +36,7 @@ from array_constraints.files.journal import (
 )
 from array_constraints.files.permissions import close_to_others
 from array_constraints.files.renames import rename_new
-from array_constraints.files.stored import sync, write_at
+from array_constraints.files.stored import naming, sync, write_at
 
 _CLOSED = -1
 _JOURNAL, _OLD, _SPOOL = "journal.jsonl", "old", "spool"
@@ -257,9 +257,10 @@ class Staging:
 
     def _write(self, entry: dict[str, Any]) -> None:
         text = line_of(entry) if self._length else MARK + line_of(entry)
-        os.ftruncate(self._lock, self._length)  # a line that was not written to its end
-        write_at(self._lock, self._length, text)
-        os.fsync(self._lock)
+        with naming(self.journal):
+            os.ftruncate(self._lock, self._length)  # a line that was not written to its end
+            write_at(self._lock, self._length, text)
+            os.fsync(self._lock)
         self._length += len(text)
 
 

@@ -33,8 +33,8 @@ def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path):
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, f"{run.returncode}: {run.stdout}{run.stderr}"
     full = dict(line.split() for line in run.stdout.splitlines())
-    # The others have all of their room before they begin.
-    assert {name for name, count in full.items() if int(count)} == set(full) - {"keras"}
+    # The room of the others is taken before they begin, but for that of a journal.
+    assert {name for name, count in full.items() if int(count)} >= set(full) - {"keras"}
 
 
 LIMITED = """

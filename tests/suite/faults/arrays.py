@@ -164,6 +164,7 @@ FAULTS = [
         "the result is a NumPy array",
         of("MaxNorm", without_writing(_unpacked)),
         library="array_api_strict",
+        also=frozenset({"NUM-9", "VIO-3"}),
     ),
     Fault(
         "ARR-4",
