@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +35,9 @@ OPTIONS = {"chunk_size": 2**16, "workers": 2}
 
 
 def child(function: Callable[[], object]) -> int:
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of JAX, which the child does not use
+        pid = os.fork()
     if pid:
         return pid
     try:

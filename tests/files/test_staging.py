@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kill import child
 from stored_weights import BY_NAME, FORMATS, digest, weights
 
 from array_constraints import NonNeg
@@ -114,9 +115,7 @@ def test_a_lock_goes_with_its_run_though_a_child_has_it_open(tmp_path):
     one = Staging(tmp_path / "out.npy")
     one.open()
     one.begin({"source": []})
-    pid = os.fork()
-    if not pid:
-        signal.pause()
+    pid = child(signal.pause)
     try:
         one.close()
         assert Staging(tmp_path / "out.npy").open()
