@@ -267,9 +267,9 @@ def _in_one_stack(form: Any, arrays: list[Any]) -> dict[int, Any]:
     """Return the constrained arrays that come out as from a call of their own, by place."""
     first, xp = form._accepted(arrays[0])
     memory = _arrays.in_memory(first, xp)
-    if memory is None or not all(
-        memory.holds(w) and memory.memory_order(w) is None for w in arrays
-    ):
+    if memory is None or not (memory.by_type or all(map(memory.holds, arrays))):
+        return {}
+    if any(memory.memory_order(w) is not None for w in arrays):
         return {}
     results: dict[int, Any] = _arrays.library(xp).quiet(_stacked)(form, arrays, memory, xp)
     return results
