@@ -71,8 +71,7 @@ def numpy_squares_each(arrays: list[Any], axes: tuple[int, ...]) -> Any:
     for start in range(0, len(arrays), most):
         some = arrays[start : start + most]
         part = scratch[: len(some)]
-        for place, w in zip(part, some, strict=True):
-            place[...] = w
+        numpy.concatenate(some, out=part.reshape(-1, *shape[1:]))
         numpy.multiply(part, part, out=part)
         numpy.add.reduce(part, axis=inner, keepdims=True, out=found[start : start + len(some)])
     return found
