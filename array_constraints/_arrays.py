@@ -6,12 +6,13 @@ functions of the standard, with the reason beside the line or in the function it
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import functools
 import numbers
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -60,38 +61,58 @@ def _run(function: Callable[..., Array], form: object, w: Any, xp: Namespace) ->
 def is_constant(form: object) -> bool:
     """Whether a form never changes: a frozen dataclass whose fields are plain values.
 
-    It promises that its fields say all about it: nothing else is kept in it, and no field is an
-    object with a state of its own. Only such forms are compiled or remembered.
+    Nothing else is kept in it, and no field is an object with a state of its own. Only such
+    forms are compiled or remembered.
     """
-    parameters = vars(type(form)).get("__dataclass_params__")
+    return state_of(form) is not None
+
+
+def state_of(form: Any) -> Hashable | None:
+    """Return all that a form keeps, to tell it from any other; None if that may change."""
+    cls = type(form)
+    parameters = vars(cls).get("__dataclass_params__")
     if parameters is None or not (parameters.frozen and parameters.eq):
-        return False
-    names = {field.name for field in dataclasses.fields(cast(Any, form))}
-    for name in getattr(form, "__dict__", {}).keys() - names:
-        if not isinstance(getattr(type(form), name, None), functools.cached_property):
-            return False
-    return all(_is_plain(getattr(form, name)) for name in names)
+        return None
+    names = [field.name for field in dataclasses.fields(form)]
+    slots = (vars(base).get("__slots__", ()) for base in cls.__mro__)
+    kept = {name for some in slots for name in ((some,) if isinstance(some, str) else some)}
+    kept |= getattr(form, "__dict__", {}).keys()
+    cached = {
+        name
+        for name in kept
+        if isinstance(getattr(cls, name, None), functools.cached_property)
+        and _state_of_value(getattr(form, name)) is not None
+    }
+    if kept - cached - {*names, "__dict__", "__weakref__"}:
+        return None
+    states = [_state_of_value(getattr(form, name)) for name in names]
+    return None if None in states else (cls, *states)
 
 
-def _is_plain(value: Any) -> bool:
-    """Whether a value is immutable, as far as it can be told: numbers, text, tuples of them."""
+def _state_of_value(value: Any) -> Hashable | None:
+    """Return a value and its type, as 1, True and 1.0 differ; None if it may change."""
     kind = type(value)
-    if kind in (tuple, frozenset):
-        return all(map(_is_plain, value))
-    number = kind.__module__ == "numpy" and isinstance(value, numbers.Number)
-    plain = kind in (bool, int, float, complex, str, bytes, type(None))
-    return plain or number or isinstance(value, enum.Enum) or is_constant(value)
+    if kind is tuple:
+        states = [_state_of_value(entry) for entry in value]
+        return None if None in states else (kind, *states)
+    if kind in (bool, int, float, complex, str, bytes, type(None)) or (
+        kind.__module__ == "numpy" and isinstance(value, numbers.Number)
+    ):
+        return kind, repr(value)
+    return (kind, value.name) if isinstance(value, enum.Enum) else state_of(value)
 
 
 def _run_jitted(function: Callable[..., Array], form: Any, w: Any, xp: Namespace) -> Array:
-    return _jax.run(function, form, w, xp, cached=form is None or is_constant(form))
+    state = "nothing" if form is None else state_of(form)
+    return _jax.run(function, form, w, xp, state)
 
 
 def mapped_at_once(constraint: Any, weights: Any, copy: bool | None) -> Any | None:
     """Return a pytree of JAX arrays mapped in few compiled calls; None for anything else."""
-    if not (copy is None or copy is True) or not is_constant(constraint):
+    if not (copy is None or copy is True) or compiling():
         return None
-    return _jax.mapped_at_once(constraint, weights)
+    state = state_of(constraint)
+    return None if state is None else _jax.mapped_at_once(constraint, weights, state)
 
 
 def _negative(w: Array, xp: Namespace) -> Array:
@@ -165,8 +186,7 @@ class Library:
     run: Callable[..., Array] = _run
     ignoring: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
     bits: Callable[[Any], Any] | None = None
-    owner: Callable[[Any], int] = id
-    memory_of: Callable[[Any], Any] = id
+    memories: Callable[[list[Any]], list[Any]] = lambda arrays: [None] * len(arrays)
     refused: Callable[[Any], str | None] = lambda w: None
     array: Callable[[Any], Any] = lambda w: w
     device_of_constants: Callable[[Any], Any] = lambda like: getattr(like, "device", None)
@@ -189,8 +209,7 @@ NUMPY = Library(
     without_negative=_by_bits,
     ignoring=_ignoring,
     bits=_subnormals.numpy_bits,
-    owner=_writing.numpy_owner,
-    memory_of=_writing.numpy_memory,
+    memories=_writing.numpy_memories,
     # Masked arrays and matrices are subclasses that change what the operators mean.
     refused=_numpy_refused,
     array=_numpy_array,
@@ -230,8 +249,7 @@ LIBRARIES = {
         negative=_torch.negative,
         without_negative=_torch.clamped,
         bits=_subnormals.torch_bits,
-        owner=_writing.torch_owner,
-        memory_of=_writing.torch_memory,
+        memories=_writing.torch_memories,
         differentiated=_autograd.stated,
         refused=_torch.refused,
         unwritable=_writing.torch_unwritable,
@@ -328,23 +346,27 @@ def dtype_name(w: Array, xp: Namespace) -> str:
 
 
 def ties(arrays: list[Any]) -> list[int]:
-    """Return for each array the place of the first that is the same entries of one memory."""
-    same: dict[int, list[int]] = {}
-    for i, w in enumerate(arrays):
-        same.setdefault(_library_of(w).owner(w), []).append(i)
-    first = list(range(len(arrays)))
-    for places in same.values():
-        if len(places) > 1:
-            seen: dict[Any, int] = {}
-            for i in places:
-                key = _library_of(arrays[i]).memory_of(arrays[i])
-                first[i] = seen.setdefault(key, i)
+    """Return for each array the place of the first that is the same entries of one memory.
+
+    They have to be of one library, of the same shape, and in the same order.
+    """
+    if compiling():
+        return list(range(len(arrays)))
+    seen: dict[int, int] = {}
+    first = [seen.setdefault(id(w), i) for i, w in enumerate(arrays)]
+    groups: dict[str, list[int]] = {}
+    for i in seen.values():
+        with contextlib.suppress(TypeError):  # the constraint says what is wrong with it
+            groups.setdefault(namespace(arrays[i]).__name__, []).append(i)
+    for name, places in groups.items():
+        memories = LIBRARIES.get(name, _STANDARD).memories([arrays[i] for i in places])
+        same: dict[Any, int] = {}
+        found = {
+            i: i if memory is None else same.setdefault(memory, i)
+            for i, memory in zip(places, memories, strict=True)
+        }
+        first = [found.get(i, i) for i in first]
     return first
-
-
-def _library_of(w: Any) -> Library:
-    found = _NAMESPACES.get(type(w))
-    return _STANDARD if found is None or compiling() else library(found)
 
 
 def zero_dimensional(result: Any, xp: Namespace) -> Any:
@@ -382,7 +404,7 @@ def accumulated(w: Array, xp: Namespace) -> Array:
     weight, accumulator = precision(w, xp)
     wide = xp.astype(w, getattr(xp, accumulator.name), copy=False)
     bits = library(xp).bits
-    if bits is None or wide.dtype == w.dtype or not _subnormals.flushed():
+    if bits is None or weight == accumulator or not _subnormals.flushed():
         return wide
     if dtype_name(w, xp) not in FORMATS:
         return wide

@@ -29,15 +29,14 @@ def has_float64(w: Any, xp: Namespace) -> bool:
 
 
 def run(
-    function: Callable[..., Array], form: Any, w: Any, xp: Namespace, *, cached: bool
+    function: Callable[..., Array], form: Any, w: Any, xp: Namespace, state: Hashable | None
 ) -> Array:
-    """Run a function of a form in float64, ``cached`` as one ``jit`` for equal forms."""
+    """Run a function of a form in float64, as one ``jit`` for all forms of the same state."""
     narrow = not sys.modules["jax"].config.jax_enable_x64
     with _with_float64()(True):
-        if not cached:
+        if state is None:
             return _placed(function, form, w, xp, narrow)
-        # 1, True and 1.0 are equal, not the same: their text tells them apart
-        return _jitted(function)(form, w, xp, narrow, repr(form))
+        return _jitted(function)(form, w, xp, narrow, state)
 
 
 def _with_float64() -> Any:
@@ -51,7 +50,7 @@ def _with_float64() -> Any:
 def _jitted(function: Callable[..., Array]) -> Callable[..., Array]:
     import jax
 
-    def call(form: object, w: Any, xp: Namespace, narrow: bool, shown: str) -> Array:
+    def call(form: object, w: Any, xp: Namespace, narrow: bool, state: Hashable) -> Array:
         return _placed(function, form, w, xp, narrow)
 
     return cast(Callable[..., Array], jax.jit(call, static_argnums=(0, 2, 3, 4)))
@@ -71,7 +70,10 @@ def _placed(
         w = jax.device_put(w, device, src=host)
     result: Array = _on_automatic_axes(lambda w: function(form, w, xp), w, aval)
     if narrow and result.dtype == "float64" and first.dtype != "float64":
-        result = xp.astype(result, xp.float32)
+        # XLA takes what is less than that for zero: a violation that is not 0 stays so.
+        least: Any = 2.0**-126
+        narrowed = xp.astype(result, xp.float32)
+        result = xp.where((result > 0) & (result < least), least, narrowed)
     if offloaded:
         result = jax.device_put(result, host, src=device)
     return result
@@ -104,7 +106,7 @@ def _on_automatic_axes(call: Callable[[Any], Any], w: Any, aval: Any) -> Any:
     return automatic(sharding(shape))(w)
 
 
-def mapped_at_once(constraint: Any, weights: Any) -> Any | None:
+def mapped_at_once(constraint: Any, weights: Any, state: Hashable) -> Any | None:
     """Return a pytree of JAX arrays mapped in one cached ``jit`` for each of their places.
 
     None for anything else than JAX arrays.
@@ -119,7 +121,7 @@ def mapped_at_once(constraint: Any, weights: Any) -> Any | None:
         return jax.tree.map(constraint, weights)
     for indices in _together(leaves):
         group = [leaves[i] for i in indices]
-        found = _jitted_map()(constraint, group, repr(constraint))
+        found = _jitted_map()(constraint, group, state)
         for i, result in zip(indices, found, strict=True):
             leaves[i] = result
     return jax.tree.unflatten(tree, leaves)
@@ -142,7 +144,7 @@ def _together(leaves: list[Any]) -> Iterable[Iterable[int]]:
 def _jitted_map() -> Callable[..., Any]:
     import jax
 
-    def call(constraint: Any, weights: Any, shown: str) -> Any:
+    def call(constraint: Any, weights: Any, state: Hashable) -> Any:
         return [constraint(w) for w in weights]
 
     return cast(Callable[..., Any], jax.jit(call, static_argnums=(0, 2)))

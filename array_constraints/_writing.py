@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from typing import Any
 
 
@@ -23,30 +24,52 @@ def torch_unwritable(w: Any) -> str | None:
     return _overlapping(w.shape, w.stride(), 1)
 
 
-def numpy_owner(w: Any) -> int:
-    return id(w if w.base is None else w.base)
+def numpy_memories(arrays: list[Any]) -> list[Any]:
+    """Return what plain arrays of one memory have in common; None for one on its own."""
+    import numpy
+
+    if all(w.base is None for w in arrays):  # no two arrays own the same memory
+        return [None] * len(arrays)
+    return [
+        (w.__array_interface__["data"][0], w.dtype, w.shape, w.strides)
+        if type(w) in (numpy.ndarray, numpy.memmap) and w.size
+        else None
+        for w in arrays
+    ]
 
 
-def numpy_memory(w: Any) -> Any:
-    if not w.size:
-        return id(w)
-    return w.__array_interface__["data"][0], w.dtype, w.shape, w.strides
+def torch_memories(arrays: list[Any]) -> list[Any]:
+    """Return what plain tensors of one memory have in common; None for one on its own.
 
-
-def torch_owner(w: Any) -> int:
+    Where they are traced, mapped over or recorded, equal memory is no equal result.
+    """
     import torch
 
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(w)
-    return id(w) if wrapped or w.layout is not torch.strided else int(w.data_ptr())
+    if (
+        torch._C._len_torch_dispatch_stack()
+        or torch._C._get_tracing_state() is not None
+        or torch.autograd.forward_ad._current_level >= 0
+    ):
+        return [None] * len(arrays)
+    addresses = [_torch_address(w) for w in arrays]
+    shared = collections.Counter(addresses)
+    return [
+        (w.device, at, w.dtype, w.shape, w.stride(), w.is_neg(), w.is_conj())
+        if at and shared[at] > 1
+        else None
+        for w, at in zip(arrays, addresses, strict=True)
+    ]
 
 
-def torch_memory(w: Any) -> Any:
+def _torch_address(w: Any) -> int:
+    """Return where the entries of a tensor are, 0 for one that cannot be asked."""
     import torch
 
+    plain = type(w) in (torch.Tensor, torch.nn.Parameter) and w.layout is torch.strided
     recorded = w.requires_grad and torch.is_grad_enabled()
-    if recorded or w.device.type == "meta" or not w.numel():
-        return id(w)
-    return w.device, w.data_ptr(), w.dtype, w.shape, w.stride()
+    if not plain or recorded or torch._C._functorch.is_functorch_wrapped_tensor(w):
+        return 0
+    return int(w.data_ptr())
 
 
 def _overlapping(shape: tuple[int, ...], strides: tuple[int, ...], unit: int) -> str | None:

@@ -310,7 +310,10 @@ class Slicewise(_AlongAxis):
         return _arrays.count_entries(block, axes, xp)
 
     def whole(self, w: Array, xp: Namespace) -> Array:
-        return self.apply(w, self.measure(w, self.axes(w), xp), xp)
+        measure = self.measure(w, self.axes(w), xp)
+        excess = self.excess(measure, xp)
+        allowed = xp.equal(excess, xp.zeros_like(excess))
+        return xp.where(allowed, w, self.apply(w, measure, xp))
 
     def whole_violation(self, w: Array, xp: Namespace) -> Array:
         return self.excess(self.measure(w, self.axes(w), xp), xp)

@@ -23,9 +23,10 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
         dictionaries, iterators as lists, the rest as it is.
     copy
         As when the constraint is called: ``None`` leaves every array as it is and makes new
-        ones where something changes, ``False`` writes into them. Tied weights, which are one
-        piece of memory under several names, are constrained once, and stay tied; ``True`` makes
-        a new array of each.
+        ones where something changes, ``False`` writes into them. Tied weights, which are the
+        same entries of one memory under several names, are constrained once, and stay tied;
+        other views of one memory are constrained one after the other. ``True`` makes a new
+        array of each.
 
     Raises
     ------
@@ -108,7 +109,8 @@ class _Place:
 
 def _take_apart(weights: Any, arrays: list[Any]) -> Any:
     """Return the containers with the place of each array in ``arrays`` instead of it."""
-    if hasattr(type(weights), "shape"):  # which a lazy or nested tensor does not have yet
+    # The type is asked, because a lazy or nested tensor has no shape.
+    if hasattr(type(weights), "shape") and not isinstance(weights, tuple):
         arrays.append(weights)
         return _Place(len(arrays) - 1)
     if hasattr(weights, "items"):

@@ -99,6 +99,16 @@ def same_bits(a, b):
     return a.dtype == b.dtype and bool(np.all(a.view("u1") == b.view("u1")))
 
 
+@pytest.mark.parametrize("library", [NUMPY, TORCH], ids=str)
+@pytest.mark.parametrize("dtype", PAIRS)
+def test_a_signalling_nan_stays_one_beside_an_entry_that_changes(library, dtype):
+    w = np.ones(64, dtype)
+    w[0] = hard(dtype)[2, 0]
+    w.view(f"u{w.dtype.itemsize}")[0] = hard(dtype).view(f"u{w.dtype.itemsize}")[2, 0]
+    w[5] = -1
+    assert bits(library.numpy(NonNeg()(library.array(w)))[:1]) == bits(w[:1])
+
+
 @contextlib.contextmanager
 def flushed():
     assert torch.set_flush_denormal(True)
@@ -134,6 +144,22 @@ def test_subnormal_numbers_are_seen_where_the_processor_takes_them_for_zeros(
     assert same_bits(library.numpy(satisfied), np.abs(w))
     assert bits(library.numpy(rows)[:2]) == bits(kept[:2])
     assert not np.array_equal(library.numpy(beside)[2:], kept[2:, :4])
+
+
+def test_subnormal_numbers_of_a_foreign_byte_order_are_seen():
+    w = np.asarray([-1e-310, 1.0, 2.0]).astype(">f8")
+    with flushed():
+        result, violation = NonNeg()(w), NonNeg().violation(w)
+    assert result.tolist() == [0.0, 1.0, 2.0]
+    assert violation.tolist() == [1e-310, 0.0, 0.0]
+
+
+def test_a_violation_on_jax_is_not_lost_where_it_is_narrowed():
+    jax = pytest.importorskip("jax")
+    c = float(np.float32(1e-30))
+    w = jax.numpy.asarray(np.asarray([[c], [c * 1e-5]], "float32"))
+    assert bool((MaxNorm(c)(w) != w).any())
+    assert float(MaxNorm(c).violation(w)[0, 0]) > 0
 
 
 @pytest.mark.parametrize("constraint", [MaxNorm(1.0, None), NonNeg(), UnitNorm(None)], ids=repr)

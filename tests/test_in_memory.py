@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -499,6 +499,27 @@ def test_a_form_that_changes_is_asked_each_time(library, shape):
                 violation = library.numpy(form_.violation(w)).ravel()
                 norms = np.linalg.norm(library.numpy(w).astype("float64"), axis=0)
                 np.testing.assert_allclose(violation, norms - now, rtol=1e-5)
+
+
+@dataclass(frozen=True)
+class Hidden(NormConstraint):
+    """A form that compares and shows itself without its radius."""
+
+    radius: float = field(compare=False, repr=False)
+    axis: int = 0
+
+    def interval(self):
+        return Interval(0.0, self.radius)
+
+
+@pytest.mark.parametrize("library", [*BOTH, JAX], ids=str)
+def test_forms_are_told_apart_by_all_that_they_keep(library):
+    with library.active():
+        w = library.array(normal((16, 4)))
+        for radius in (0.5, 0.25, 0.5):
+            for result in (Hidden(radius)(w), apply(Hidden(radius), [w])[0]):
+                norms = np.linalg.norm(library.numpy(result).astype("float64"), axis=0)
+                np.testing.assert_allclose(norms, radius, rtol=1e-5)
 
 
 class TestMemory:

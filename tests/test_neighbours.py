@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
-from libraries import DTYPES, JAX, NUMPY, TORCH, bits, installed
+from libraries import DASK, DTYPES, JAX, NUMPY, STRICT, TORCH, bits, installed
 
-from array_constraints import MaxNorm, MinMaxNorm, Slicewise, UnitNorm, apply
+from array_constraints import (
+    Constraint,
+    MaxNorm,
+    MinMaxNorm,
+    NonNeg,
+    Slicewise,
+    UnitNorm,
+    apply,
+)
 from array_constraints.files import check_file, project_file
 
 EAGER = [library for library in (NUMPY, TORCH) if installed(library)]
@@ -139,6 +148,19 @@ def test_an_allowed_slice_of_a_form_of_ones_own_is_kept_beside_one_that_is_not(l
     assert float(np.sum(result[3])) == pytest.approx(9.9)
 
 
+@pytest.mark.parametrize("library", [*EAGER, JAX, DASK, STRICT], ids=str)
+def test_a_form_of_ones_own_keeps_what_it_allows_however_it_runs(library):
+    w = np.full((50, 30), 9.95 / 30, "float32")
+    w[3] = 7.0
+    with library.active():
+        for array in (library.array(w), library.array(w[3:4]), library.array(w[4:6])):
+            result = library.numpy(L1()(array))
+            kept = library.numpy(L1().violation(array))[:, 0] == 0
+            before = library.numpy(array)
+            assert bits(result[kept]) == bits(before[kept])
+            assert not np.array_equal(result[~kept], before[~kept]) or kept.all()
+
+
 class TestApply:
     """Many weights at once: each comes out as from a call of its own."""
 
@@ -200,6 +222,58 @@ class TestApply:
         w = library.array(np.full((4, 4), 3.0, "float32"))
         apply(MaxNorm(1.0, axis=1), [w[:2], w[2:]], copy=False)
         np.testing.assert_allclose(np.linalg.norm(library.numpy(w), axis=1), 1, rtol=1e-5)
+
+    @eager
+    def test_what_is_no_form_is_called_once_for_tied_weights(self, library):
+        class Half(Constraint):
+            def __call__(self, w, *, copy=None):
+                w *= 0.5
+                return w
+
+        w = library.array(np.full(4, 8.0, "float32"))
+        apply(Half(), [w, w[:], w], copy=False)
+        assert library.numpy(w).tolist() == [4.0] * 4
+
+    def test_two_views_of_memory_that_no_array_owns_are_tied(self):
+        memory = bytearray(np.asarray([3.0, 4.0]).tobytes())
+        w, other = np.frombuffer(memory), np.frombuffer(memory)
+        apply(MinMaxNorm(0.0, 1.0, 0.5, None), [w, other], copy=False)
+        assert np.linalg.norm(w) == pytest.approx(3.0)
+
+    def test_a_subclass_keeps_its_type_beside_its_base(self):
+        class Own(np.ndarray):
+            pass
+
+        w = np.full(3, -1.0)
+        for weights in ([w, w.view(Own)], [w.view(Own), w]):
+            found = apply(NonNeg(), weights)
+            assert [type(x) for x in found] == [type(x) for x in weights]
+
+    def test_tensors_without_memory_of_their_own_are_not_tied(self):
+        """Wrappers have no address; the sign of an imaginary part is not in its memory."""
+        torch = pytest.importorskip("torch")
+        from torch.testing._internal.two_tensor import TwoTensor
+
+        def both(value):
+            return TwoTensor(torch.full((4, 3), value), torch.full((4, 3), value))
+
+        first, second = apply(MaxNorm(1.0), [both(5.0), both(0.01)])
+        assert float(first.a[0, 0]) == pytest.approx(0.5, rel=1e-5)
+        assert float(second.a[0, 0]) == pytest.approx(0.01)
+        z = torch.complex(torch.zeros(4), torch.tensor([1.0, -2.0, 3.0, -4.0]))
+        first, second = apply(NonNeg(), [z.imag, z.conj().imag])
+        assert (first.tolist(), second.tolist()) == ([1, 0, 3, 0], [0, 2, 0, 4])
+        mapped = torch.func.vmap(lambda w: tuple(apply(NonNeg(), [w, w])))
+        assert all(bool((x == 1).all()) for x in mapped(torch.ones(2, 3)))
+
+    def test_tangents_are_those_of_each_weight(self):
+        torch = pytest.importorskip("torch")
+        ad = torch.autograd.forward_ad
+        with warnings.catch_warnings(), ad.dual_level():
+            warnings.simplefilter("ignore")  # torch uses what it deprecates
+            w = torch.full((4, 3), 5.0)
+            dual = ad.make_dual(w, torch.ones(4, 3))
+            assert ad.unpack_dual(apply(MaxNorm(1.0), [dual, w])[1]).tangent is None
 
     @eager
     def test_a_new_array_of_each_is_asked_for(self, library):

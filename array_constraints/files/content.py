@@ -42,14 +42,24 @@ def oddity(parent: int, name: str, folder: bool) -> str:
     return ""
 
 
-def stamp(folder: int, name: str) -> str:
-    """Return what changes with whatever is done to a content: sizes, times and inodes."""
+def stamp(folder: int, name: str, *, moved: bool = False) -> str:
+    """Return what changes with whatever is done to a content: sizes, times and inodes.
+
+    With ``moved``, what a rename changes is left out: the name, and the time of its status.
+    """
     found = hashlib.sha256()
     for path, s in _all_of(folder, name):
-        is_file = stat.S_ISREG(s.st_mode)
-        rest = (s.st_size, s.st_mtime_ns, s.st_ctime_ns) if is_file else ()
-        found.update(repr((path, stat.S_IFMT(s.st_mode), s.st_ino, *rest)).encode())
+        rest: tuple[int, ...] = ()
+        if stat.S_ISREG(s.st_mode):
+            rest = (s.st_size, s.st_mtime_ns, 0 if moved and path == name else s.st_ctime_ns)
+        inside = path.removeprefix(name)
+        found.update(repr((inside, stat.S_IFMT(s.st_mode), s.st_ino, *rest)).encode())
     return found.hexdigest()
+
+
+def size(folder: int, name: str) -> int:
+    """Return the bytes of the disk that a content takes."""
+    return sum(512 * s.st_blocks for _, s in _all_of(folder, name))
 
 
 def remove(folder: int, name: str) -> None:

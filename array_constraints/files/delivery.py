@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,15 +36,20 @@ def deliver(folder: int, made: Path, target: Path, judge: Judge | None) -> None:
             if judge is None:
                 raise FileExistsError(f"{target}: exists by now: overwrite it, or move it")
             with contextlib.suppress(FileNotFoundError):  # it is gone by now: once more
+                judged = target.lstat()
                 judge(target)
-                _replace(folder, made, target, judge)
+                _replace(folder, made, target, judge, judged)
                 return
 
 
-def _replace(folder: int, made: Path, target: Path, judge: Judge) -> None:
+def _replace(
+    folder: int, made: Path, target: Path, judge: Judge, judged: os.stat_result
+) -> None:
     if exchange(folder, made.name, target):
         try:
-            judge(made)  # what was the target a moment ago
+            old = made.lstat()  # what was the target a moment ago
+            if stat.S_ISDIR(old.st_mode) or not os.path.samestat(old, judged):
+                judge(made)
         except BaseException:
             exchange(folder, made.name, target)
             raise
@@ -55,12 +61,15 @@ def _replace(folder: int, made: Path, target: Path, judge: Judge) -> None:
 
 
 @contextlib.contextmanager
-def _movable(made: Path, target: Path) -> Iterator[None]:
-    """Let a folder that is read-only be moved: the system asks for leave to write to it."""
-    mode = stat.S_IMODE(made.lstat().st_mode)
-    read_only = made.is_dir() and not mode & stat.S_IWUSR
-    if read_only:
-        made.chmod(mode | stat.S_IWUSR)
-    yield
-    if read_only:
-        target.chmod(mode)
+def _movable(*folders: Path) -> Iterator[None]:
+    """Let folders that are read-only be moved: the system asks for leave to write to them."""
+    with contextlib.ExitStack() as stack:
+        for folder in folders:
+            with contextlib.suppress(OSError):  # it is no folder, or of somebody else
+                opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                stack.callback(os.close, opened)
+                mode = stat.S_IMODE(os.fstat(opened).st_mode)
+                if not mode & stat.S_IWUSR:
+                    os.fchmod(opened, mode | stat.S_IWUSR)
+                    stack.callback(os.fchmod, opened, mode)
+        yield

@@ -37,8 +37,8 @@ class Journal:
     done: set[Key] = field(default_factory=set)
     complete: str = ""
     """The stamp of the content, once it is complete."""
-    inode: int = 0
-    """The inode of the content by then."""
+    moved: str = ""
+    """The stamp that it has once it is renamed."""
     doubt: str = ""
     """Why it is not believed."""
 
@@ -52,9 +52,9 @@ class Journal:
             case {"done": list(keys), **more} if not more and self.begun is not None:
                 self.done.update(_key(key) for key in keys if _is_key(key))
                 return all(map(_is_key, keys))
-            case {"complete": str(stamp), "inode": int(inode), **more} if not more:
-                self.complete, self.inode = stamp, inode
-                return self.begun is not None and stamp != ""
+            case {"complete": str(stamp), "moved": str(moved), **more} if not more:
+                self.complete, self.moved = stamp, moved
+                return self.begun is not None and "" not in (stamp, moved)
         return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,10 +109,11 @@ def open_npz(path: Path) -> Source:
             name = info.filename.removesuffix(".npy")
             if name == info.filename:
                 continue  # passed through
-            if name in members:
-                raise DamagedFileError(path, f"two members are named {info.filename}")
-            members[name] = info.filename
             tensors[name] = _member(archive, info, name, path)
+            if name in members:  # readers differ in which they take
+                fault = ValueError(f"{path}: two members are named {info.filename}")
+                tensors[name] = replace(tensors[name], fault=fault)
+            members[name] = info.filename
     return Npz(path, members, tensors)
 
 

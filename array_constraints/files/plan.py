@@ -205,7 +205,7 @@ def judge_left(plan: Plan, staging: Staging, *, resume: bool, overwrite: bool) -
     if reason or not staging.delivered:
         judge_replaced(plan, staging.target, overwrite)
     free, needed = shutil.disk_usage(staging.target.parent).free, plan.bytes_written
-    if free < needed and not left:
+    if reason and free + staging.occupied < needed:
         raise OSError(
             errno.ENOSPC, f"{staging.target}: {needed} bytes are to be written, {free} are free"
         )

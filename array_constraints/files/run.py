@@ -239,7 +239,10 @@ def project(
             made = plan.target(staging.target if delivered else staging.content)
             report = _report_of(plan, made, workers, progress)
             judge_unchanged(plan, making)
-            staging.commit(overwrite)
+            try:
+                staging.commit(overwrite)
+            except OSError as error:
+                raise ResumableError(staging.folder, error) from error
             return report
         elif staging.content.exists():
             make_private(staging.content)

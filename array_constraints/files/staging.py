@@ -60,7 +60,7 @@ class Staging:
     def _forget(self) -> None:
         self.begun: dict[str, Any] | None = None
         self.done: set[Key] = set()
-        self.complete, self.inode, self.doubt = "", 0, ""
+        self.complete = self.moved = self.doubt = ""
         self._length = 0
         # Another name each time: what is still under way for an earlier run writes nowhere.
         self.content = self.folder / f"content-{secrets.token_hex(8)}"
@@ -82,10 +82,19 @@ class Staging:
 
     @property
     def delivered(self) -> bool:
-        """Whether the target is what this journal calls complete."""
-        with contextlib.suppress(FileNotFoundError):
-            return bool(self.complete) and os.lstat(self.target).st_ino == self.inode
-        return False
+        """Whether the target is what this journal calls complete, and nothing else since."""
+        if not self.complete:
+            return False
+        folder = os.open(self.target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return content.stamp(folder, self.target.name, moved=True) == self.moved
+        finally:
+            os.close(folder)
+
+    @property
+    def occupied(self) -> int:
+        """The bytes that are free once this folder is cleared."""
+        return content.size(self._descriptor, self.content.name) if self.locked else 0
 
     @property
     def intact(self) -> bool:
@@ -185,7 +194,7 @@ class Staging:
         found = read_journal(text)
         self._forget()
         self.begun, self.done, self.doubt = found.begun, found.done, found.doubt
-        self.complete, self.inode, self._length = found.complete, found.inode, found.length
+        self.complete, self.moved, self._length = found.complete, found.moved, found.length
         self.content = self.folder / (found.content or self.content.name)
 
     def begin(self, what: dict[str, Any]) -> None:
@@ -208,8 +217,8 @@ class Staging:
         """
         if self.begun is not None and not self.complete:
             sync(self.folder)
-            self.inode, self.complete = self.content.lstat().st_ino, self._stamp()
-            self._write({"complete": self.complete, "inode": self.inode})
+            self.complete, self.moved = self._stamp(), self._stamp(moved=True)
+            self._write({"complete": self.complete, "moved": self.moved})
         if not self.delivered:
             judge = self._judge_replaced if overwrite else None
             deliver(self._descriptor, self.content, self.target, judge)
@@ -252,8 +261,8 @@ class Staging:
             os.close(self._descriptor)
         self._descriptor = self._lock = _CLOSED
 
-    def _stamp(self) -> str:
-        return content.stamp(self._descriptor, self.content.name)
+    def _stamp(self, *, moved: bool = False) -> str:
+        return content.stamp(self._descriptor, self.content.name, moved=moved)
 
     def _write(self, entry: dict[str, Any]) -> None:
         text = line_of(entry) if self._length else MARK + line_of(entry)

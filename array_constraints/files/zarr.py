@@ -73,7 +73,11 @@ def open_zarr(path: Path) -> Source:
             folder = file.parent
             name = "" if folder == path else folder.relative_to(path).as_posix()
             tensor = ZarrTensor(name, (), "unknown", path, None, _VERSIONS[file.name])
-            tensors[name] = _described(tensor, stored[folder])
+            described = _described(tensor, stored[folder])
+            if name in tensors:  # one would stay as it is
+                fault = ValueError(f"{folder}: is an array of version 2 and of version 3")
+                described = replace(described, fault=fault)
+            tensors[name] = described
     arrays = {tensor.folder: tensor for tensor in tensors.values()}
     for file in _stored(arrays, [file for file, size in files.items() if not size]):
         name = next(arrays[folder].name for folder in file.parents if folder in arrays)

@@ -66,10 +66,11 @@ def fault_of(info: zipfile.ZipInfo, path: Path) -> ValueError | None:
 def local_of(file: int, info: zipfile.ZipInfo) -> tuple[int, bytes]:
     """Return where the bytes of a member begin, and the extra field before them."""
     header = os.pread(file, 30, info.header_offset)
-    lengths = struct.unpack("<HH", header[26:]) if header[:4] == b"PK\3\4" else (0, 0)
+    whole = len(header) == 30 and header.startswith(b"PK\3\4")
+    lengths = struct.unpack("<HH", header[26:]) if whole else (0, 0)
     behind = os.pread(file, sum(lengths), info.header_offset + 30)
     name = behind[: lengths[0]].decode("utf-8" if info.flag_bits & _UTF8 else "cp437")
-    if name != info.orig_filename or len(behind) < sum(lengths):
+    if not whole or name != info.orig_filename or len(behind) < sum(lengths):
         raise zipfile.BadZipFile(f"the header of {info.filename} is not before it")
     return info.header_offset + 30 + len(behind), behind[lengths[0] :]
 

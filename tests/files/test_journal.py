@@ -67,7 +67,7 @@ def test_a_journal_names_nothing_but_content_in_its_folder(name, complete, left,
     np.save(thesis, weights("float32", seed=1))
     before = {path: path.read_bytes() for path in (thesis, left.source)}
     name = name.format(folder=tmp_path) if isinstance(name, str) else name
-    end = line_of({"complete": "0" * 64, "inode": thesis.stat().st_ino})
+    end = line_of({"complete": "0" * 64, "moved": "0" * 64})
     left.lay(left.begun(name), *([end] if complete else []))
     with pytest.raises(FileExistsError, match="not resumed: overwrite it to begin anew"):
         left.resumed()
@@ -114,7 +114,7 @@ def test_content_that_is_no_file_of_its_own_is_not_written_to(kind, left, tmp_pa
         "no UTF-8": [checked(b"\xff")],
         "a number of many digits": [checked(b'{"done": ' + b"9" * 10_000 + b"}")],
         "done at first": [line_of({"done": []})],
-        "complete at first": [line_of({"complete": "x", "inode": 1})],
+        "complete at first": [line_of({"complete": "x", "moved": "x"})],
     }.items(),
     ids=lambda item: item[0],
 )
@@ -132,8 +132,8 @@ def test_a_line_that_no_run_writes_is_an_error_that_says_so(lines, left):
     "entry",
     [{"done": 1}, {"done": None}, {"done": [1]}, {"done": [["w", 1]]}, {"done": [["w", [[0]]]]},
      {"done": [["w", [[0, 1.5]]]]}, {"done": [["w", [[0, True]]]]}, {"done": [[1, [[0, 1]]]]},
-     {"complete": True}, {"complete": True, "inode": 1}, {"complete": "x", "inode": "1"},
-     {"complete": "", "inode": 1}, {"begun": {}, "content": CONTENT}, {"other": 1}, {}],
+     {"complete": True}, {"complete": True, "moved": "x"}, {"complete": "x", "moved": 1},
+     {"complete": "", "moved": "x"}, {"begun": {}, "content": CONTENT}, {"other": 1}, {}],
     ids=json.dumps,
 )  # fmt: skip
 def test_every_value_of_a_line_is_judged(entry, left):
@@ -185,7 +185,9 @@ def test_content_is_compared_before_it_is_delivered(content, complete, left):
     size = left.source.stat().st_size
     texts = {"zeros": bytes(size), "ones": b"\xff" * size, "longer": bytes(2 * size)}
     lines = [left.begun(), line_of({"done": [["in", [[0, 300], [0, 70]]]]})]
-    left.lay(*lines, *([line_of({"complete": "0" * 64, "inode": 1})] if complete else []))
+    left.lay(
+        *lines, *([line_of({"complete": "0" * 64, "moved": "0" * 64})] if complete else [])
+    )
     if content is not None:
         (left.folder / CONTENT).write_bytes(texts.get(content, content))
     assert left.resumed() == left.right
