@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import enum
 import functools
-import numbers
 import sys
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -95,9 +94,8 @@ def _state_of_value(value: Any) -> Hashable | None:
     if kind is tuple:
         states = [_state_of_value(entry) for entry in value]
         return None if None in states else (kind, *states)
-    if kind in (bool, int, float, complex, str, bytes, type(None)) or (
-        kind.__module__ == "numpy" and isinstance(value, numbers.Number)
-    ):
+    scalar = kind.__module__ == "numpy" and not hasattr(kind, "__setitem__")
+    if scalar or kind in (bool, int, float, complex, str, bytes, type(None)):
         return kind, repr(value)
     return (kind, value.name) if isinstance(value, enum.Enum) else state_of(value)
 
