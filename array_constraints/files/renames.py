@@ -18,8 +18,9 @@ _NOT_OFFERED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM, errno.EM
 def rename_new(folder: int, name: str, target: Path) -> None:
     """Rename what is called ``name`` in an opened folder to a target that there is not yet.
 
-    Where the file system has no such rename, a file gets a second name instead, and a folder is
-    renamed to an empty one. Where it has no second names either, an empty file takes the place.
+    Where the file system has no such rename, a file gets a second name instead; of a folder the
+    system sees to it, but for an empty one that appears just then. Where there are no second
+    names either, an empty file takes the place.
 
     Raises
     ------
@@ -43,13 +44,15 @@ def rename_new(folder: int, name: str, target: Path) -> None:
 
 
 def _rename_folder(folder: int, name: str, target: Path) -> None:
-    target.mkdir(0o700)
+    """Rename a folder, which replaces nothing but an empty one that appears just then."""
+    taken = FileExistsError(errno.EEXIST, "exists", str(target))
+    if os.path.lexists(target):
+        raise taken
     try:
-        os.rename(name, target, src_dir_fd=folder)  # fails where it is empty no more
+        os.rename(name, target, src_dir_fd=folder)
     except OSError as error:
-        if error.errno == errno.ENOTEMPTY:
-            raise FileExistsError(errno.EEXIST, "exists", str(target)) from None
-        target.rmdir()
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise taken from None
         raise
 
 
