@@ -1,7 +1,6 @@
 """Weight constraints, written once against the Python array API standard."""
 
 from array_constraints._margins import Interval, NormMeasure
-from array_constraints._protocol import Array, Namespace
 from array_constraints.config import deserialize, get, register, serialize
 from array_constraints.constraint import Constraint, Elementwise, Form, Slicewise, WholeSlice
 from array_constraints.sets.elementwise import NonNeg, non_neg
@@ -16,6 +15,7 @@ from array_constraints.sets.norms import (
     unit_norm,
 )
 from array_constraints.trees import apply
+from array_constraints.typing import Array, Namespace
 
 __all__ = [
     "Array",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from array_constraints import _arrays
-from array_constraints._formats import FORMATS
-from array_constraints._protocol import Array, Namespace
+from array_constraints.numerics.formats import FORMATS
+from array_constraints.typing import Array, Namespace
 
 _REAL = FORMATS.keys() | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 _DENSE = "make it dense first"

@@ -17,11 +17,12 @@ from typing import Any, cast
 
 import array_api_compat
 
-from array_constraints import _autograd, _in_memory, _jax, _subnormals, _torch, _writing
-from array_constraints._formats import FORMATS, PRECISIONS, Precision
+from array_constraints import _autograd, _in_memory, _jax, _torch, _writing
 from array_constraints._in_memory import InMemory
-from array_constraints._protocol import Array, Count, Namespace
-from array_constraints._sums import Term, pairwise_sum, peak
+from array_constraints.numerics import subnormals
+from array_constraints.numerics.formats import FORMATS, PRECISIONS, Precision
+from array_constraints.numerics.sums import Term, pairwise_sum, peak
+from array_constraints.typing import Array, Count, Namespace
 
 
 def _reduced(block: Any, axis: tuple[int, ...], keepdims: bool, reduce: Any) -> Any:
@@ -118,8 +119,8 @@ def _negative(w: Array, xp: Namespace) -> Array:
 
 
 def _negative_widened(w: Any, xp: Any) -> Any:
-    if _subnormals.flushed() and dtype_name(w, xp) in FORMATS:
-        return _subnormals.negative(_subnormals.numpy_bits(w), xp.isnan(w))
+    if subnormals.flushed() and dtype_name(w, xp) in FORMATS:
+        return subnormals.negative(subnormals.numpy_bits(w), xp.isnan(w))
     return (accumulated(w, xp) if dtype_name(w, xp) == "bfloat16" else w) < 0
 
 
@@ -206,7 +207,7 @@ NUMPY = Library(
     negative=_negative_widened,  # ml_dtypes warns when it compares a NaN of bfloat16
     without_negative=_by_bits,
     ignoring=_ignoring,
-    bits=_subnormals.numpy_bits,
+    bits=subnormals.numpy_bits,
     memories=_writing.numpy_memories,
     # Masked arrays and matrices are subclasses that change what the operators mean.
     refused=_numpy_refused,
@@ -246,7 +247,7 @@ LIBRARIES = {
         has_float64=lambda w, xp: w.device.type != "mps",  # Metal has no float64
         negative=_torch.negative,
         without_negative=_torch.clamped,
-        bits=_subnormals.torch_bits,
+        bits=subnormals.torch_bits,
         memories=_writing.torch_memories,
         differentiated=_autograd.stated,
         refused=_torch.refused,
@@ -402,11 +403,11 @@ def accumulated(w: Array, xp: Namespace) -> Array:
     weight, accumulator = precision(w, xp)
     wide = xp.astype(w, getattr(xp, accumulator.name), copy=False)
     bits = library(xp).bits
-    if bits is None or weight == accumulator or not _subnormals.flushed():
+    if bits is None or weight == accumulator or not subnormals.flushed():
         return wide
     if dtype_name(w, xp) not in FORMATS:
         return wide
-    exact, subnormal = _subnormals.widened(
+    exact, subnormal = subnormals.widened(
         bits(w), weight.digits, weight.smallest_normal, wide.dtype, xp
     )
     return xp.where(subnormal, exact, wide)

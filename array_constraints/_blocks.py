@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from array_constraints import _arrays
 from array_constraints._in_memory import InMemory
-from array_constraints._protocol import Array, Namespace
+from array_constraints.typing import Array, Namespace
 
 Index: TypeAlias = tuple[slice, ...]
 

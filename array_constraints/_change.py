@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from array_constraints._in_memory import InMemory
-from array_constraints._protocol import Array, Namespace
+from array_constraints.typing import Array, Namespace
 
 
 class Factors(NamedTuple):

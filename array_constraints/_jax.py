@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, cast
 
-from array_constraints._formats import FORMATS
-from array_constraints._protocol import Array, Namespace
-from array_constraints._sums import Term, pairwise_sum, plain_sum
+from array_constraints.numerics.formats import FORMATS
+from array_constraints.numerics.sums import Term, pairwise_sum, plain_sum
+from array_constraints.typing import Array, Namespace
 
 
 def namespace(w: Any) -> Any | None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from array_constraints import _arrays
-from array_constraints._formats import FORMATS, Format, Precision
-from array_constraints._protocol import Array, Count, Namespace
+from array_constraints.numerics.formats import FORMATS, Format, Precision
+from array_constraints.typing import Array, Count, Namespace
 
 
 class NormMeasure(NamedTuple):

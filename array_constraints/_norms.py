@@ -13,7 +13,6 @@ import math
 from typing import Any
 
 from array_constraints import _arrays
-from array_constraints._formats import Precision
 from array_constraints._margins import (
     Interval,
     Limits,
@@ -23,8 +22,9 @@ from array_constraints._margins import (
     per_slice,
     representable,
 )
-from array_constraints._protocol import Array, Namespace
-from array_constraints._sums import plain_sum
+from array_constraints.numerics.formats import Precision
+from array_constraints.numerics.sums import plain_sum
+from array_constraints.typing import Array, Namespace
 
 
 def measure(

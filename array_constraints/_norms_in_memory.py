@@ -12,13 +12,14 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from array_constraints import _arrays, _norms, _subnormals
+from array_constraints import _arrays, _norms
 from array_constraints._change import Change, Factors
-from array_constraints._formats import Precision
 from array_constraints._in_memory import InMemory
 from array_constraints._margins import Interval, NormMeasure, limits, most_terms
-from array_constraints._protocol import Array, Namespace
-from array_constraints._sums import exact_sum, partial_sums_of_squares
+from array_constraints.numerics import subnormals
+from array_constraints.numerics.formats import Precision
+from array_constraints.numerics.partial_sums import exact_sum, partial_sums_of_squares
+from array_constraints.typing import Array, Namespace
 
 Rescaling: TypeAlias = Callable[[Array, Array | None], Change]
 
@@ -175,7 +176,7 @@ def _rescaling(
         if scale is None and largest <= most and smallest >= least:
             return 1.0
         plain = scale is None and ordinary and near <= smallest and largest <= far
-        if not plain or _subnormals.flushed():
+        if not plain or subnormals.flushed():
             return apart(square, scale)
         moved = square > most
         if bounded:
@@ -205,7 +206,7 @@ def _rescaling(
         # What is kept is multiplied by 1: that would change a NaN, and subnormal numbers where
         # the processor takes them for zeros.
         nan = ~xp.equal(square, square)
-        others = ~plain if _subnormals.flushed() else (moved & ~plain) | nan
+        others = ~plain if subnormals.flushed() else (moved & ~plain) | nan
         each = factor(xp.where(plain, square, xp.ones_like(square)), plain)
         return Factors(each, others) if bool(xp.any(others)) else each
 

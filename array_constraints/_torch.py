@@ -7,22 +7,22 @@ import sys
 from collections.abc import Callable
 from typing import Any, cast
 
-from array_constraints import _subnormals, _sums
-from array_constraints._protocol import Array, Namespace
-from array_constraints._sums import Term, pairwise_sum, plain_sum
+from array_constraints.numerics import subnormals, sums
+from array_constraints.numerics.sums import Term, pairwise_sum, plain_sum
+from array_constraints.typing import Array, Namespace
 
 
 def negative(w: Any, xp: Any) -> Any:
     """Return which entries are below zero; from their bits where subnormal ones look like 0."""
-    if _subnormals.flushed() and w.dtype.is_floating_point:
-        return _subnormals.negative(_subnormals.torch_bits(w), xp.isnan(w))
+    if subnormals.flushed() and w.dtype.is_floating_point:
+        return subnormals.negative(subnormals.torch_bits(w), xp.isnan(w))
     return w < 0
 
 
 def clamped(w: Any, xp: Any) -> Any:
     """Clamp: torch.where takes six times as long; but it changes the NaN of half types."""
     half = w.dtype.is_floating_point and w.dtype.itemsize == 2
-    if half or _subnormals.flushed():
+    if half or subnormals.flushed():
         return xp.where(negative(w, xp), xp.zeros_like(w), w)
     return w.clamp(min=0)
 
@@ -106,10 +106,10 @@ def tree_sum(x: Any, scale: Any, axes: tuple[int, ...], xp: Namespace, term: Ter
 def peak(x: Any, axes: tuple[int, ...], xp: Namespace) -> Array:
     """Return the largest magnitude of each slice; a rank may hold no entry of it."""
     if not _is_sharded(x):
-        return _sums.peak(x, axes, xp)
+        return sums.peak(x, axes, xp)
     x = _without_pending_sums(x)
-    local = _sums.peak(x.to_local(), axes, xp)
-    return cast(Array, _merged_shards(local, x, axes, lambda y, axes: _sums.peak(y, axes, xp)))
+    local = sums.peak(x.to_local(), axes, xp)
+    return cast(Array, _merged_shards(local, x, axes, lambda y, axes: sums.peak(y, axes, xp)))
 
 
 def _is_sharded(x: Any) -> bool:

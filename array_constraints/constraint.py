@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import Any, Self
 
-from array_constraints import _acceptance, _arrays, _config_values, _parameters, execution
+from array_constraints import _acceptance, _arrays, execution, parameters
 from array_constraints._change import Change, Factors
-from array_constraints._formats import Precision
 from array_constraints._in_memory import InMemory
-from array_constraints._parameters import Axis
-from array_constraints._protocol import Array, Count, Namespace
+from array_constraints.numerics.formats import Precision
+from array_constraints.parameters import Axis
+from array_constraints.typing import Array, Count, Namespace
 
 
 class Constraint:
@@ -45,7 +45,7 @@ class Constraint:
         """Return the constructor's arguments as values that JSON can hold."""
         if is_dataclass(self):
             return {
-                field.name: _config_values.to_json(getattr(self, field.name))
+                field.name: parameters.to_json(getattr(self, field.name))
                 for field in fields(self)
                 if field.init
             }
@@ -64,7 +64,7 @@ class Constraint:
             return cls(**config)
         texts = {field.name for field in fields(cls) if "str" in str(field.type)}
         return cls(
-            **{k: v if k in texts else _config_values.from_json(v) for k, v in config.items()}
+            **{k: v if k in texts else parameters.from_json(v) for k, v in config.items()}
         )
 
 
@@ -208,7 +208,7 @@ class _AlongAxis(Form):
     def __post_init__(self) -> None:
         """Judge ``axis`` where it is a field; a subclass that overrides this calls it."""
         if is_dataclass(self) and any(field.name == "axis" for field in fields(self)):
-            object.__setattr__(self, "axis", _parameters.axis(self.axis))
+            object.__setattr__(self, "axis", parameters.axis(self.axis))
 
     def validate(self, w: Array) -> None:
         super().validate(w)
@@ -216,7 +216,7 @@ class _AlongAxis(Form):
 
     def axes(self, w: Array) -> tuple[int, ...]:
         """Return the dimensions of ``w`` that one slice runs along."""
-        return _parameters.normalized_axes(type(self).__name__, self.axis, w.ndim)
+        return parameters.normalized_axes(type(self).__name__, self.axis, w.ndim)
 
 
 class Slicewise(_AlongAxis):

@@ -11,7 +11,7 @@ from array_constraints import _arrays
 from array_constraints._blocks import Index, Target, entries_of_block, regions
 from array_constraints._change import Change, Factors, changed, is_product, write_changed
 from array_constraints._in_memory import InMemory
-from array_constraints._protocol import Array, Namespace
+from array_constraints.typing import Array, Namespace
 
 
 class Expression(Protocol):

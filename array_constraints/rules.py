@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from array_constraints import _config_values
 from array_constraints.config import get
+from array_constraints.parameters import from_json, number_from_text
 
 _NONE = "none"
 _LONGEST = 2**24
@@ -164,11 +164,11 @@ def read_rules(path: str | Path) -> Rules:
 
 def _from_toml(text: str) -> Any:
     # TOML has underscores between digits.
-    return tomllib.loads(text, parse_float=lambda n: _config_values.number(n.replace("_", "")))
+    return tomllib.loads(text, parse_float=lambda n: number_from_text(n.replace("_", "")))
 
 
 def _from_json(text: str) -> Any:
-    return json.loads(text, parse_float=_config_values.number, object_pairs_hook=_unique)
+    return json.loads(text, parse_float=number_from_text, object_pairs_hook=_unique)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def constraint_of(identifier: Any, parameters: Mapping[str, Any]) -> Any:
             f"it has {', '.join(known) or 'none'}"
         )
     plain = {k: None if v == _NONE else v for k, v in parameters.items()}  # TOML has no null
-    values = {k: _config_values.from_json(v) for k, v in plain.items()}
+    values = {k: from_json(v) for k, v in plain.items()}
     return dataclasses.replace(constraint, **values)
 
 

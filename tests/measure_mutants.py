@@ -29,10 +29,11 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 LISTED = ROOT / "tests" / "equivalent_mutants.toml"
 MODULES = (
-    "_formats",
+    "numerics/formats",
     "_margins",
     "_norms",
-    "_sums",
+    "numerics/partial_sums",
+    "numerics/sums",
     "constraint",
     "execution",
     "sets/elementwise",

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import array_constraints as ac
-from array_constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm, config
+from array_constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+from array_constraints.config import registry
 
 FORMS = json.loads((Path(__file__).parent / "data" / "config_forms.json").read_text())
 
@@ -22,7 +23,7 @@ FORMS = json.loads((Path(__file__).parent / "data" / "config_forms.json").read_t
 @pytest.fixture(autouse=True)
 def registered():
     """A registered class for the forms that need one; the registry is left as it was."""
-    before = dict(config._registered)
+    before = dict(registry._registered)
 
     @ac.register(package="acdemo")
     class Clip(Constraint):
@@ -36,8 +37,8 @@ def registered():
             return {"lo": self.lo, "hi": self.hi}
 
     yield Clip
-    config._registered.clear()
-    config._registered.update(before)
+    registry._registered.clear()
+    registry._registered.update(before)
 
 
 def test_there_are_35_forms():

@@ -38,13 +38,13 @@ def run_blocks(page: str) -> dict:
 
 
 @pytest.fixture(autouse=True)
-def registry():
-    from array_constraints import config
+def registered_as_before():
+    from array_constraints.config import registry
 
-    before = dict(config._registered)
+    before = dict(registry._registered)
     yield
-    config._registered.clear()
-    config._registered.update(before)
+    registry._registered.clear()
+    registry._registered.update(before)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

@@ -30,7 +30,7 @@ from array_constraints import (
 )
 from array_constraints._acceptance import accepted
 from array_constraints._in_memory import InMemory
-from array_constraints._sums import exact_sum, partial_sums_of_squares
+from array_constraints.numerics.partial_sums import exact_sum, partial_sums_of_squares
 from benchmarks import memory
 
 BOTH = [library for library in (NUMPY, TORCH) if installed(library)]

@@ -8,7 +8,6 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from array_constraints._formats import FORMATS, Format, Precision
 from array_constraints._margins import (
     Interval,
     NormMeasure,
@@ -16,6 +15,7 @@ from array_constraints._margins import (
     limits,
     representable,
 )
+from array_constraints.numerics.formats import FORMATS, Format, Precision
 
 U = 2.0**-53
 ANY = 2**20  # a sum of so many terms in any order

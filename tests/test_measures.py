@@ -15,8 +15,8 @@ from libraries import DTYPES, LIBRARIES_AND_DTYPES, ROUNDOFF, bits
 
 from array_constraints import MaxNorm, MinMaxNorm, UnitNorm
 from array_constraints._acceptance import accepted
-from array_constraints._formats import FORMATS, Precision
 from array_constraints._norms import power_of_two
+from array_constraints.numerics.formats import FORMATS, Precision
 
 LENGTHS = (1, 2, 8, 33)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from array_constraints._sums import pairwise_sum
+from array_constraints.numerics.sums import pairwise_sum
 
 
 def total(x, axes, ways):

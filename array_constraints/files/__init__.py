@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from array_constraints._parameters import number
 from array_constraints.files.formats import open_weights
 from array_constraints.files.plan import CHUNK_SIZE, Plan, judge_target, plan_for
 from array_constraints.files.report import Report, Summary, TensorReport
@@ -21,6 +20,7 @@ from array_constraints.files.workers import (
     Workers,
     workers_for,
 )
+from array_constraints.parameters import number
 from array_constraints.rules import as_rules
 
 __all__ = [

@@ -21,7 +21,6 @@ except ImportError as error:  # pragma: no cover - without the extra
         "HDF5 is read with h5py: pip install 'array-constraints[hdf5]'"
     ) from error
 
-from array_constraints._formats import FORMATS
 from array_constraints.files import probing
 from array_constraints.files.file_objects import Window
 from array_constraints.files.grid import Region
@@ -33,6 +32,7 @@ from array_constraints.files.stored import (
     judged,
     numpy_dtype,
 )
+from array_constraints.numerics.formats import FORMATS
 
 _DEEPEST = 64
 _TWO_BYTES = h5py.h5t.py_create(numpy.dtype("V2"))  # as ml_dtypes.bfloat16, too

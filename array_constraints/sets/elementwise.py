@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from array_constraints import _arrays, _subnormals
-from array_constraints._protocol import Array, Namespace
+from array_constraints import _arrays
 from array_constraints.constraint import Elementwise
+from array_constraints.numerics import subnormals
+from array_constraints.typing import Array, Namespace
 
 
 @final
@@ -50,7 +51,7 @@ class NonNeg(Elementwise):
         return _unsigned(w, xp) or not bool(xp.any(_arrays.library(xp).negative(w, xp)))
 
     def excess(self, w: Array, xp: Namespace) -> Array:
-        if _subnormals.flushed():
+        if subnormals.flushed():
             negative = _arrays.library(xp).negative(w, xp)
             return xp.where(negative, xp.abs(w), xp.zeros_like(w))
         return xp.abs(xp.minimum(w, xp.zeros_like(w)))  # where() is slow on mixed signs

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import final
 
 from array_constraints import _arrays
-from array_constraints._protocol import Array, Namespace
 from array_constraints.constraint import WholeSlice
+from array_constraints.typing import Array, Namespace
 
 
 @final

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from array_constraints import _arrays, _norms, _norms_in_memory, _parameters
+from array_constraints import _arrays, _norms, _norms_in_memory, parameters
 from array_constraints._change import Change
-from array_constraints._formats import Precision
 from array_constraints._in_memory import InMemory
 from array_constraints._margins import Interval, NormMeasure
-from array_constraints._parameters import Axis
-from array_constraints._protocol import Array, Namespace
 from array_constraints.constraint import Slicewise
+from array_constraints.numerics.formats import Precision
+from array_constraints.parameters import Axis
+from array_constraints.typing import Array, Namespace
 
 
 class NormConstraint(Slicewise):
@@ -131,13 +131,13 @@ class MaxNorm(NormConstraint):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        radius = _parameters.number_or_numbers("max_value", self.max_value, lower=0)
+        radius = parameters.number_or_numbers("max_value", self.max_value, lower=0)
         object.__setattr__(self, "max_value", radius)
 
     def validate(self, w: Array) -> None:
         super().validate(w)
         if isinstance(self.max_value, tuple):
-            slices = _parameters.number_of_slices(w.shape, self.axes(w))
+            slices = parameters.number_of_slices(w.shape, self.axes(w))
             if slices != len(self.max_value):
                 raise ValueError(
                     f"MaxNorm: max_value has {len(self.max_value)} entries, an array of shape "
@@ -219,13 +219,13 @@ class MinMaxNorm(NormConstraint):
     def __post_init__(self) -> None:
         super().__post_init__()
         finite = sys.float_info.max
-        low = _parameters.number("min_value", self.min_value, lower=0, upper=finite)
-        high = _parameters.number("max_value", self.max_value, lower=0)
+        low = parameters.number("min_value", self.min_value, lower=0, upper=finite)
+        high = parameters.number("max_value", self.max_value, lower=0)
         if low > high:
             raise ValueError(f"min_value must not exceed max_value, got {low!r} > {high!r}")
         object.__setattr__(self, "min_value", low)
         object.__setattr__(self, "max_value", high)
-        rate = _parameters.number("rate", self.rate, lower=0, upper=1)
+        rate = parameters.number("rate", self.rate, lower=0, upper=1)
         object.__setattr__(self, "rate", rate)
 
     def interval(self) -> Interval:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
 
-from array_constraints import _config_values, _dialects
+from array_constraints.config import dialects
 from array_constraints.constraint import Constraint
+from array_constraints.parameters import from_json
 from array_constraints.sets.elementwise import NonNeg
 from array_constraints.sets.kernels import RadialConstraint
 from array_constraints.sets.norms import MaxNorm, MinMaxNorm, UnitNorm
@@ -113,7 +114,7 @@ def serialize(constraint: Constraint | None, dialect: str = PACKAGE) -> dict[str
         return {"module": PACKAGE, "class_name": key, "config": config, "registered_name": key}
     if cls.__name__ in _ABSENT_FROM_KERAS_3:
         raise ValueError(f"Keras 3 has no {cls.__name__}: use dialect='array_constraints'")
-    config = {name: _config_values.from_json(value) for name, value in config.items()}
+    config = {name: from_json(value) for name, value in config.items()}
     if isinstance(config.get("max_value"), tuple):
         raise ValueError("Keras has no radius per slice: use dialect='array_constraints'")
     config = {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
@@ -153,7 +154,7 @@ def deserialize(
         return None
     if not isinstance(config, Mapping):
         raise ValueError(f"a config is a dictionary, got {type(config).__name__}")
-    name, module, registered_name, parameters = _dialects.read(config)
+    name, module, registered_name, parameters = dialects.read(config)
     cls = _find(name, module, registered_name, custom_objects or {})
     if not (isinstance(cls, type) and hasattr(cls, "from_config")):
         raise TypeError(f"custom_objects must name classes with from_config, got {cls!r}")
@@ -216,7 +217,7 @@ def _find(
         known_names = sorted([*BUILT_IN, *_registered, *custom])
         raise ValueError(f"unknown constraint {full!r}: known are {known_names}")
     from_here = module in (None, PACKAGE) and package in ("", PACKAGE)
-    if from_here or (not package and _dialects.is_from_keras(module)):
+    if from_here or (not package and dialects.is_from_keras(module)):
         if _SPELLINGS.get(name.rpartition(">")[2]) is not cls:
             raise ValueError(f"class_name {name!r} and registered_name {full!r} contradict")
         return cls
@@ -241,5 +242,5 @@ def _origin(cls: type) -> str:
 
 
 _SPELLINGS = {
-    spelling: cls for name, cls in BUILT_IN.items() for spelling in _dialects.spellings(name)
+    spelling: cls for name, cls in BUILT_IN.items() for spelling in dialects.spellings(name)
 }

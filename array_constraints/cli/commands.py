@@ -24,8 +24,7 @@ except ImportError:  # pragma: no cover - without the extra
         "the command line needs click and rich: pip install 'array-constraints[files]'"
     ) from None
 
-from array_constraints._config_values import value_of
-from array_constraints._printing import (
+from array_constraints.cli.printing import (
     Commands,
     output,
     print_plan,
@@ -38,6 +37,7 @@ from array_constraints.files import CHUNK_SIZE, MOST_WORKERS, PATIENCE, open_wei
 from array_constraints.files.plan import Plan, judge_target
 from array_constraints.files.run import Checking, ResumableError, project
 from array_constraints.files.stored import DamagedFileError
+from array_constraints.parameters import value_from_text
 from array_constraints.rules import Rule, Rules, constraint_of, read_rules
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -249,7 +249,7 @@ def _rules(
     values = {}
     for name, text in given.items():
         try:
-            values[name] = value_of(text)
+            values[name] = value_from_text(text)
         except ValueError as error:
             raise click.UsageError(f"--{name.replace('_', '-')}: {error}") from None
     found = constraint_of(constraint, values)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from array_constraints import _config_values
+from array_constraints.parameters import judge_depth, tuples_restored
 
 _KERAS_MODULES = re.compile(
     r"(tensorflow\.(python\.)?)?(tf_)?keras\.(src\.)?constraints(\.\w+)*"
@@ -17,8 +17,8 @@ _KERAS_1_PARAMETERS = {"m": "max_value", "low": "min_value", "high": "max_value"
 
 def read(config: Mapping[str, Any]) -> tuple[str, str | None, str | None, dict[str, Any]]:
     """Return class name, module, registered name and parameters, whatever the dialect."""
-    _config_values.judge_depth(config)
-    config = {key: _config_values.tuples_restored(value) for key, value in config.items()}
+    judge_depth(config)
+    config = {key: tuples_restored(value) for key, value in config.items()}
     if "className" in config:  # TensorFlow.js
         parameters = _renamed(_parameters_of(config), _snake)
         if parameters.get("axis", 0) is None:
@@ -64,6 +64,7 @@ def _parameters_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def is_from_keras(module: str | None) -> bool:
+    """Whether a module, named in a config, is one of Keras or of TensorFlow."""
     return module is not None and _KERAS_MODULES.fullmatch(module) is not None
 
 

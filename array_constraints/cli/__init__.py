@@ -1,0 +1,5 @@
+"""The command line ``array-constraints``."""
+
+from array_constraints.cli.commands import main
+
+__all__ = ["main"]

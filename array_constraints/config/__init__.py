@@ -1,0 +1,12 @@
+"""Constraints to and from configurations: strict JSON, and every dialect of Keras."""
+
+from array_constraints.config.registry import (
+    BUILT_IN,
+    PACKAGE,
+    deserialize,
+    get,
+    register,
+    serialize,
+)
+
+__all__ = ["BUILT_IN", "PACKAGE", "deserialize", "get", "register", "serialize"]

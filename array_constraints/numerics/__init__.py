@@ -1,0 +1,1 @@
+"""How exact a result is: formats, sums, norms, margins; no library and no constraint."""

@@ -1,0 +1,215 @@
+"""Constructor parameters: judged once, stored as plain numbers, as strict JSON and back."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+import reprlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+_LARGEST = sys.float_info.max
+
+Axis: TypeAlias = int | tuple[int, ...] | None
+
+
+def number(
+    name: str, value: object, *, lower: float = -math.inf, upper: float = math.inf
+) -> float:
+    """Return ``value`` as a Python ``int`` or ``float`` in ``[lower, upper]``."""
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int | float):
+        raise TypeError(f"{name} must be a real number, got {_shown(value)}")
+    if not lower <= plain <= upper or (abs(plain) > _LARGEST and plain != math.inf):
+        raise ValueError(f"{name} must be {_range(lower, upper)}, got {_shown(plain)}")
+    return int(plain) if isinstance(plain, int) else plain + 0.0  # -0.0 becomes 0.0
+
+
+def number_or_numbers(name: str, value: object, *, lower: float) -> float | tuple[float, ...]:
+    """Return one number, or a tuple of numbers: one for each slice."""
+    plain = value.tolist() if getattr(value, "ndim", 0) == 1 else value  # type: ignore[attr-defined]
+    if not isinstance(plain, list | tuple):
+        return number(name, plain, lower=lower)
+    if not plain:
+        raise ValueError(f"{name} must hold at least one number, got {value!r}")
+    return tuple(number(f"{name}[{i}]", entry, lower=lower) for i, entry in enumerate(plain))
+
+
+def axis(value: object) -> Axis:
+    """Return ``value`` as ``None``, an ``int``, or a tuple of distinct ``int``."""
+    if value is None:
+        return None
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        axes = tuple(_dimension(entry, value) for entry in value)
+        if len(set(axes)) < len(axes):
+            raise ValueError(f"axis must name each dimension once, got {value!r}")
+        return axes
+    return _dimension(value, value)
+
+
+def normalized_axes(owner: str, axis: Axis, ndim: int) -> tuple[int, ...]:
+    """Return the dimensions that ``axis`` names, counted from the front, in order."""
+    if axis is None:
+        return tuple(range(ndim))
+    if isinstance(axis, int) and -ndim <= axis < ndim:
+        return (axis % ndim,)
+    axes = (axis,) if isinstance(axis, int) else axis
+    for i in axes:
+        if not -ndim <= i < ndim:
+            raise ValueError(
+                f"{owner}: axis {axis} does not fit an array of {ndim} dimensions"
+                + (" (a 0-d array is one slice with axis=None)" if ndim == 0 else "")
+            )
+    found = tuple([i for i in range(ndim) if i in axes or i - ndim in axes])
+    if len(found) < len(axes):
+        raise ValueError(f"{owner}: axis {axis} names a dimension of {ndim} twice")
+    return found
+
+
+def number_of_slices(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    """Return how many slices along ``axes`` an array of that shape has."""
+    return math.prod([n for i, n in enumerate(shape) if i not in axes])
+
+
+def _dimension(entry: object, shown: object) -> int:
+    plain = _plain(entry)
+    if isinstance(plain, bool) or not hasattr(plain, "__index__") or hasattr(plain, "shape"):
+        given = _shown(entry if hasattr(entry, "shape") else shown)
+        raise TypeError(f"axis must be an int, a tuple or list of ints, or None, got {given}")
+    return int(operator.index(plain))
+
+
+def _plain(value: object) -> object:
+    """Unwrap the 0-d scalar of an array library; leave everything else alone."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    return value
+
+
+def _shown(value: object) -> str:
+    """Describe a refused value; an array is described by its type, never printed."""
+    if hasattr(value, "shape"):
+        return f"an array of type {type(value).__name__}"
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return f"an int of {value.bit_length()} bits"
+    return reprlib.repr(value)  # of a list of any depth and length
+
+
+def _range(lower: float, upper: float) -> str:
+    if lower == -math.inf and upper == math.inf:
+        return "a number, not NaN"
+    if upper == math.inf:
+        return f"at least {lower:g}"
+    if upper == _LARGEST:
+        return f"finite and at least {lower:g}"
+    return f"between {lower:g} and {upper:g}"
+
+
+DEEPEST = 64
+"""Levels of lists and dictionaries in a config; an array of NumPy has as many dimensions."""
+
+_INT = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(
+    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?(inf|infinity|nan)", re.IGNORECASE
+)
+_SEQUENCES = ("__tuple__", "TensorShape")  # of TensorFlow and tf_keras: {"items": [...]}
+_ARRAYS = ("__numpy__", "__tensor__")  # of Keras 3: {"config": {"value": ...}}
+
+
+def number_from_text(text: str) -> float:
+    """Return the number that a text stands for, an int if it has no point and no exponent.
+
+    Raises
+    ------
+    ValueError
+        If it is not a number in decimal digits, ``inf`` or ``nan``, or out of the range.
+    """
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{_shortened(text)} is not a number")
+    found = int(text) if _INT.fullmatch(text) and len(text) < 400 else float(text)
+    if math.isinf(found) and "i" not in text.lower():
+        raise ValueError(f"{_shortened(text)} is beyond the range of numbers: write inf")
+    return found
+
+
+def value_from_text(text: str) -> Any:
+    """Return a parameter of a constraint: a number, numbers with commas between, or none."""
+    if text.lower() == "none":
+        return None
+    bracketed = text[:1] + text[-1:] in ("()", "[]")
+    parts = [part.strip() for part in (text[1:-1] if bracketed else text).split(",")]
+    if len(parts) > 1 and not parts[-1]:  # as in (0,)
+        parts.pop()
+    numbers = [number_from_text(part) for part in parts]
+    return tuple(numbers) if "," in text else numbers[0]
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:37]}...")
+
+
+def judge_depth(value: object) -> None:
+    """Raise ValueError where a value is nested too deep to be read, printed or compared."""
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        held = {id(entry): entry for outer in level for entry in _entries(outer)}
+        level = [v for v in held.values() if isinstance(v, Mapping | list | tuple)]
+        if not level:
+            return
+    raise ValueError(f"a config is nested more than {DEEPEST} levels deep: flatten it")
+
+
+def _entries(value: object) -> list[object]:
+    if isinstance(value, Mapping):
+        return [*value.keys(), *value.values()]
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def to_json(value: object) -> Any:
+    """Tuples become lists and infinity the string ``"inf"``: strict JSON has neither."""
+    if isinstance(value, tuple | list):
+        return [to_json(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: to_json(entry) for key, entry in value.items()}
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def from_json(value: object) -> Any:
+    """Read :func:`to_json` back, and what Keras and TensorFlow write as dictionaries."""
+    judge_depth(value)
+    return _restored(tuples_restored(value))
+
+
+def _restored(value: object) -> Any:
+    if isinstance(value, Mapping) and _kind(value) in _ARRAYS:
+        config = value.get("config")
+        if not isinstance(config, Mapping) or "value" not in config:
+            raise ValueError(f"an array in a config has a 'value', got keys {list(value)}")
+        value = config["value"]
+    if isinstance(value, Mapping):
+        return {key: _restored(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple([_restored(entry) for entry in value])
+    return float(value) if isinstance(value, str) and value in ("inf", "-inf") else value
+
+
+def tuples_restored(value: object) -> Any:
+    """Return a value with tuples where TensorFlow wrote dictionaries for them."""
+    if isinstance(value, Mapping):
+        if _kind(value) not in _SEQUENCES:
+            return {key: tuples_restored(entry) for key, entry in value.items()}
+        items = value.get("items")
+        if not isinstance(items, list | tuple):
+            kind = type(items).__name__
+            raise ValueError(f"a {_kind(value)} in a config has a list of 'items', got {kind}")
+        return tuple([tuples_restored(entry) for entry in items])
+    if isinstance(value, list | tuple):
+        entries = [tuples_restored(entry) for entry in value]
+        return tuple(entries) if isinstance(value, tuple) else entries
+    return value
+
+
+def _kind(value: Mapping[Any, Any]) -> object:
+    return value.get("class_name", value.get("className"))
