@@ -1,8 +1,9 @@
 """Weight constraints, written once against the Python array API standard."""
 
-from array_constraints._margins import Interval, NormMeasure
 from array_constraints.config import deserialize, get, register, serialize
-from array_constraints.constraint import Constraint, Elementwise, Form, Slicewise, WholeSlice
+from array_constraints.constraint import Constraint
+from array_constraints.forms import Elementwise, Form, Rescaling, Slicewise, WholeSlice
+from array_constraints.numerics.margins import Interval
 from array_constraints.sets.elementwise import NonNeg, non_neg
 from array_constraints.sets.kernels import RadialConstraint, radial_constraint
 from array_constraints.sets.norms import (
@@ -15,10 +16,11 @@ from array_constraints.sets.norms import (
     unit_norm,
 )
 from array_constraints.trees import apply
-from array_constraints.typing import Array, Namespace
+from array_constraints.typing import Array, Bound, Namespace
 
 __all__ = [
     "Array",
+    "Bound",
     "Constraint",
     "Elementwise",
     "Form",
@@ -28,8 +30,8 @@ __all__ = [
     "Namespace",
     "NonNeg",
     "NormConstraint",
-    "NormMeasure",
     "RadialConstraint",
+    "Rescaling",
     "Slicewise",
     "UnitNorm",
     "WholeSlice",

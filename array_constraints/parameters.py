@@ -8,17 +8,23 @@ import re
 import reprlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
+
+from array_constraints.libraries import traced
+from array_constraints.typing import Axis
 
 _LARGEST = sys.float_info.max
-
-Axis: TypeAlias = int | tuple[int, ...] | None
 
 
 def number(
     name: str, value: object, *, lower: float = -math.inf, upper: float = math.inf
-) -> float:
-    """Return ``value`` as a Python ``int`` or ``float`` in ``[lower, upper]``."""
+) -> Any:
+    """Return ``value`` as a Python ``int`` or ``float`` in ``[lower, upper]``.
+
+    A number that is traced has no value to be judged: it stays as it is.
+    """
+    if traced(value) and getattr(value, "ndim", 1) == 0:
+        return _real(name, value)
     plain = _plain(value)
     if isinstance(plain, bool) or not isinstance(plain, int | float):
         raise TypeError(f"{name} must be a real number, got {_shown(value)}")
@@ -27,14 +33,24 @@ def number(
     return int(plain) if isinstance(plain, int) else plain + 0.0  # -0.0 becomes 0.0
 
 
-def number_or_numbers(name: str, value: object, *, lower: float) -> float | tuple[float, ...]:
-    """Return one number, or a tuple of numbers: one for each slice."""
+def number_or_numbers(name: str, value: object, *, lower: float) -> Any:
+    """Return one number, or a tuple of numbers: one for each slice; or what is traced."""
+    if traced(value) and getattr(value, "ndim", 0) == 1:
+        return _real(name, value)
     plain = value.tolist() if getattr(value, "ndim", 0) == 1 else value  # type: ignore[attr-defined]
     if not isinstance(plain, list | tuple):
         return number(name, plain, lower=lower)
     if not plain:
         raise ValueError(f"{name} must hold at least one number, got {value!r}")
     return tuple(number(f"{name}[{i}]", entry, lower=lower) for i, entry in enumerate(plain))
+
+
+def _real(name: str, value: Any) -> Any:
+    """Return a traced number, or raise where it is a truth value or complex."""
+    dtype = str(value.dtype)
+    if "bool" in dtype or "complex" in dtype:
+        raise TypeError(f"{name} must be a real number, got a traced one of dtype {dtype}")
+    return value
 
 
 def axis(value: object) -> Axis:
@@ -66,6 +82,11 @@ def normalized_axes(owner: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     if len(found) < len(axes):
         raise ValueError(f"{owner}: axis {axis} names a dimension of {ndim} twice")
     return found
+
+
+def axes_of(form: Any, w: Any) -> tuple[int, ...]:
+    """Return the dimensions of ``w`` that one slice of a form with an ``axis`` runs along."""
+    return normalized_axes(type(form).__name__, form.axis, w.ndim)
 
 
 def number_of_slices(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from array_constraints import _arrays, execution
-from array_constraints.constraint import Constraint, Form, Slicewise
+from array_constraints import libraries
+from array_constraints.constraint import Constraint
+from array_constraints.executors import acceptance, many
+from array_constraints.forms import Form
 
 
 def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> Any:
@@ -46,7 +48,7 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
     >>> apply(NonNeg(), {"kernel": np.asarray([1.0, -2.0]), "biases": [np.asarray([-3.0])]})
     {'kernel': array([1., 0.]), 'biases': [array([0.])]}
     """
-    mapped = _arrays.mapped_at_once(constraint, weights, copy)
+    mapped = None if copy is False else libraries.mapped_at_once(constraint, weights)
     if mapped is not None:
         return mapped
     arrays: list[Any] = []
@@ -60,7 +62,7 @@ def _constrained(constraint: Constraint, arrays: list[Any], copy: bool | None) -
         _judge(constraint, arrays, copy)
     if copy is True:  # new arrays: nothing is tied any more
         return [constraint(w, copy=True) for w in arrays]
-    ties = _arrays.ties(arrays)
+    ties = libraries.ties(arrays)
     if len(set(ties)) == len(arrays):
         return _each(constraint, arrays, copy)
     places = sorted(set(ties))
@@ -78,7 +80,7 @@ def _judge(form: Form, arrays: list[Any], copy: bool | None) -> None:
     for w in arrays:
         kind = _kind(w)
         if copy is False or kind is None or kind not in judged:
-            form._accepted(w, copy)
+            acceptance.accepted_by(form, w, copy)
             judged.add(kind)
 
 
@@ -92,11 +94,7 @@ def _kind(w: Any) -> Any:
 
 def _each(constraint: Constraint, arrays: list[Any], copy: bool | None) -> list[Any]:
     """Return each array constrained, small ones that are alike at once."""
-    results: dict[int, Any] = {}
-    own_call = type(constraint).__call__ is not Form.__call__
-    stackable = isinstance(constraint, Slicewise) and constraint.uniform and not own_call
-    if stackable and copy is None:
-        results = execution.in_stacks(constraint, arrays)
+    results = many.run(constraint, arrays) if copy is None else {}
     return [
         results[i] if i in results else constraint(w, copy=copy) for i, w in enumerate(arrays)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeAlias
+from typing import Annotated, Any, Protocol, TypeAlias
 
 
 class Array(Protocol):
@@ -72,3 +72,12 @@ class Namespace(Protocol):
 
 
 Count: TypeAlias = int | Array  # an array only where the library does not know its own shape
+
+Axis: TypeAlias = int | tuple[int, ...] | None
+
+Bound = Annotated[float | tuple[float, ...], "data"]
+"""The type of a dataclass field whose value is data: no program is compiled anew for another.
+
+One number, or one for each slice. Under ``jax.jit`` the field holds a traced array while the
+form runs: it may be computed with, and not be compared in an ``if``.
+"""

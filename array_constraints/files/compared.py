@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from array_constraints.files.grid import Region
+from array_constraints.executors.grid import Region
 from array_constraints.files.stored import DamagedFileError, Tensor
 
 

@@ -21,9 +21,9 @@ except ImportError as error:  # pragma: no cover - without the extra
         "HDF5 is read with h5py: pip install 'array-constraints[hdf5]'"
     ) from error
 
+from array_constraints.executors.grid import Region
 from array_constraints.files import probing
 from array_constraints.files.file_objects import Window
-from array_constraints.files.grid import Region
 from array_constraints.files.stored import (
     Bytes,
     DamagedFileError,

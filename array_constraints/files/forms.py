@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from array_constraints.constraint import Constraint, Elementwise, Form, Slicewise, WholeSlice
-from array_constraints.files import grid
-from array_constraints.files.grid import Region, grid_of
+from array_constraints.constraint import Constraint
+from array_constraints.executors import grid
+from array_constraints.executors.grid import Region, grid_of
 from array_constraints.files.passes import (
     SLICES_OF_PANEL,
     Measures,
@@ -21,6 +21,7 @@ from array_constraints.files.passes import (
 from array_constraints.files.report import Summary
 from array_constraints.files.slices import SlicesPass
 from array_constraints.files.stored import Tensor
+from array_constraints.forms import Elementwise, Form, Slicewise, WholeSlice
 
 
 def pass_of(constraint: Any, tensor: Tensor) -> Pass:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy
 
+from array_constraints.executors.grid import Region
 from array_constraints.files.datasets import (
     datasets_of,
     judging,
@@ -25,7 +26,6 @@ from array_constraints.files.datasets import (
     opened_to_write,
 )
 from array_constraints.files.file_objects import Sink
-from array_constraints.files.grid import Region
 from array_constraints.files.stored import (
     Bytes,
     BytesTarget,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from array_constraints.files.grid import Region
+from array_constraints.executors.grid import Region
 from array_constraints.files.npy import read_header
 from array_constraints.files.permissions import make_file
 from array_constraints.files.stored import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from array_constraints.files.grid import ENTRIES_OF_TILE, Region
+from array_constraints.executors.grid import ENTRIES_OF_TILE, Region
 from array_constraints.files.stored import Tensor
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from array_constraints import _arrays
-from array_constraints.files.grid import (
+from array_constraints.executors.grid import (
     Column,
     Grid,
     Node,

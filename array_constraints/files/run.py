@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from array_constraints.executors.grid import Region
 from array_constraints.files.compared import Compared
 from array_constraints.files.formats import open_weights
-from array_constraints.files.grid import Region
 from array_constraints.files.journal import Key
 from array_constraints.files.passes import Outcome, Pass
 from array_constraints.files.permissions import keep, make_private

@@ -9,7 +9,7 @@ from typing import Any
 from array_constraints import _arrays
 from array_constraints._change import Change, write_changed
 from array_constraints._in_memory import InMemory
-from array_constraints.files.grid import Column, Forest, Node, Region
+from array_constraints.executors.grid import Column, Forest, Node, Region
 from array_constraints.files.parts import Parts
 from array_constraints.files.passes import (
     SLICES_OF_PANEL,

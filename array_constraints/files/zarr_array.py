@@ -19,9 +19,9 @@ except ImportError as error:  # pragma: no cover - without the extra
         "Zarr is read with zarr: pip install 'array-constraints[zarr]'"
     ) from error
 
+from array_constraints.executors.grid import Region
 from array_constraints.files import probing
 from array_constraints.files.codecs import fault_of_codecs, storage_of
-from array_constraints.files.grid import Region
 from array_constraints.files.stored import DamagedFileError, Tensor, judged, naming, sync
 
 METADATA: dict[Literal[2, 3], str] = {3: "zarr.json", 2: ".zarray"}

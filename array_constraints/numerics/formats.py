@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+LONGEST = 40
+"""The logarithm to base 2 of the entries up to which the numeric contract holds for a slice."""
+
 
 class Format(NamedTuple):
     """A binary floating-point format; IEEE 754-2019, and bfloat16 as used by its libraries."""
@@ -20,10 +23,12 @@ class Format(NamedTuple):
 
     @property
     def smallest_normal(self) -> float:
+        """The smallest positive number that has all digits."""
         return 2.0 ** (2 - self.max_exponent)
 
     @property
     def largest(self) -> float:
+        """The largest finite number."""
         return math.ldexp(1 - 2.0**-self.digits, self.max_exponent)
 
 
@@ -42,26 +47,33 @@ class Precision(NamedTuple):
     accumulator: Format
 
     @property
-    def rounds(self) -> bool:
+    def narrows(self) -> bool:
         """Whether results are rounded once more, from the accumulator to the weight's dtype."""
         return self.accumulator.digits > self.weight.digits
 
-    def overflows(self, accumulator: Format) -> bool:
-        """Whether a sum of up to 2**40 squares of weights may leave the accumulator's range."""
-        return 2 * self.weight.max_exponent + 40 >= accumulator.max_exponent
+    def overflows(self, power: int, beyond: Format | None = None) -> bool:
+        """Whether sums of 2**40 magnitudes, raised to ``power``, may leave a format's range.
+
+        That of the accumulator, unless ``beyond`` names another.
+        """
+        most = (beyond or self.accumulator).max_exponent
+        return power * self.weight.max_exponent + LONGEST >= most
 
     @property
-    def ample(self) -> bool:
-        """Whether 2**20 terms may be added in any order, and their squares never overflow."""
+    def any_order(self) -> bool:
+        """Whether float64 accumulates float32 or less: then the order of a sum is no matter.
+
+        Up to 2**20 terms may be added one after the other, and no square overflows.
+        """
         return self.accumulator.digits - self.weight.digits >= 29
 
     @property
     def partial(self) -> Format:
-        """The format in which a few squares are added up before they are accumulated."""
-        return FORMATS["float32"] if self.ample else self.accumulator
+        """The format in which a few terms are added up before they are accumulated."""
+        return FORMATS["float32"] if self.any_order else self.accumulator
 
     @property
-    def spare(self) -> bool:
+    def many_spare_digits(self) -> bool:
         """Whether the roundoff of the accumulator is negligible beside the weight's."""
         return self.accumulator.digits - self.weight.digits >= 16
 

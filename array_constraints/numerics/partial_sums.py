@@ -12,20 +12,21 @@ from array_constraints.typing import Array, Namespace
 _NEAR = 4096  # entries of partial sums that stay in the innermost cache while they are added to
 
 
-def partial_sums_of_squares(
+def partial_sums(
     x: Array,
     axes: tuple[int, ...],
     terms: int,
     add: Callable[[Array], Array],
     xp: Namespace,
 ) -> list[Array]:
-    """Sum the squares over ``axes`` in parts, in the dtype of ``x``.
+    """Sum terms over ``axes`` in parts, in the dtype of ``x``.
 
-    The results have the shape (slices before, partial sums, slices behind). ``add`` sums the
-    squares of a three-dimensional array over its second dimension. A partial sum adds
-    at most ``terms`` squares, in any order: its relative error is at most ``terms`` roundoffs.
-    The entries of a slice are cut into segments; the squares of one segment are added to those
-    of the last, so that ``x`` is read in memory order and the sums stay in the innermost cache.
+    The results have the shape (slices before, partial sums, slices behind). ``add`` sums what
+    becomes of the entries, such as their squares, over the second of three dimensions. A
+    partial sum adds at most ``terms`` of them, in any order: its relative error is at most
+    ``terms`` roundoffs. The entries of a slice are cut into segments; those of one segment are
+    added to those of the last, so that ``x`` is read in memory order and the sums stay in the
+    innermost cache.
     """
     if x.ndim != 3 or axes != (1,):
         x = _as_middle(x, axes, xp)

@@ -1,14 +1,42 @@
-"""Reductions over slices, in functions of the standard: sums whose roundoff grows as log2 n."""
+"""Sums over slices, in functions of the standard: their roundoff grows as log2 n."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from array_constraints.typing import Array, Namespace
+from array_constraints.numerics.formats import Format, Precision
+from array_constraints.typing import Array, Count, Namespace
 
 Term: TypeAlias = Callable[[Array, "Array | None"], Array]
+
+
+class Sum(NamedTuple):
+    """What a block contributes to a sum of magnitudes, or of their squares, over its slices.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from array_constraints import reductions
+    >>> found = reductions.sum_of_squares(np.asarray([[3.0], [4.0]], dtype="float32"), (0,), np)
+    >>> found.entries, found.value, found.power
+    (2, array([[25.]]), 2)
+    """
+
+    entries: Count
+    """How many entries each slice has."""
+    scale: Array | None
+    """The power of two that the entries were multiplied by; None where no term leaves the
+    range."""
+    value: Array
+    """The sum of the scaled magnitudes, each raised to ``power``."""
+    rounding_error: Array | None
+    """What rounding dropped from ``value``; None where that does not count."""
+    precision: Precision
+    """The formats of the weight and of the accumulator."""
+    power: int
+    """1 or 2."""
 
 
 def _as_they_are(x: Array, scale: Array | None) -> Array:
@@ -78,7 +106,65 @@ def plain_sum(
     return xp.sum(term(x, scale), axis=axes, keepdims=True)
 
 
-def peak(x: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
+def largest_magnitude(x: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
     """Return the largest magnitude of each slice along ``axes``, 0 where it has no entries."""
     largest = xp.max if math.prod([x.shape[i] for i in axes]) else xp.sum
     return largest(xp.abs(x), axis=axes, keepdims=True)
+
+
+def power_of_two(peak: Array, precision: Precision, xp: Namespace) -> Array:
+    """Return the scale that takes ``peak`` to where no sum of squares over- or underflows.
+
+    Five steps of 2**50 (float32) or 2**400 (float64) cover the exponent range; the product
+    with an entry is exact, and no gradient flows through a comparison.
+    """
+    step = scale_step(precision.accumulator)
+    scale = xp.ones_like(peak)
+    for exponent in (step // 2, 3 * step // 2):
+        half = 2.0**-step
+        scale = xp.where(peak < 2.0**exponent, scale, scale * half)  # NaN like infinity
+        scale = xp.where(peak < 2.0**-exponent, scale / half, scale)
+    return scale
+
+
+def scale_step(accumulator: Format) -> int:
+    """Return the exponent by which two neighbouring scales differ."""
+    return 50 if accumulator.max_exponent == 128 else 400
+
+
+def merge(a: Sum, b: Sum, xp: Namespace) -> Sum:
+    """Return the sum over two blocks of the same slices, to within the roundoff of each."""
+    entries = a.entries + b.entries
+    if a.rounding_error is None or b.rounding_error is None:
+        return a._replace(entries=entries, value=a.value + b.value)
+    scale, parts = None, [(a.value, a.rounding_error), (b.value, b.rounding_error)]
+    if a.scale is not None or b.scale is not None:
+        one = xp.ones_like(a.value)
+        scales = [one if scale is None else scale for scale in (a.scale, b.scale)]
+        scale = xp.minimum(*scales)
+        for _ in range(a.power):  # each ratio is a power of two, at most 1
+            parts = [
+                (value * (scale / own), error * (scale / own))
+                for (value, error), own in zip(parts, scales, strict=True)
+            ]
+    (x, x_error), (y, y_error) = parts
+    value, dropped = _add_exactly(x, y, xp)
+    return Sum(entries, scale, value, x_error + y_error + dropped, a.precision, a.power)
+
+
+def _add_exactly(x: Array, y: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return the rounded sum of two numbers that are not negative, and what it dropped.
+
+    Source: T. J. Dekker, *A floating-point technique for extending the available precision*.
+    """
+    total = x + y
+    finite = total < math.inf
+    zero = xp.zeros_like(total)
+    large, small = (xp.where(finite, f(x, y), zero) for f in (xp.maximum, xp.minimum))
+    return total, small - (xp.where(finite, total, zero) - large)
+
+
+def total(measure: Sum) -> Array:
+    """Return the scaled sum with what rounding dropped."""
+    error = measure.rounding_error
+    return measure.value if error is None else measure.value + error

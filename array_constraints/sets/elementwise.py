@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from array_constraints import _arrays
-from array_constraints.constraint import Elementwise
+from array_constraints.forms import Elementwise
+from array_constraints.libraries import of_namespace
 from array_constraints.numerics import subnormals
 from array_constraints.typing import Array, Namespace
 
@@ -42,23 +42,21 @@ class NonNeg(Elementwise):
     """
 
     def project(self, w: Array, xp: Namespace) -> Array:
-        if _unsigned(w, xp):
-            return w
-        result: Array = _arrays.library(xp).without_negative(w, xp)
-        return result
+        return w if _unsigned(w, xp) else of_namespace(xp).without_negative(w)
 
-    def satisfied(self, w: Array, xp: Namespace) -> bool:
-        return _unsigned(w, xp) or not bool(xp.any(_arrays.library(xp).negative(w, xp)))
+    def outside(self, w: Array, xp: Namespace) -> Array:
+        if _unsigned(w, xp):
+            return ~xp.equal(w, w)
+        return of_namespace(xp).negative(w)
 
     def excess(self, w: Array, xp: Namespace) -> Array:
         if subnormals.flushed():
-            negative = _arrays.library(xp).negative(w, xp)
-            return xp.where(negative, xp.abs(w), xp.zeros_like(w))
+            return xp.where(of_namespace(xp).negative(w), xp.abs(w), xp.zeros_like(w))
         return xp.abs(xp.minimum(w, xp.zeros_like(w)))  # where() is slow on mixed signs
 
 
 def _unsigned(w: Array, xp: Namespace) -> bool:
-    return _arrays.dtype_name(w, xp).startswith("uint")
+    return of_namespace(xp).name_of(w.dtype).startswith("uint")
 
 
 non_neg = NonNeg

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from array_constraints import _arrays
-from array_constraints.constraint import WholeSlice
+from array_constraints import reductions
+from array_constraints.forms import WholeSlice
+from array_constraints.libraries import of_namespace
 from array_constraints.typing import Array, Namespace
 
 
@@ -68,13 +69,15 @@ class RadialConstraint(WholeSlice):
             d = ring if ring == innermost else size - 1 - ring
             inside = [[min(i, j) == ring for j in inwards] for i in inwards]
             result = xp.where(
-                _arrays.constant(inside, slices, xp), slices[..., d : d + 1, d : d + 1], result
+                of_namespace(xp).constant(inside, slices),
+                slices[..., d : d + 1, d : d + 1],
+                result,
             )
         return result
 
     def excess(self, slices: Array, xp: Namespace) -> Array:
         difference = slices - self.project(slices, xp)
-        return _arrays.library(xp).peak(difference, (slices.ndim - 2, slices.ndim - 1), xp)
+        return reductions.largest_magnitude(difference, (slices.ndim - 2, slices.ndim - 1), xp)
 
 
 radial_constraint = RadialConstraint

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import sys
-from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
-from array_constraints import _arrays, _norms, _norms_in_memory, parameters
-from array_constraints._change import Change
-from array_constraints._in_memory import InMemory
-from array_constraints._margins import Interval, NormMeasure
-from array_constraints.constraint import Slicewise
+from array_constraints import parameters, reductions
+from array_constraints.forms import Rescaling
+from array_constraints.libraries import of_namespace
+from array_constraints.numerics import rescaling
 from array_constraints.numerics.formats import Precision
-from array_constraints.parameters import Axis
-from array_constraints.typing import Array, Namespace
+from array_constraints.numerics.margins import Interval, Number
+from array_constraints.reductions import Size, Sum
+from array_constraints.typing import Array, Axis, Bound, Count, Namespace
 
 
-class NormConstraint(Slicewise):
+class NormConstraint(Rescaling):
     """A constraint that rescales each slice so that its Euclidean norm lies in an interval.
 
     A subclass states the interval; measuring, merging and rescaling are shared.
@@ -34,52 +32,21 @@ class NormConstraint(Slicewise):
     array([1.8, 2.4])
     """
 
-    @abstractmethod
-    def interval(self) -> Interval:
-        """Return the allowed norms, and the rate at which a slice moves there."""
+    def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Sum:
+        return reductions.sum_of_squares(block, axes, xp)
 
-    def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> NormMeasure:
-        return _norms.measure(block, axes, xp)
+    def size(self, measure: Sum, xp: Namespace) -> Size:
+        return reductions.size(measure)
 
-    def merge(self, a: NormMeasure, b: NormMeasure, xp: Namespace) -> NormMeasure:
-        return _norms.merge(a, b, xp)
+    def roundoffs(self, entries: Count, precision: Precision) -> Number:
+        return reductions.roundoffs_of_norm(entries, precision)
 
-    def excess(self, measure: NormMeasure, xp: Namespace) -> Array:
-        return _norms.excess(measure, self.interval(), xp)
-
-    def measure_in_memory(
-        self, block: Array, axes: tuple[int, ...], memory: InMemory, xp: Namespace
-    ) -> NormMeasure:
-        return _norms_in_memory.measure(block, axes, memory, xp)
-
-    def factor(self, measure: NormMeasure, memory: InMemory, xp: Namespace) -> Change:
-        return _norms_in_memory.change(measure, self.interval(), memory, xp)
-
-    def factor_of(
-        self,
-        shape: tuple[int, ...],
-        axes: tuple[int, ...],
-        precision: Precision,
-        memory: InMemory,
-        xp: Namespace,
-    ) -> Callable[..., Change] | None:
-        return _norms_in_memory.change_of(shape, axes, precision, self.interval(), memory, xp)
-
-    def apply(self, block: Array, measure: NormMeasure, xp: Namespace) -> Array:
-        return _norms.rescale(block, measure, self.interval(), xp)
-
-    def whole(self, w: Array, xp: Namespace) -> Array:
-        axes, interval = self.axes(w), self.interval()
-        if interval.rate == 0:
-            return w
-
-        def value(w: Array) -> Array:
-            return self.apply(w, self.measure(w, axes, xp), xp)
-
-        def derivative(w: Array, tangent: Array) -> Array:
-            return _norms.derivative(w, tangent, axes, interval, xp)
-
-        return _arrays.library(xp).differentiated(value, derivative, w)
+    def _derivative(
+        self, w: Array, tangent: Array, axes: tuple[int, ...], xp: Namespace
+    ) -> Array:
+        library = of_namespace(xp)
+        measure = library.sum_of_squares(w, axes, in_any_order=True)
+        return rescaling.derivative(w, tangent, axes, self._sizes(measure, xp), library)
 
 
 @final
@@ -126,7 +93,7 @@ class MaxNorm(NormConstraint):
            [0.8, 0.4]])
     """
 
-    max_value: float | tuple[float, ...] = 2
+    max_value: Bound = 2
     axis: Axis = 0
 
     def __post_init__(self) -> None:
@@ -136,19 +103,16 @@ class MaxNorm(NormConstraint):
 
     def validate(self, w: Array) -> None:
         super().validate(w)
-        if isinstance(self.max_value, tuple):
-            slices = parameters.number_of_slices(w.shape, self.axes(w))
-            if slices != len(self.max_value):
+        radii: Any = self.max_value
+        if isinstance(radii, tuple) or getattr(radii, "ndim", 0) == 1:
+            slices = parameters.number_of_slices(w.shape, parameters.axes_of(self, w))
+            if slices != len(radii):
                 raise ValueError(
-                    f"MaxNorm: max_value has {len(self.max_value)} entries, an array of shape "
+                    f"MaxNorm: max_value has {len(radii)} entries, an array of shape "
                     f"{tuple(w.shape)} has {slices} slices along axis {self.axis}"
                 )
 
-    @property
-    def uniform(self) -> bool:
-        return not isinstance(self.max_value, tuple)
-
-    def for_slices(
+    def for_part(
         self, shape: tuple[int, ...], axes: tuple[int, ...], part: tuple[slice, ...]
     ) -> MaxNorm:
         if not isinstance(self.max_value, tuple):
@@ -211,17 +175,18 @@ class MinMaxNorm(NormConstraint):
            [1.6, 0.8]])
     """
 
-    min_value: float = 0.0
-    max_value: float = 1.0
-    rate: float = 1.0
+    min_value: Bound = 0.0
+    max_value: Bound = 1.0
+    rate: Bound = 1.0
     axis: Axis = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         finite = sys.float_info.max
-        low = parameters.number("min_value", self.min_value, lower=0, upper=finite)
-        high = parameters.number("max_value", self.max_value, lower=0)
-        if low > high:
+        low: Any = parameters.number("min_value", self.min_value, lower=0, upper=finite)
+        high: Any = parameters.number("max_value", self.max_value, lower=0)
+        judged = isinstance(low, int | float) and isinstance(high, int | float)
+        if judged and low > high:
             raise ValueError(f"min_value must not exceed max_value, got {low!r} > {high!r}")
         object.__setattr__(self, "min_value", low)
         object.__setattr__(self, "max_value", high)

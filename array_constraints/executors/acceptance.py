@@ -1,26 +1,26 @@
-"""What a call accepts: one type of error for each mistake, the same on every library."""
+"""What a call accepts: one error for each mistake, the same on every library."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from array_constraints import _arrays
+from array_constraints import libraries
+from array_constraints.libraries import Library
 from array_constraints.numerics.formats import FORMATS
-from array_constraints.typing import Array, Namespace
+from array_constraints.typing import Array
 
 _REAL = FORMATS.keys() | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 _DENSE = "make it dense first"
 
 
-def accepted(owner: str, w: Any, copy: bool | None = None) -> tuple[Any, Namespace]:
-    """Return ``w`` as an array and its namespace, or raise an error that says what to pass."""
+def accepted(owner: str, w: Any, copy: bool | None = None) -> tuple[Any, Library]:
+    """Return ``w`` as an array and its library, or raise an error that says what to pass."""
     if copy is not None and not isinstance(copy, bool):
         raise TypeError(f"{owner}: copy must be None, True or False, got {copy!r}")
     try:
-        xp = _arrays.namespace(w)
+        library = libraries.of(w)
     except TypeError:
         raise TypeError(f"{owner} takes an array, got {_named(w)}: {_advice(w)}") from None
-    library = _arrays.library(xp)
     reason = library.refused(w)
     if reason is not None:
         raise TypeError(f"{owner} takes plain dense arrays, got {_named(w)} {reason}")
@@ -28,11 +28,19 @@ def accepted(owner: str, w: Any, copy: bool | None = None) -> tuple[Any, Namespa
     reason = library.unwritable(w) if copy is False else None
     if reason is not None:
         raise ValueError(f"{owner}: copy=False cannot write into {reason}")
-    return w, xp
+    return w, library
+
+
+def accepted_by(form: Any, w: Any, copy: bool | None = None) -> tuple[Any, Library]:
+    """Return ``w`` as an array and its library, or raise what a call of ``form`` raises."""
+    w, library = accepted(type(form).__name__, w, copy)
+    form.validate(w)
+    return w, library
 
 
 def require_real_floating(owner: str, w: Array) -> None:
-    name = _arrays.dtype_name(w, _arrays.namespace(w))
+    """Raise TypeError where the dtype is not real floating."""
+    name = libraries.of(w).name_of(w.dtype)
     if name not in FORMATS:
         raise TypeError(
             f"{owner} takes a real floating dtype ({', '.join(FORMATS)}), got {name}"
@@ -40,7 +48,8 @@ def require_real_floating(owner: str, w: Array) -> None:
 
 
 def require_real_numeric(owner: str, w: Array) -> None:
-    name = _arrays.dtype_name(w, _arrays.namespace(w))
+    """Raise TypeError where the dtype is neither real floating nor integer."""
+    name = libraries.of(w).name_of(w.dtype)
     if name not in _REAL:
         raise TypeError(f"{owner} takes a real numeric dtype, got {name}")
 

@@ -104,6 +104,19 @@ class Grid:
                 index = index * self.count(i) + tile[i][0]
             yield column, index, tuple(slice(start, stop) for _, start, stop in tile)
 
+    def columns(self) -> Iterator[tuple[Region, list[Region]]]:
+        """Return each panel of slices of an array at hand, and the tiles of its column."""
+        cuts = [
+            [slice(start, min(start + step, n)) for start in range(0, n, step)]
+            for n, step in zip(self.shape, self.steps, strict=True)
+        ]
+        whole = (
+            [part] if i in self.axes else cuts[i] for i, part in enumerate(self._everything)
+        )
+        for panel in itertools.product(*whole):
+            tiles = (cuts[i] if i in self.axes else [part] for i, part in enumerate(panel))
+            yield panel, list(itertools.product(*tiles))
+
     def panels(self, entries: int, slices: int) -> Iterator[tuple[Region, bool]]:
         """Return the panels, and whether each is one region of at most ``entries`` entries.
 

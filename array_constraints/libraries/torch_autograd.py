@@ -6,14 +6,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 Value = Callable[[Any], Any]
 Derivative = Callable[[Any, Any], Any]
 
 
 def stated(value: Value, derivative: Derivative, w: Any) -> Any:
     """Return ``value(w)``, with ``derivative(w, t)`` as its derivative along ``t``."""
-    import torch
-
     backward = w.requires_grad and torch.is_grad_enabled()
     if torch._C._get_tracing_state() is not None:  # which traces once more, not recording
         return _in_operations(value, derivative, w)
@@ -30,7 +30,6 @@ def stated(value: Value, derivative: Derivative, w: Any) -> Any:
 @functools.cache
 def _function() -> Any:
     """Return the function that autograd records, of a map whose Jacobian is symmetric."""
-    import torch
 
     class Stated(torch.autograd.Function):  # type: ignore[misc]
         generate_vmap_rule = True
@@ -65,8 +64,6 @@ def _in_operations(value: Value, derivative: Derivative, w: Any) -> Any:
     Zero is added, whose derivative is that of the path from ``w`` to itself, taken at its
     middle, so that the second derivative is right as well; the third is not.
     """
-    import torch
-
     finite, constant = torch.isfinite(w), w.detach()
     step = torch.where(finite, w - constant, torch.zeros_like(w))
     zero = derivative(constant + step / 2, step)

@@ -1,0 +1,228 @@
+"""What a measure does to the slices of a block: nothing, a factor for each, or ``apply``.
+
+This is decided once for all blocks of the same slices, from the values of their measure; in
+memory, in files and in the chunks of a Dask array.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from array_constraints.numerics import subnormals
+from array_constraints.numerics.rescaling import Size, Sizes, beyond, powered
+from array_constraints.typing import Array
+
+ENTRIES_OF_PIECE = 2**16
+"""Entries that are changed at a time where that takes more than a product: 512 KiB in float64,
+so that what is made for them stays in the caches."""
+
+_ORDINARY = 2.0**80
+"""Sizes up to that, and from its inverse on, are rescaled by one factor in any format."""
+
+
+class Change:
+    """A change of the slices of a block: kept, multiplied, or handed to ``form.apply``."""
+
+    __slots__ = ("_factor", "_form", "_library", "_measure", "_others", "nothing")
+
+    def __init__(
+        self,
+        form: Any,
+        measure: Any,
+        library: Any,
+        factor: Array | None = None,
+        others: Array | None = None,
+        nothing: bool = False,
+    ) -> None:
+        self._form, self._measure, self._library = form, measure, library
+        self._factor = factor
+        self._others = others  # slices that apply is asked for; None: all, without a factor
+        self.nothing = nothing  # all slices are kept
+
+    @classmethod
+    def of(cls, form: Any, measure: Any, library: Any) -> Change:
+        """Return what ``measure`` does to the slices that it is of, under ``form``."""
+        if form.needs == "sizes":
+            return Rescaler(form, measure, library).change(measure)
+        return _applied(form, measure, library)
+
+    def product(self, block: Array) -> Array | None:
+        """Return the factors, if all slices are multiplied in the dtype of ``block``."""
+        factor = self._factor
+        same = self._others is None and factor is not None and factor.dtype == block.dtype
+        return factor if same else None
+
+    def made(self, block: Array, axes: tuple[int, ...]) -> Any:
+        """Return the changed block as a new array, or the block itself where all are kept."""
+        if self.nothing:
+            return block
+        if math.prod(block.shape) <= ENTRIES_OF_PIECE or self.product(block) is not None:
+            return self._changed(block)
+        out = self._library.empty_like(block)
+        self.onto(block, out, axes)
+        return out
+
+    def onto(self, block: Array, out: Any, axes: tuple[int, ...]) -> None:
+        """Write the changed block into ``out``, which may be the block itself."""
+        factor = self.product(block)
+        if factor is not None:
+            self._library.multiply(block, factor, out)
+            return
+        for piece in _pieces(block.shape, axes):
+            out[piece] = self._changed(block[piece])
+
+    @property
+    def factor(self) -> Array | None:
+        """One factor for each slice, exactly 1 where it is kept; None: not multiplied."""
+        return self._factor
+
+    def apart(self) -> list[bool]:
+        """Return which rows of a stack have a slice that ``apply`` is asked for."""
+        if self._others is None:
+            return []
+        found: list[bool] = self._library.rows_with_any(self._others)
+        return found
+
+    def _changed(self, block: Array) -> Any:
+        xp = self._library.xp
+        if self._others is None and self._factor is not None:
+            return self._multiplied(block)
+        applied = self._form.apply(block, self._measure, xp)
+        if self._others is None:
+            return applied
+        rest = block if self._factor is None else self._multiplied(block)
+        return xp.where(self._others, applied, rest)
+
+    def _multiplied(self, block: Array) -> Any:
+        """Return the block times the factors, rounded to its dtype once."""
+        factor: Any = self._factor
+        xp = self._library.xp
+        if factor.dtype == block.dtype:
+            return block * factor
+        product = xp.astype(xp.astype(block, factor.dtype) * factor, block.dtype)
+        return xp.where(xp.equal(factor, xp.ones_like(factor)), block, product)  # NaN's bits
+
+
+class Rescaler:
+    """The change of slices under a form with sizes: what is known before a value is read.
+
+    It serves all arrays at hand whose slices have as many entries of the same format.
+    """
+
+    def __init__(self, form: Any, measure: Any, library: Any) -> None:
+        self.form, self.library = form, library
+        found: Sizes = form._sizes(measure, library.xp)
+        self.found, inner, power = found, found.limits, found.size.power
+        unscaled = found.size._replace(scale=None)
+        self.least, self.most = (
+            powered(limit, unscaled, found.precision, library.xp)
+            for limit in (inner.lower, inner.upper)
+        )
+        self.numbers = isinstance(self.least, float) and isinstance(self.most, float)
+        self.bounded, self.rate = found.bounded_below, float(found.interval.rate)
+        self.near, self.far = _ORDINARY**-power, _ORDINARY**power
+        self.ordinary = all(map(self._is_ordinary, found.interval[:2]))
+        self.upper_target, self.lower_target = (
+            library.number(min(target, 2.0**1000)) if isinstance(target, float) else target
+            for target in (inner.upper_target, inner.lower_target)
+        )
+
+    def _is_ordinary(self, bound: Any) -> bool:
+        """Whether no product with a factor can leave the range: bounds within 2**40 of 1."""
+        if isinstance(bound, float):
+            absent = bound == math.inf or (bound == 0 and not self.bounded)
+            return absent or 2.0**-40 <= bound <= 2.0**40
+        finite = self.library.xp.where(
+            bound < math.inf, bound, self.library.xp.ones_like(bound)
+        )
+        smallest, largest = self.library.smallest(finite), self.library.largest(finite)
+        return bool(smallest >= 2.0**-40 and largest <= 2.0**40)
+
+    def change(self, measure: Any) -> Change:
+        """Return the change of slices of that measure."""
+        return self.change_of(self.form.size(measure, self.library.xp), measure)
+
+    def change_of(self, size: Any, measure: Any = None) -> Change:
+        """Return the change of slices of that size."""
+        value, scale, _ = size = size if isinstance(size, Size) else Size(size)
+        if self.rate == 0:
+            return NOTHING
+        if not self.numbers or scale is not None:
+            return self._careful(size, measure)
+        largest = self.library.largest(value)
+        smallest = self.library.smallest(value) if self.bounded else math.inf
+        if largest <= self.most and smallest >= self.least:
+            return NOTHING
+        plain = self.ordinary and self.near <= smallest and largest <= self.far
+        if not plain or subnormals.flushed():
+            return self._careful(size, measure)
+        moved = value > self.most
+        if self.bounded:
+            moved = moved | (value < self.least)
+        return Change(self.form, measure, self.library, self._factor(value, moved))
+
+    def _factor(self, value: Array, moved: Array) -> Array:
+        """Return exactly 1 where a slice is kept."""
+        xp, found = self.library.xp, self.found
+        size = value if found.size.power == 1 else xp.sqrt(value)
+        goal = self.upper_target
+        if self.bounded:
+            goal = xp.where(value > self.most, self.upper_target, self.lower_target)
+        factor: Array = goal / xp.where(moved, size, goal)
+        if self.rate != 1:
+            factor = xp.where(moved, factor * self.rate + (1 - self.rate), factor)
+        return xp.astype(factor, xp.float32) if found.precision.any_order else factor
+
+    def _careful(self, size: Size, measure: Any) -> Change:
+        """Return the change where slices of some sizes need more than a product."""
+        (value, scale, _), xp = size, self.library.xp
+        above, below = beyond(self.found._replace(size=size))
+        moved: Any = (above | below) & (value > 0) & (value < math.inf)
+        if not bool(xp.any(moved)):
+            return NOTHING
+        if not self.ordinary:
+            return Change(self.form, measure, self.library)
+        plain = moved & (value >= self.near) & (value <= self.far)
+        if scale is not None:
+            plain = plain & xp.equal(scale, xp.ones_like(value))
+        # What is kept is multiplied by 1: that would change a NaN, and subnormal numbers where
+        # the processor takes them for zeros.
+        nan = ~xp.equal(value, value)
+        others = ~plain if subnormals.flushed() else (moved & ~plain) | nan
+        factor = self._factor(xp.where(plain, value, xp.ones_like(value)), plain)
+        return Change(
+            self.form,
+            measure,
+            self.library,
+            factor,
+            others if bool(xp.any(others)) else None,
+        )
+
+
+def _applied(form: Any, measure: Any, library: Any) -> Change:
+    """Return the change of slices whose excess says no more than whether they are kept."""
+    xp = library.xp
+    excess = form.excess(measure, xp)
+    allowed = xp.equal(excess, xp.zeros_like(excess))
+    if bool(xp.all(allowed)):
+        return NOTHING
+    return Change(form, measure, library, None, ~allowed if bool(xp.any(allowed)) else None)
+
+
+def _pieces(shape: tuple[int, ...], axes: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+    """Cut a block along one of the axes of its slices, in pieces that stay in the caches."""
+    entries = math.prod(shape)
+    long = [i for i in axes if shape[i] > 1]
+    if entries <= ENTRIES_OF_PIECE or not long:
+        yield (...,)
+        return
+    step = max(1, shape[long[0]] * ENTRIES_OF_PIECE // entries)
+    before = (slice(None),) * long[0]
+    for start in range(0, shape[long[0]], step):
+        yield (*before, slice(start, start + step))
+
+
+NOTHING = Change(None, None, None, nothing=True)
+"""The change of slices that are all kept."""

@@ -1,0 +1,174 @@
+"""Run a form in blocks of an array at hand, which stay in the caches, into a destination."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+from array_constraints import parameters
+from array_constraints.executors import whole
+from array_constraints.executors.change import ENTRIES_OF_PIECE, Change
+from array_constraints.executors.grid import Grid, Region
+from array_constraints.typing import Array
+
+
+def run(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
+    """Return the allowed weight: ``w``, or a new array; ``copy=False`` writes into ``w``."""
+    if form.needs == "entries":
+        return _run_on_entries(form, w, copy, library)
+    if form.needs == "slices":
+        return whole.project(form, w, library.xp)
+    most = entries_of_block(w, library)
+    if most is None:
+        return _run_on_one_block(form, w, copy, library)
+    return _run_on_slices(form, w, copy, library, most)
+
+
+def violation(form: Any, w: Array, library: Any) -> Any:
+    """Return how far entries or slices are from what is allowed, measured as ``run`` does."""
+    most = entries_of_block(w, library) if form.needs in ("measures", "sizes") else None
+    if most is None:
+        return whole.violation(form, w, library.xp)
+    axes, xp = parameters.axes_of(form, w), library.xp
+    shape = tuple([1 if i in axes else n for i, n in enumerate(w.shape)])
+    result: Any = None
+    for panel, tiles in _grid(w, axes, most, library).columns():
+        part = form.for_part(w.shape, axes, panel)
+        excess = part.excess(_measure(part, w, tiles, axes, xp), xp)
+        if result is None:
+            result = xp.ones(shape, dtype=excess.dtype, device=library.device(w))
+        result[_of_slices(panel, axes)] = excess
+    return result
+
+
+def entries_of_block(w: Array, library: Any) -> int | None:
+    """Return how many entries a block has; None for an array that is one block.
+
+    Arrays of up to 2**21 entries (2**15 if they are not C-contiguous, 2**17 of a half type,
+    which is widened) are one block. Larger ones: 1/16 of the array, but at least 2**18 entries
+    to make up for about 30 calls a block, and at most 2**20 to stay in the caches. Of a half
+    type, a quarter of that.
+    """
+    entries = math.prod(w.shape)
+    half = library.precision(w).weight.digits < 24
+    in_order = library.memory_order(w) is None
+    if entries <= 2**15 or (in_order and entries <= (2**17 if half else 2**21)):
+        return None
+    least, share = (2**16, 64) if half else (2**18, 16)
+    return min(max(entries // share, least), 2**20)
+
+
+def _grid(w: Array, axes: tuple[int, ...], most: int, library: Any) -> Grid:
+    order = library.memory_order(w) or tuple(range(w.ndim))
+    return Grid(tuple(w.shape), axes, None, order, most)
+
+
+def _measure(form: Any, w: Array, tiles: list[Region], axes: tuple[int, ...], xp: Any) -> Any:
+    return functools.reduce(
+        lambda a, b: form.merge(a, b, xp), (form.measure(w[tile], axes, xp) for tile in tiles)
+    )
+
+
+def _of_slices(panel: Region, axes: tuple[int, ...]) -> Region:
+    """Return where the slices of a panel are in an array with one entry for each slice."""
+    return tuple([slice(None) if i in axes else part for i, part in enumerate(panel)])
+
+
+def _run_on_one_block(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
+    axes = parameters.axes_of(form, w)
+    change = Change.of(form, form.measure(w, axes, library.xp), library)
+    return delivered(change, w, axes, copy)
+
+
+def delivered(change: Change, w: Any, axes: tuple[int, ...], copy: bool | None) -> Any:
+    """Return ``w`` changed as one block: in place where ``copy`` is False."""
+    if copy is not False or change.nothing:
+        return change.made(w, axes)
+    change.onto(w, w, axes)
+    return w
+
+
+def _run_on_slices(form: Any, w: Array, copy: bool | None, library: Any, most: int) -> Any:
+    """Measure the slices of a panel block by block, then write what changes."""
+    axes, xp = parameters.axes_of(form, w), library.xp
+    out = Destination(w, copy, axes, library)
+    for panel, tiles in _grid(w, axes, most, library).columns():
+        part = form.for_part(w.shape, axes, panel)
+        change = Change.of(part, _measure(part, w, tiles, axes, xp), library)
+        factor = change.product(w)
+        if change.nothing:
+            out.keep(panel)
+        elif out.long and factor is not None:
+            out.multiply(panel, factor)
+        else:
+            for tile in tiles:
+                change.onto(w[tile], out.at(tile), axes)
+    return out.result()
+
+
+def _run_on_entries(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
+    """Write the blocks in which an entry changes."""
+    xp, entries = library.xp, math.prod(w.shape)
+    if entries <= ENTRIES_OF_PIECE or (copy is not False and entries <= 2**21):
+        return form.project(w, xp) if bool(xp.any(form.outside(w, xp))) else w
+    out = Destination(w, copy, (), library)
+    everything = tuple(range(w.ndim))
+    for _, tiles in _grid(w, everything, 4 * ENTRIES_OF_PIECE, library).columns():
+        for tile in tiles:
+            if bool(xp.any(form.outside(w[tile], xp))):
+                out.at(tile)[...] = form.project(w[tile], xp)
+            else:
+                out.keep(tile)
+    return out.result()
+
+
+class Destination:
+    """Where a run in blocks writes: nothing while nothing changes, a new array, or ``w``."""
+
+    def __init__(self, w: Any, copy: bool | None, axes: tuple[int, ...], library: Any) -> None:
+        self.w, self.axes, self.library = w, axes, library
+        self.long = 64 * self._slices <= math.prod(w.shape)
+        """Whether slices are so long that one factor for each takes no memory to speak of."""
+        self.written: Any = w if copy is False else None
+        self.factors: Any = None
+        self.multiplied: list[Region] = []
+        self.kept: list[Region] = []
+
+    @property
+    def _slices(self) -> int:
+        return parameters.number_of_slices(self.w.shape, self.axes)
+
+    def keep(self, region: Region) -> None:
+        """Take over a region as it is."""
+        if self.written is None:
+            self.kept.append(region)
+        elif self.written is not self.w:
+            self.written[region] = self.w[region]
+
+    def at(self, region: Region) -> Any:
+        """Return the region to write into."""
+        if self.written is None:
+            self.written = self.library.empty_like(self.w)
+            for kept in self.kept:
+                self.written[kept] = self.w[kept]
+        return self.written[region]
+
+    def multiply(self, panel: Region, factor: Any) -> None:
+        """Take over a panel times a factor, in the end: one call for all panels is faster."""
+        if self.factors is None:
+            shape = tuple([1 if i in self.axes else n for i, n in enumerate(self.w.shape)])
+            device = self.library.device(self.w)
+            self.factors = self.library.xp.ones(shape, dtype=factor.dtype, device=device)
+        self.factors[_of_slices(panel, self.axes)] = factor
+        self.multiplied.append(panel)
+
+    def result(self) -> Any:
+        """Return what was written; ``w`` if nothing was."""
+        if self.written is None and self.multiplied and not self.kept:
+            self.written = self.w * self.factors
+        else:
+            for panel in self.multiplied:
+                factor = self.factors[_of_slices(panel, self.axes)]
+                self.library.multiply(self.w[panel], factor, self.at(panel))
+        return self.w if self.written is None else self.written

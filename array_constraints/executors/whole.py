@@ -1,0 +1,88 @@
+"""Run a form as one expression: no value is looked at, and no compute is triggered.
+
+Lazy arrays, traced and recorded ones, those on accelerators, and sharded ones run so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from array_constraints import parameters, state
+from array_constraints.libraries import of_namespace
+from array_constraints.typing import Array, Namespace
+
+
+def project(form: Any, w: Array, xp: Namespace) -> Array:
+    """Return the allowed weight for all of ``w``."""
+    result = _PROJECT[form.needs](form, w, xp)
+    if not w.ndim:
+        result = of_namespace(xp).zero_dimensional(result)
+    if result.dtype != w.dtype:  # NumPy drops a foreign byte order
+        result = xp.astype(result, w.dtype)
+    found: Array = result
+    return found
+
+
+def violation(form: Any, w: Array, xp: Namespace) -> Array:
+    """Return the violation of all of ``w``."""
+    library = of_namespace(xp)
+    if form.needs == "entries":
+        result = form.excess(library.accumulated(w), xp)
+    elif form.needs == "slices":
+        order, back = _slices_last(form, w)
+        slices = xp.permute_dims(library.accumulated(w), order)
+        result = xp.permute_dims(form.excess(slices, xp), back)
+    else:
+        result = form.excess(form.measure(w, parameters.axes_of(form, w), xp), xp)
+    found: Array = result if w.ndim else library.zero_dimensional(result)
+    return found
+
+
+def _project_entries(form: Any, w: Array, xp: Namespace) -> Any:
+    return form.project(w, xp)
+
+
+def _project_by_measure(form: Any, w: Array, xp: Namespace) -> Any:
+    measure = form.measure(w, parameters.axes_of(form, w), xp)
+    excess = form.excess(measure, xp)
+    allowed = xp.equal(excess, xp.zeros_like(excess))
+    return xp.where(allowed, w, form.apply(w, measure, xp))
+
+
+def _rescale(form: Any, w: Array, xp: Namespace) -> Any:
+    """Rescale slices; what its bounds are is an operand of its own, to differentiate by."""
+    rate, axes = form.interval().rate, parameters.axes_of(form, w)
+    if isinstance(rate, int | float) and rate == 0:
+        return w
+
+    def value(w: Array, data: dict[str, Any]) -> Any:
+        own = state.with_values(form, data)
+        return own.apply(w, own.measure(w, axes, xp), xp)
+
+    def derivative(w: Array, tangent: Array, data: dict[str, Any]) -> Any:
+        return state.with_values(form, data)._derivative(w, tangent, axes, xp)
+
+    data = state.data_of(form)
+    if form._derivative is None:
+        return value(w, data)
+    return of_namespace(xp).differentiated(value, derivative, w, data)
+
+
+def _project_slices(form: Any, w: Array, xp: Namespace) -> Any:
+    order, back = _slices_last(form, w)
+    return xp.permute_dims(form.project(xp.permute_dims(w, order), xp), back)
+
+
+def _slices_last(form: Any, w: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the dimensions of ``w`` with those of a slice at the end, and the way back."""
+    axes = parameters.axes_of(form, w)
+    order = tuple([i for i in range(w.ndim) if i not in axes]) + axes
+    return order, tuple([order.index(i) for i in range(w.ndim)])
+
+
+_PROJECT = {
+    "entries": _project_entries,
+    "measures": _project_by_measure,
+    "sizes": _rescale,
+    "slices": _project_slices,
+}

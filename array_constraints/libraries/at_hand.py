@@ -1,0 +1,164 @@
+"""Arrays at hand in memory: their values may be read, and they are summed up block by block.
+
+Values decide whether partial sums in the weight's own format are good enough for a slice.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from abc import abstractmethod
+from typing import Any
+
+from array_constraints.libraries.base import Library
+from array_constraints.numerics.formats import Precision
+from array_constraints.numerics.margins import most_terms, tree_depth
+from array_constraints.numerics.partial_sums import exact_sum, partial_sums
+from array_constraints.numerics.sums import Sum, merge
+from array_constraints.typing import Array
+
+
+class AtHand(Library):
+    """A library whose arrays may be at hand in the memory of the processor."""
+
+    partial_from: int
+    """Entries of a block from which partial sums are faster than sums in float64."""
+    at_hand_by_type = False
+    """Whether type, dtype and shape alone say whether an array is at hand."""
+
+    # What a subclass does fastest in its own way.
+
+    @abstractmethod
+    def memory_order(self, w: Any) -> tuple[int, ...] | None:
+        """Return dimensions from the longest stride to the shortest; None if they are so."""
+
+    @abstractmethod
+    def empty_like(self, w: Any) -> Any:
+        """Return a new array with the shape, dtype and memory order of ``w``."""
+
+    @abstractmethod
+    def largest(self, x: Any) -> float:
+        """Return the largest entry, NaN if one is NaN."""
+
+    @abstractmethod
+    def smallest(self, x: Any) -> float:
+        """Return the smallest entry, NaN if one is NaN."""
+
+    @abstractmethod
+    def number(self, x: float) -> Any:
+        """Return a number in float64, to compute with arrays."""
+
+    @abstractmethod
+    def multiply(self, w: Any, factor: Any, out: Any) -> Any:
+        """Write ``w`` times a factor of its dtype into ``out``, which may be ``w``."""
+
+    @abstractmethod
+    def multiply_each(self, arrays: list[Any], factors: list[Any]) -> list[Any]:
+        """Return arrays times factors, pair by pair, as new arrays."""
+
+    @abstractmethod
+    def rows_with_any(self, x: Any) -> list[bool]:
+        """Return which indices of the first dimension have anything that is true."""
+
+    @abstractmethod
+    def _sum_wide(self, x: Any, axes: tuple[int, ...], power: int) -> Any:
+        """Return sums of powers in float64, dimensions kept, of a small block."""
+
+    @abstractmethod
+    def _add_middle(self, x: Any) -> Any:
+        """Return the sums, in float64, of three dimensions over the second."""
+
+    @abstractmethod
+    def _add_powers(self, x: Any, power: int) -> Any:
+        """Return the sums of powers, in the dtype of ``x``, of three dimensions."""
+
+    # Sums of blocks of at most 2**21 entries.
+
+    def _sum_of_powers(
+        self, x: Array, axes: tuple[int, ...], power: int, in_any_order: bool = False
+    ) -> Sum:
+        if in_any_order or not self.at_hand(x):
+            return super()._sum_of_powers(x, axes, power, in_any_order)
+        precision = self.precision(x)
+        if precision.any_order and math.prod(x.shape) < self.partial_from:
+            value = self._sum_wide(x, axes, power)
+            return Sum(self.count(x, axes), None, value, None, precision, power)
+        order = self.memory_order(x)
+        if order is None:
+            return self._sum_in_order(x, axes, power, precision)
+        within = tuple(sorted(order.index(i) for i in axes))
+        x = self.xp.permute_dims(x, order)
+        return self._put_back(self._sum_in_order(x, within, power, precision), order)
+
+    def _put_back(self, found: Sum, order: tuple[int, ...]) -> Sum:
+        """Return sums with their dimensions as they were before they had that order."""
+        back = tuple(order.index(i) for i in range(len(order)))
+        parts: Any = (found.scale, found.value, found.rounding_error)
+        scale, value, error = (x if x is None else self.xp.permute_dims(x, back) for x in parts)
+        return found._replace(scale=scale, value=value, rounding_error=error)
+
+    def _sum_in_order(
+        self, x: Array, axes: tuple[int, ...], power: int, precision: Precision
+    ) -> Sum:
+        """Return the sums of a block whose dimensions are in the order of memory."""
+        found = self._sum_in_parts(x, axes, power, precision)
+        inside = self._inside(found)
+        if inside is None:
+            return found
+        where: Any = functools.partial(self.xp.where, inside)
+        if precision.any_order:
+            return found._replace(value=where(found.value, self._sum_wide(x, axes, power)))
+        careful = super()._sum_of_powers(x, axes, power)
+        return careful._replace(
+            scale=where(self.xp.ones_like(found.value), careful.scale),
+            value=where(found.value, careful.value),
+            rounding_error=where(found.rounding_error, careful.rounding_error),
+        )
+
+    def _inside(self, found: Sum) -> Array | None:
+        """Return for which slices no term has left the range; None for all of them."""
+        precision, value = found.precision, found.value
+        if not precision.overflows(found.power, precision.partial):
+            return None
+        entries: Any = found.entries
+        least, most = (2.0**-96, math.inf) if precision.any_order else (2.0**-900, 2.0**900)
+        least = least * entries if found.power == 2 else 0.0
+        if self.smallest(value) >= least and self.largest(value) < most:
+            return None
+        inside: Array = (value >= least) & (value < most)
+        return inside
+
+    def _sum_in_parts(
+        self, x: Array, axes: tuple[int, ...], power: int, precision: Precision
+    ) -> Sum:
+        """Return the sums; they are not valid where a term has left the range.
+
+        A few terms at a time are added up without widening them, so few that a norm is still
+        within L/2 + 1.5 roundoffs: half a roundoff for each term, 1 for a root that is not
+        wider.
+        """
+        entries: Any = self.count(x, axes)
+        terms = most_terms(precision, tree_depth(entries, self.xp))
+        shape = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
+        if precision.any_order:
+            x = self.xp.astype(x, self.xp.float32, copy=False)
+        add = functools.partial(self._add_powers, power=power)
+        sums: list[Sum] = []
+        for part in partial_sums(x, axes, terms, add, self.xp):
+            if precision.any_order:
+                value, error = self._add_middle(part), None
+            else:
+                value, error = exact_sum(part, self._add_middle, self.xp)
+            sums.append(Sum(0, None, value, error, precision, power))
+        found = functools.reduce(lambda a, b: merge(a, b, self.xp), sums)
+        value, error = found.value, found.rounding_error
+        if value.shape != shape:
+            value = self.xp.reshape(value, shape)
+            error = None if error is None else self.xp.reshape(error, shape)
+        return Sum(entries, None, value, error, precision, power)
+
+
+def by_stride(strides: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Return dimensions from the longest stride to the shortest; None if they are so."""
+    order = tuple(sorted(range(len(strides)), key=lambda i: -abs(strides[i])))
+    return None if order == tuple(range(len(strides))) else order

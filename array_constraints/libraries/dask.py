@@ -1,0 +1,59 @@
+"""Dask arrays as one lazy expression: one task for each chunk of a sum, and few more."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, cast
+
+import array_api_compat.dask.array
+import dask.array
+
+from array_constraints.libraries import table
+from array_constraints.libraries.base import IMMUTABLE, Library
+from array_constraints.libraries.numpy import negative, refused
+from array_constraints.numerics.sums import Term, largest_magnitude, pairwise_sum
+from array_constraints.typing import Array
+
+Reduce = Callable[[Any, tuple[int, ...], Any], Array]
+
+
+class Dask(Library):
+    """Dask's arrays, whatever library their chunks are of."""
+
+    def refused(self, w: Any) -> str | None:
+        return refused(w._meta)
+
+    def has_float64(self, w: Any) -> bool:
+        return True  # that of its chunks, which cannot be asked
+
+    def negative(self, w: Any) -> Array:
+        return negative(w, self)
+
+    def largest_magnitude(self, x: Array, axes: tuple[int, ...]) -> Array:
+        return _reduced(x, axes, largest_magnitude)  # dask.array.max fails on an empty chunk
+
+    def _add(self, x: Array, scale: Array | None, axes: tuple[int, ...], term: Term) -> Array:
+        """Add chunk by chunk: halves would be n log n tasks, and need known chunks."""
+        return _reduced(term(x, scale), axes, _pairwise)
+
+    def unwritable(self, w: Any) -> str | None:
+        return IMMUTABLE
+
+
+def _reduced(x: Array, axes: tuple[int, ...], reduce: Reduce) -> Array:
+    """Reduce each chunk of a Dask array, then the results."""
+    chunk = functools.partial(_of_chunk, reduce=reduce)  # a closure would be pickled by value
+    options = {"axis": axes, "keepdims": True, "dtype": x.dtype}
+    return cast(Array, dask.array.reduction(x, chunk=chunk, aggregate=chunk, **options))
+
+
+def _of_chunk(block: Any, axis: tuple[int, ...], keepdims: bool, reduce: Reduce) -> Array:
+    return reduce(block, axis, table.of(block).xp)
+
+
+def _pairwise(block: Any, axes: tuple[int, ...], xp: Any) -> Array:
+    return pairwise_sum(block, None, axes, xp)
+
+
+DASK = Dask(array_api_compat.dask.array)

@@ -1,0 +1,215 @@
+"""JAX: one compiled call for all bounds, and sums that XLA fuses."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import jax
+import jax.numpy
+
+from array_constraints import state
+from array_constraints.libraries.base import IMMUTABLE, Library
+from array_constraints.libraries.jax_placement import placed, together, with_float64
+from array_constraints.numerics.formats import FORMATS
+from array_constraints.numerics.sums import Term, pairwise_sum, plain_sum
+from array_constraints.typing import Array
+
+
+class Jax(Library):
+    """JAX's arrays and tracers, sharded or offloaded ones too."""
+
+    def has_float64(self, w: Any) -> bool:
+        """Whether float64 can be made: while a call runs, and of an array that has it."""
+        return bool(jax.config.jax_enable_x64) or w.dtype == "float64"
+
+    def device(self, w: Any) -> Any:
+        return None  # where they are used; that of shards does not fit
+
+    def traced(self, number: Any) -> bool:
+        return isinstance(number, jax.core.Tracer)
+
+    def negative(self, w: Any) -> Any:
+        """Tell them by their bits: XLA on CPUs compares subnormal numbers as zeros."""
+        if w.dtype.name not in FORMATS:
+            return w < 0
+        bits = jax.lax.bitcast_convert_type(w, f"int{8 * w.dtype.itemsize}")
+        return (bits < 0) & (bits != self.xp.iinfo(bits.dtype).min) & ~self.xp.isnan(w)
+
+    # XLA adds in windows of 32: up to 240 roundoffs at 2**22 entries. A tree over many slices
+    # at a time is fused into one loop; over 2 at a time it would keep half of w.
+
+    def _add(self, x: Any, scale: Any, axes: tuple[int, ...], term: Term) -> Array:
+        """Sum pairwise over so many slices that the first partial sums take 1/32 of ``x``."""
+        ways = 32 * (8 if self.has_float64(x) else 4) // x.dtype.itemsize
+        devices = _devices()
+        if devices == 1:
+            return pairwise_sum(x, scale, axes, self.xp, term, ways)
+        return self._shardwise_sum(x, scale, axes, term, ways, devices)
+
+    def _add_in_any_order(self, x: Any, scale: Any, axes: tuple[int, ...], term: Term) -> Array:
+        """Sum in float64 in one fused loop.
+
+        Three workarounds for XLA on CPUs: float16 takes the tree, as XLA would keep its float64
+        copy; leading axes are merged, as several are twice as slow as one; and long columns are
+        summed 64 rows at a time, as it reads them column by column.
+        """
+        if _devices() > 1:  # each adds up its own
+            return plain_sum(x, scale, axes, self.xp, term)
+        if x.dtype == "float16":
+            return self._add(x, scale, axes, term)
+        shape = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
+        if len(axes) > 1 and axes == tuple(range(len(axes))):
+            x, axes = self.xp.reshape(x, (-1, *x.shape[len(axes) :])), (0,)
+        if 0 in axes and x.shape[0] >= 2 * _ROWS and math.prod(x.shape) >= 2**23:
+            total = self._rowwise_sum(x, axes, term)
+        else:
+            total = plain_sum(x, scale, axes, self.xp, term)
+        return cast(Array, self.xp.reshape(total, shape))
+
+    def _rowwise_sum(self, x: Any, axes: tuple[int, ...], term: Term) -> Any:
+        def add(i: Any, total: Any) -> Any:
+            rows = jax.lax.dynamic_slice_in_dim(x, i * _ROWS, _ROWS)
+            return total + plain_sum(rows, None, axes, self.xp, term)
+
+        count = x.shape[0] // _ROWS
+        total = plain_sum(x[count * _ROWS :, ...], None, axes, self.xp, term)
+        return jax.lax.fori_loop(0, count, jax.checkpoint(add), total)
+
+    def _shardwise_sum(
+        self, x: Any, scale: Any, axes: tuple[int, ...], term: Term, ways: int, devices: int
+    ) -> Array:
+        """Sum pairwise within parts that no device shares with another, then their sums.
+
+        A dimension that is sharded is sharded evenly: in as many parts as divide the devices,
+        too. To cut it elsewhere moves it between them, and takes XLA minutes to compile.
+        """
+
+        def split(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+            parts = [math.gcd(n, devices) for n in shape]
+            return [
+                (part, n // part) if i in axes else (n,)
+                for i, (n, part) in enumerate(zip(shape, parts, strict=True))
+            ]
+
+        def reshaped(y: Any) -> Any:
+            return self.xp.reshape(y, tuple([n for each in split(y.shape) for n in each]))
+
+        outer = tuple([axis + sum(i < axis for i in axes) for axis in axes])
+        inner = tuple([axis + 1 for axis in outer])
+        factor = None if scale is None else reshaped(scale)
+        sums = pairwise_sum(reshaped(x), factor, inner, self.xp, term, ways)
+        total = pairwise_sum(sums, None, outer, self.xp)
+        shape = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
+        return cast(Array, self.xp.reshape(total, shape))
+
+    def run(self, function: Callable[..., Any], form: Any, w: Any) -> Any:
+        """Run it in float64, as one ``jit`` for all forms that differ in their bounds alone.
+
+        One dispatch instead of thirty, and eager results equal jitted ones. A sum in float32
+        that is as accurate needs a tree of additions, 4 to 13 times as long.
+        """
+        narrow = not jax.config.jax_enable_x64
+        found = state.structure_of(form)
+        with with_float64():
+            if found is None:
+                return placed(lambda w: function(form, w, self.xp), w, narrow)
+            structure, bounds = found
+            return _jitted(function)(structure, _as_data(bounds), w, self.xp, narrow)
+
+    def differentiated(
+        self, value: Callable[..., Any], derivative: Callable[..., Any], w: Any, bounds: Any
+    ) -> Any:
+        """State the derivative; where none is asked for, XLA sees the value alone."""
+
+        def both(primals: Any, tangents: Any) -> tuple[Any, Any]:
+            (w, bounds), (tangent, moves) = primals, tangents
+            with with_float64():  # a loop is differentiated after the call that traced it
+                change = _instantiated(tangent)
+                if not _is_zero(tangent):
+                    change = derivative(w, change, bounds)
+                if not all(map(_is_zero, jax.tree.leaves(moves, is_leaf=_is_zero))):
+                    moves = jax.tree.map(_instantiated, moves, is_leaf=_is_zero)
+                    change += jax.jvp(lambda b: value(w, b), (bounds,), (moves,))[1]
+                return mapped(w, bounds), change
+
+        mapped: Any = jax.custom_jvp(value)
+        mapped.defjvp(both, symbolic_zeros=True)
+        return mapped(w, bounds)
+
+    def fence(self, w: Any) -> Any:
+        """Put a barrier: XLA would keep the float64 copy of a bfloat16 weight between reads."""
+        return jax.lax.optimization_barrier(w)
+
+    def mapped_at_once(self, constraint: Any, weights: Any) -> Any | None:
+        """Return a pytree of arrays constrained in one cached ``jit`` for each place."""
+        found = state.structure_of(constraint)
+        leaves, tree = jax.tree.flatten(weights)
+        if found is None or not leaves or not all(isinstance(w, jax.Array) for w in leaves):
+            return None
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # compiled as it is
+            return jax.tree.map(constraint, weights)
+        structure, bounds = found
+        for indices in together(leaves):
+            group = [leaves[i] for i in indices]
+            mapped = _jitted_map()(structure, _as_data(bounds), group)
+            for i, result in zip(indices, mapped, strict=True):
+                leaves[i] = result
+        return jax.tree.unflatten(tree, leaves)
+
+    def unwritable(self, w: Any) -> str | None:
+        return IMMUTABLE
+
+
+_ROWS = 64
+
+
+def _devices() -> int:
+    """Return over how many devices XLA may spread what is traced, as far as JAX says so."""
+    if not hasattr(jax.sharding, "get_abstract_mesh"):
+        return 1
+    mesh = jax.sharding.get_abstract_mesh()
+    return math.prod([mesh.shape[axis] for axis in getattr(mesh, "auto_axes", ())])
+
+
+@functools.cache
+def _jitted(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(structure: Any, bounds: dict[str, Any], w: Any, xp: Any, narrow: bool) -> Any:
+        form = structure.with_bounds(bounds)
+        return placed(lambda w: function(form, w, xp), w, narrow)
+
+    return cast(Callable[..., Any], jax.jit(call, static_argnums=(0, 3, 4)))
+
+
+@functools.cache
+def _jitted_map() -> Callable[..., Any]:
+    def call(structure: Any, bounds: dict[str, Any], weights: list[Any]) -> list[Any]:
+        constraint = structure.with_bounds(bounds)
+        return [constraint(w) for w in weights]
+
+    return cast(Callable[..., Any], jax.jit(call, static_argnums=0))
+
+
+def _as_data(bounds: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _numbers(b) if isinstance(b, tuple) else float(b) for name, b in bounds.items()
+    }
+
+
+@functools.lru_cache(maxsize=16)
+def _numbers(bound: tuple[float, ...]) -> Any:
+    with with_float64():
+        return jax.numpy.asarray(bound, dtype=jax.numpy.float64)
+
+
+def _is_zero(tangent: Any) -> bool:
+    return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+
+
+def _instantiated(tangent: Any) -> Any:
+    return jax.numpy.zeros(tangent.shape, tangent.dtype) if _is_zero(tangent) else tangent
+
+
+JAX = Jax(cast(Any, jax.numpy))

@@ -1,0 +1,156 @@
+"""NumPy: kernels and thresholds beside each other."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import array_api_compat.numpy
+import numpy
+
+from array_constraints.libraries.at_hand import AtHand, by_stride
+from array_constraints.libraries.base import overlapping
+from array_constraints.numerics import subnormals
+from array_constraints.numerics.formats import FORMATS
+from array_constraints.typing import Array
+
+
+class Numpy(AtHand):
+    """NumPy's arrays, and ml_dtypes' bfloat16 in them."""
+
+    partial_from = 2**13  # below, one pass in float64 is faster
+    at_hand_by_type = True
+
+    def refused(self, w: Any) -> str | None:
+        return refused(w)
+
+    def array(self, w: Any) -> Any:
+        """Return a scalar as a 0-d array, read-only: nobody could see what is written."""
+        if hasattr(w, "__setitem__"):
+            return w
+        array = self.xp.asarray(w)
+        array.flags.writeable = False
+        return array
+
+    @functools.cache  # noqa: B019 - NumPy makes the name anew: 2 us; there is one instance
+    def name_of(self, dtype: Any) -> str:
+        return str(dtype.name)
+
+    def has_float64(self, w: Any) -> bool:
+        return True  # no need to ask: 10 us per call
+
+    def device(self, w: Any) -> Any:
+        return "cpu"
+
+    def bits(self, w: Any) -> Any:
+        return bits(w)
+
+    def negative(self, w: Any) -> Any:
+        return negative(w, self)
+
+    def without_negative(self, w: Any) -> Any:
+        """Multiply the bits by 0 or 1: numpy.where takes ten times as long on mixed signs."""
+        return (w.view(f"i{w.dtype.itemsize}") * ~self.negative(w)).view(w.dtype)
+
+    def quietly(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return call_quietly(function, *arguments)
+
+    def at_hand(self, w: Any) -> bool:
+        cls = type(w)
+        known = cls is numpy.ndarray or cls is numpy.memmap
+        return known and w.dtype.isnative and w.ndim > 0 and w.size > 0
+
+    def memory_order(self, w: Any) -> tuple[int, ...] | None:
+        return None if w.flags.c_contiguous else by_stride(w.strides)
+
+    def empty_like(self, w: Any) -> Any:
+        return numpy.empty_like(w, subok=False)
+
+    def largest(self, x: Any) -> float:
+        return float(numpy.maximum.reduce(x, axis=None))
+
+    def smallest(self, x: Any) -> float:
+        return float(numpy.minimum.reduce(x, axis=None))
+
+    def number(self, x: float) -> Any:
+        return x
+
+    def multiply(self, w: Any, factor: Any, out: Any) -> Any:
+        return numpy.multiply(w, factor, out)
+
+    def multiply_each(self, arrays: list[Any], factors: list[Any]) -> list[Any]:
+        return [w * factor for w, factor in zip(arrays, factors, strict=True)]
+
+    def rows_with_any(self, x: Any) -> list[bool]:
+        found: list[bool] = x.reshape(x.shape[0], -1).any(axis=1).tolist()
+        return found
+
+    # numpy.sum along a leading axis adds one by one: 229,148 roundoffs at 2**20 entries; and it
+    # makes an array of the squares first, and adds short rows one by one.
+
+    def _sum_wide(self, x: Any, axes: tuple[int, ...], power: int) -> Any:
+        v = x.astype(numpy.float64)
+        return numpy.add.reduce(v * v if power == 2 else abs(v), axes, None, None, True)
+
+    def _add_middle(self, x: Any) -> Any:
+        return numpy.einsum("nks->ns", x.astype(numpy.float64, copy=False))
+
+    def _add_powers(self, x: Any, power: int) -> Any:
+        if power == 2:
+            return numpy.einsum("nks,nks->ns", x, x)
+        return numpy.einsum("nks->ns", abs(x))
+
+    def unwritable(self, w: Any) -> str | None:
+        if not w.flags.writeable:
+            return "a read-only array"
+        return overlapping(w.shape, w.strides, w.itemsize)
+
+    def memories(self, arrays: list[Any]) -> list[Hashable | None]:
+        if all(w.base is None for w in arrays):  # no two arrays own the same memory
+            return [None] * len(arrays)
+        return [
+            (w.__array_interface__["data"][0], w.dtype, w.shape, w.strides)
+            if type(w) in (numpy.ndarray, numpy.memmap) and w.size
+            else None
+            for w in arrays
+        ]
+
+
+def refused(w: Any) -> str | None:
+    """Refuse masked arrays and matrices: subclasses that change what the operators mean."""
+    if type(w) is numpy.ndarray:
+        return None
+    kinds = {cls.__name__ for cls in type(w).__mro__ if cls.__module__.startswith("numpy")}
+    if not kinds & {"MaskedArray", "matrix"}:
+        return None
+    return "with operators of its own: pass numpy.asarray(w), masked entries filled first"
+
+
+def bits(w: Any) -> Any:
+    """Return the entries of an array as signed integers of the same bits."""
+    return w.view(f"{w.dtype.byteorder.replace('|', '=')}i{w.dtype.itemsize}")
+
+
+def negative(w: Any, library: Any) -> Array:
+    """Return which entries are less than zero; ml_dtypes warns of a NaN of bfloat16."""
+    name = library.name_of(w.dtype)
+    if subnormals.flushed() and name in FORMATS:
+        told: Array = subnormals.negative(bits(w), library.xp.isnan(w))
+        return told
+    found: Array = (library.accumulated(w) if name == "bfloat16" else w) < 0
+    return found
+
+
+@functools.cache  # to make a quiet function takes longer than to call it
+def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
+    made: Callable[..., Any] = numpy.errstate(all="ignore")(function)
+    return made
+
+
+def call_quietly(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of a module so that NumPy reports no roundoff, overflow or NaN."""
+    return _quiet(function)(*arguments)
+
+
+NUMPY = Numpy(array_api_compat.numpy)

@@ -1,0 +1,221 @@
+"""PyTorch: kernels and thresholds beside each other."""
+
+from __future__ import annotations
+
+import collections
+import sys
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import array_api_compat.torch
+import torch
+
+from array_constraints.libraries import torch_autograd, torch_sharded
+from array_constraints.libraries.at_hand import AtHand, by_stride
+from array_constraints.libraries.base import overlapping
+from array_constraints.numerics import subnormals
+from array_constraints.numerics.sums import Term, largest_magnitude, pairwise_sum, plain_sum
+from array_constraints.typing import Array
+
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class Torch(AtHand):
+    """PyTorch's tensors and parameters, on any device, sharded ones too."""
+
+    partial_from = 2**15  # below, one pass in float64 is faster
+
+    def refused(self, w: Any) -> str | None:
+        """Return what kind of tensor ``w`` is, if not a dense one with values."""
+        plain = type(w) is torch.Tensor or type(w) is torch.nn.Parameter
+        kind = None if plain else _other_kind(w)
+        if kind is not None:
+            return kind
+        if w.is_nested:
+            return "that is nested: pass the tensors of w.unbind()"
+        return (
+            None if w.layout is torch.strided else f"of layout {w.layout}: make it dense first"
+        )
+
+    def has_float64(self, w: Any) -> bool:
+        found: bool = w.device.type != "mps"  # Metal has no float64
+        return found
+
+    def bits(self, w: Any) -> Any:
+        return w.detach().view(_BITS[w.dtype.itemsize])
+
+    def negative(self, w: Any) -> Any:
+        """Tell them by their bits where subnormal numbers look like zeros."""
+        if subnormals.flushed() and w.dtype.is_floating_point:
+            return subnormals.negative(self.bits(w), self.xp.isnan(w))
+        return w < 0
+
+    def without_negative(self, w: Any) -> Any:
+        """Clamp: torch.where takes six times as long; but it changes the NaN of half types."""
+        half = w.dtype.is_floating_point and w.dtype.itemsize == 2
+        if half or subnormals.flushed():
+            return super().without_negative(w)
+        return w.clamp(min=0)
+
+    def traced(self, number: Any) -> bool:
+        tracing: bool = torch.compiler.is_compiling()
+        return tracing
+
+    def constant(self, numbers: Any, like: Any, *, alike: bool = False) -> Any:
+        return torch_sharded.beside(super().constant(numbers, like, alike=alike), like)
+
+    def operand(self, bound: Any, like: Any) -> Any:
+        """Make a number a tensor where it is traced: a program is not made anew for another."""
+        if not torch.compiler.is_compiling():
+            return super().operand(bound, like)
+        if isinstance(bound, tuple):
+            bound = torch.stack([self._scalar(number, like) for number in bound])
+        elif not isinstance(bound, torch.Tensor):
+            bound = self._scalar(bound, like)
+        return super().operand(bound, like)
+
+    def _scalar(self, number: Any, like: Any) -> Any:
+        return torch.scalar_tensor(number, dtype=like.dtype, device=like.device)
+
+    # torch.sum adds in a cascade: up to 257 roundoffs at 2**22 entries, enough only where the
+    # accumulator has spare digits; there it is one pass instead of log2 n.
+
+    def _add(self, x: Any, scale: Any, axes: tuple[int, ...], term: Term) -> Array:
+        if torch_sharded.is_sharded(x):
+            return torch_sharded.tree_sum(x, scale, axes, self.xp, term)
+        return pairwise_sum(x, scale, axes, self.xp, term)
+
+    def _add_in_any_order(self, x: Any, scale: Any, axes: tuple[int, ...], term: Term) -> Any:
+        total = plain_sum(x, scale, axes, self.xp, term)
+        sharded = torch_sharded.is_sharded(total)
+        return torch_sharded.without_pending_sums(total) if sharded else total
+
+    def largest_magnitude(self, x: Any, axes: tuple[int, ...]) -> Array:
+        if torch_sharded.is_sharded(x):
+            return torch_sharded.largest(x, axes, self.xp)
+        return largest_magnitude(x, axes, self.xp)
+
+    def run(self, function: Callable[..., Any], form: Any, w: Any) -> Any:
+        """Run it; what has the shape of a DTensor is sharded as it is."""
+        return torch_sharded.placed(function(form, w, self.xp), w)
+
+    def differentiated(
+        self, value: Callable[..., Any], derivative: Callable[..., Any], w: Any, bounds: Any
+    ) -> Any:
+        return torch_autograd.stated(
+            lambda w: value(w, bounds), lambda w, tangent: derivative(w, tangent, bounds), w
+        )
+
+    def at_hand(self, w: Any) -> bool:
+        """Whether nobody traces, records or maps over ``w``, or keeps it elsewhere."""
+        return (
+            type(w) in (torch.Tensor, torch.nn.Parameter)
+            and w.device.type == "cpu"
+            and w.layout is torch.strided
+            and not torch.compiler.is_compiling()
+            and not (w.requires_grad and torch.is_grad_enabled())
+            and not torch._C._functorch.is_functorch_wrapped_tensor(w)
+            and torch._C._len_torch_dispatch_stack() == 0
+            and torch._C._get_tracing_state() is None
+            and torch.autograd.forward_ad._current_level < 0
+            and w.ndim > 0
+            and w.numel() > 0
+        )
+
+    def memory_order(self, w: Any) -> tuple[int, ...] | None:
+        return None if w.is_contiguous() else by_stride(w.stride())
+
+    def empty_like(self, w: Any) -> Any:
+        return torch.empty_like(w)
+
+    def largest(self, x: Any) -> float:
+        return float(x.max())
+
+    def smallest(self, x: Any) -> float:
+        return float(x.min())
+
+    def number(self, x: float) -> Any:
+        """Return a tensor: a Python number is made one at each call."""
+        return torch.tensor(x, dtype=torch.float64, device="cpu")
+
+    def multiply(self, w: Any, factor: Any, out: Any) -> Any:
+        return torch.mul(w, factor, out=out)
+
+    def multiply_each(self, arrays: list[Any], factors: list[Any]) -> list[Any]:
+        return list(torch._foreach_mul(arrays, factors)) if arrays else []
+
+    def rows_with_any(self, x: Any) -> list[bool]:
+        found: list[bool] = x.reshape(x.shape[0], -1).any(dim=1).tolist()
+        return found
+
+    def _sum_wide(self, x: Any, axes: tuple[int, ...], power: int) -> Any:
+        v = x.to(torch.float64)
+        v = v * v if power == 2 else v.abs()
+        return torch.sum(v, dim=axes, keepdim=True) if axes else v
+
+    def _add_middle(self, x: Any) -> Any:
+        """Sum over the last dimension where the third is 1: it would be the inner loop."""
+        if x.shape[2] == 1:
+            return torch.sum(x.squeeze(2), dim=1, keepdim=True, dtype=torch.float64)
+        return torch.sum(x, dim=1, dtype=torch.float64)
+
+    def _add_powers(self, x: Any, power: int) -> Any:
+        return torch.sum(x * x if power == 2 else x.abs(), dim=1)
+
+    def copied(self, w: Any) -> Any:
+        return w.clone()  # asarray(copy=True) would leave the graph
+
+    def unwritable(self, w: Any) -> str | None:
+        owner = w if w._base is None else w._base
+        if owner.is_leaf and owner.requires_grad and torch.is_grad_enabled():
+            return "a leaf that requires grad while grad mode is on (use torch.no_grad())"
+        tracing = torch.compiler.is_compiling()  # cannot be asked about inference mode
+        if not tracing and w.is_inference() and not torch.is_inference_mode_enabled():
+            return "an inference tensor outside inference mode"
+        return overlapping(w.shape, w.stride(), 1)
+
+    def write(self, w: Any, result: Any) -> None:
+        try:
+            w.copy_(result)  # recorded by autograd
+        except RuntimeError as error:  # a view that torch does not let be written
+            raise ValueError(f"copy=False cannot write into this tensor: {error}") from error
+
+    def memories(self, arrays: list[Any]) -> list[Hashable | None]:
+        """Say so for plain tensors; where they are traced or mapped, it is no equal result."""
+        if (
+            torch._C._len_torch_dispatch_stack()
+            or torch._C._get_tracing_state() is not None
+            or torch.autograd.forward_ad._current_level >= 0
+        ):
+            return [None] * len(arrays)
+        addresses = [_address(w) for w in arrays]
+        shared = collections.Counter(addresses)
+        return [
+            (w.device, at, w.dtype, w.shape, w.stride(), w.is_neg(), w.is_conj())
+            if at and shared[at] > 1
+            else None
+            for w, at in zip(arrays, addresses, strict=True)
+        ]
+
+
+def _other_kind(w: Any) -> str | None:
+    if isinstance(w, torch.nn.parameter.UninitializedTensorMixin):
+        return "without a shape yet: call its module once first"
+    if isinstance(w, torch.masked.MaskedTensor):
+        return "with operators of its own: pass w.to_tensor(value), masked entries filled"
+    bias = sys.modules.get("torch.nn.attention.bias")
+    if bias is not None and isinstance(w, bias.CausalBias):
+        return "without values: pass a tensor that has them"
+    return None
+
+
+def _address(w: Any) -> int:
+    """Return where the entries of a tensor are, 0 for one that cannot be asked."""
+    plain = type(w) in (torch.Tensor, torch.nn.Parameter) and w.layout is torch.strided
+    recorded = w.requires_grad and torch.is_grad_enabled()
+    if not plain or recorded or torch._C._functorch.is_functorch_wrapped_tensor(w):
+        return 0
+    return int(w.data_ptr())
+
+
+TORCH = Torch(array_api_compat.torch)

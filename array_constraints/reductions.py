@@ -1,0 +1,150 @@
+"""Sums that measures are made of: named here, and made by each library in its own way.
+
+A reduction takes a block of a weight and the axes that its slices run along, and returns one
+entry for each slice, dimensions kept. How exact each is stands in its docstring, and holds on
+every library, for any length and order of memory.
+"""
+
+from __future__ import annotations
+
+from array_constraints.libraries import of, of_namespace
+from array_constraints.numerics import margins, sums
+from array_constraints.numerics.formats import Precision
+from array_constraints.numerics.margins import Number
+from array_constraints.numerics.rescaling import Size
+from array_constraints.numerics.sums import Sum
+from array_constraints.typing import Array, Count, Namespace
+
+__all__ = [
+    "Size",
+    "Sum",
+    "accumulated",
+    "count",
+    "largest_magnitude",
+    "merge",
+    "roundoffs_of_norm",
+    "roundoffs_of_sum",
+    "size",
+    "sum",
+    "sum_of_magnitudes",
+    "sum_of_squares",
+]
+
+
+def count(block: Array, axes: tuple[int, ...], xp: Namespace) -> Count:
+    """Return how many entries of ``block`` each slice has: an ``int``, or a lazy array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> count(np.ones((3, 4)), (0,), np)
+    3
+    """
+    return of_namespace(xp).count(block, axes)
+
+
+def accumulated(w: Array, xp: Namespace) -> Array:
+    """Return ``w`` in the dtype to add up in: float64 where library and device have it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> accumulated(np.ones(2, dtype="float16"), np).dtype
+    dtype('float64')
+    """
+    return of_namespace(xp).accumulated(w)
+
+
+def sum(  # noqa: A001 - used as reductions.sum
+    block: Array, axes: tuple[int, ...], xp: Namespace
+) -> Array:
+    """Return the sum of each slice in the accumulator's dtype.
+
+    Within L + 1 roundoffs of the sum of magnitudes, L = ceil(log2 n); sums of blocks are added.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sum(np.asarray([[1.0], [2.0]], dtype="float32"), (0,), np)
+    array([[3.]])
+    """
+    return of_namespace(xp).sum(block, axes)
+
+
+def sum_of_magnitudes(block: Array, axes: tuple[int, ...], xp: Namespace) -> Sum:
+    """Return the sum of magnitudes of each slice, the L1 norm: within L + 1 roundoffs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sum_of_magnitudes(np.asarray([[-1.0], [2.0]], dtype="float32"), (0,), np).value
+    array([[3.]])
+    """
+    return of_namespace(xp).sum_of_magnitudes(block, axes)
+
+
+def sum_of_squares(block: Array, axes: tuple[int, ...], xp: Namespace) -> Sum:
+    """Return the sum of squares of each slice; its root is within L/2 + 1.5 roundoffs.
+
+    No square leaves the range, however large or small the entries are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sum_of_squares(np.asarray([[3.0], [4.0]], dtype="float32"), (0,), np).value
+    array([[25.]])
+    """
+    return of_namespace(xp).sum_of_squares(block, axes)
+
+
+def largest_magnitude(block: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
+    """Return the largest magnitude of each slice, exactly; 0 where it has no entries.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> largest_magnitude(np.asarray([[-3.0], [2.0]]), (0,), np)
+    array([[3.]])
+    """
+    return of_namespace(xp).largest_magnitude(block, axes)
+
+
+def merge(a: Sum, b: Sum, xp: Namespace) -> Sum:
+    """Return the sum of magnitudes, or of squares, of two blocks of the same slices.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> a = sum_of_squares(np.asarray([[3.0]]), (0,), np)
+    >>> b = sum_of_squares(np.asarray([[4.0]]), (0,), np)
+    >>> merge(a, b, np).value
+    array([[25.]])
+    """
+    return sums.merge(a, b, xp)
+
+
+def size(measure: Sum) -> Size:
+    """Return the norm that a sum stands for: L1 of magnitudes, Euclidean of squares.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> size(sum_of_squares(np.asarray([[3.0], [4.0]], dtype="float32"), (0,), np))
+    Size(value=array([[25.]]), scale=None, power=2)
+    """
+    return Size(sums.total(measure), measure.scale, measure.power)
+
+
+def roundoffs_of_sum(entries: Count, precision: Precision) -> Number:
+    """Return how many roundoffs of the accumulator a sum of magnitudes may be off."""
+    return margins.roundoffs_of_sum(tree_depth(entries), precision)
+
+
+def roundoffs_of_norm(entries: Count, precision: Precision) -> Number:
+    """Return how many roundoffs of the accumulator a Euclidean norm may be off."""
+    return margins.roundoffs_of_norm(tree_depth(entries), precision)
+
+
+def tree_depth(entries: Count) -> Number:
+    """Return L = ceil(log2 n), the depth of a tree of additions."""
+    return margins.tree_depth(entries, None if isinstance(entries, int) else of(entries).xp)

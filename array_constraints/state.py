@@ -1,0 +1,119 @@
+"""The state of a form: a key that tells programs apart, and bounds, which are data."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from array_constraints.typing import Bound
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Structure:
+    """A form without the values of its bounds: one program serves all that are equal."""
+
+    form: Any
+    key: Hashable
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Structure) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def with_bounds(self, bounds: dict[str, Any]) -> Any:
+        """Return the form with other values in the fields of that name, not judged."""
+        return with_values(self.form, bounds)
+
+
+def structure_of(form: Any) -> tuple[Structure, dict[str, Any]] | None:
+    """Return a form's structure and its bounds; None if the form may change.
+
+    A form never changes if it is a frozen dataclass whose fields are plain values. Only such
+    forms are compiled or remembered. Fields whose type is :data:`Bound` are data.
+    """
+    if form is None:
+        return Structure(None, None), {}
+    names = _fields_of(_class_of(form))
+    if names is None or not _is_closed(form, names):
+        return None
+    bounds = {name: getattr(form, name) for name in names if names[name]}
+    states = [state_of_value(getattr(form, name)) for name in names if not names[name]]
+    if None in states or None in map(state_of_value, bounds.values()):
+        return None
+    return Structure(form, (type(form), *states)), bounds
+
+
+def state_of(form: Any) -> Hashable | None:
+    """Return all that a form keeps, to tell it from any other; None if that may change."""
+    names = _fields_of(_class_of(form))
+    if names is None or not _is_closed(form, names):
+        return None
+    states = [state_of_value(getattr(form, name)) for name in names]
+    return None if None in states else (type(form), *states)
+
+
+def state_of_value(value: Any) -> Hashable | None:
+    """Return a value and its type, as 1, True and 1.0 differ; None if it may change."""
+    kind = type(value)
+    if kind is tuple:
+        states = [state_of_value(entry) for entry in value]
+        return None if None in states else (kind, *states)
+    scalar = kind.__module__ == "numpy" and not hasattr(kind, "__setitem__")
+    if scalar or kind in (bool, int, float, complex, str, bytes, type(None)):
+        return kind, repr(value)
+    return (kind, value.name) if isinstance(value, enum.Enum) else state_of(value)
+
+
+def with_values(form: Any, values: dict[str, Any]) -> Any:
+    """Return a dataclass like ``form`` with other values in some fields, not judged."""
+    if not values:
+        return form
+    other = object.__new__(type(form))
+    for field in fields(form):
+        object.__setattr__(other, field.name, values.get(field.name, getattr(form, field.name)))
+    return other
+
+
+def data_of(form: Any) -> dict[str, Any]:
+    """Return the fields of a form that are arrays: bounds that have no value yet."""
+    names = _fields_of(_class_of(form)) or {}
+    return {
+        name: getattr(form, name) for name in names if hasattr(getattr(form, name), "dtype")
+    }
+
+
+def _class_of(form: object) -> Any:
+    return type(form)
+
+
+@functools.lru_cache(maxsize=1024)
+def _fields_of(cls: Any) -> dict[str, bool] | None:
+    """Return the fields of a frozen dataclass, and whether each is a bound; None for others."""
+    parameters = vars(cls).get("__dataclass_params__")
+    if parameters is None or not (parameters.frozen and parameters.eq):
+        return None
+    return {
+        field.name: field.type is Bound
+        or (isinstance(field.type, str) and bool(re.search(r"\bBound\b", field.type)))
+        for field in fields(cls)
+    }
+
+
+def _is_closed(form: Any, names: dict[str, bool]) -> bool:
+    """Whether a form keeps nothing but its fields, and what is computed of them once."""
+    cls = type(form)
+    slots = (vars(base).get("__slots__", ()) for base in cls.__mro__)
+    kept = {name for some in slots for name in ((some,) if isinstance(some, str) else some)}
+    kept |= getattr(form, "__dict__", {}).keys()
+    cached = {
+        name
+        for name in kept
+        if isinstance(getattr(cls, name, None), functools.cached_property)
+        and state_of_value(getattr(form, name)) is not None
+    }
+    return not kept - cached - {*names, "__dict__", "__weakref__"}
