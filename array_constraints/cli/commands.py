@@ -34,9 +34,9 @@ from array_constraints.cli.printing import (
 )
 from array_constraints.config import BUILT_IN
 from array_constraints.files import CHUNK_SIZE, MOST_WORKERS, PATIENCE, open_weights, planned
-from array_constraints.files.plan import Plan, judge_target
-from array_constraints.files.run import Checking, ResumableError, project
-from array_constraints.files.stored import DamagedFileError
+from array_constraints.files.formats.base import DamagedFileError
+from array_constraints.files.run.plan import Plan, judge_target
+from array_constraints.files.run.project import Checking, ResumableError, project
 from array_constraints.parameters import value_from_text
 from array_constraints.rules import Rule, Rules, constraint_of, read_rules
 

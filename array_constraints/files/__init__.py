@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from array_constraints.files.formats import open_weights
-from array_constraints.files.plan import CHUNK_SIZE, Plan, judge_target, plan_for
-from array_constraints.files.report import Report, Summary, TensorReport
-from array_constraints.files.run import Checking, ResumableError, project
-from array_constraints.files.stored import Progress
-from array_constraints.files.workers import (
+from array_constraints.files.formats.base import Progress
+from array_constraints.files.formats.opening import open_weights
+from array_constraints.files.run.plan import CHUNK_SIZE, Plan, judge_target, plan_for
+from array_constraints.files.run.project import Checking, ResumableError, project
+from array_constraints.files.run.report import Report, Summary, TensorReport
+from array_constraints.files.run.workers import (
     MOST_WORKERS,
     PATIENCE,
     Threads,

@@ -152,7 +152,7 @@ def test_parameters_are_numbers_or_several_numbers_or_none(here):
 
 
 def test_a_run_that_stops_can_be_resumed(here, monkeypatch):
-    from array_constraints.files.npy import Bytes
+    from array_constraints.files.formats.npy import Bytes
 
     np.save("long.npy", np.tile(W[:, :2], (400_000, 1)))
     write, calls = Bytes.write, []

@@ -13,10 +13,11 @@ import pytest
 from stored_weights import BY_NAME, FORMATS, digest, weights
 
 from array_constraints import MaxNorm
-from array_constraints.files import grid, planned, project_file, run
-from array_constraints.files.journal import MARK, line_of, read_journal
-from array_constraints.files.plan import making_of
-from array_constraints.files.staging import Staging
+from array_constraints.files import grid, planned, project_file
+from array_constraints.files.delivery.journal import MARK, line_of, read_journal
+from array_constraints.files.delivery.staging import Staging
+from array_constraints.files.run import project
+from array_constraints.files.run.plan import making_of
 
 RULES = MaxNorm(9.0, axis=0)
 CONTENT = "content-0123456789abcdef"
@@ -201,7 +202,7 @@ def test_whatever_was_done_to_content_the_result_is_right(name, tmp_path, monkey
     from array_constraints.files import ResumableError
 
     form = BY_NAME[name]
-    monkeypatch.setattr(run, "_SECONDS_BETWEEN_SYNCS", 0.0)
+    monkeypatch.setattr(project, "_SECONDS_BETWEEN_SYNCS", 0.0)
     monkeypatch.setattr(grid, "ENTRIES_OF_TILE", 2**12)
     w = np.random.default_rng(0).standard_normal((300, 70)).astype("f4")
     arrays = {"w": w} if form.single else {"w": w, "v": w[:9], "ids": np.arange(50)}

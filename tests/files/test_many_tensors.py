@@ -12,7 +12,7 @@ import pytest
 
 from array_constraints import MaxNorm
 from array_constraints.files import check_file, planned
-from array_constraints.files.plan import BYTES_OF_NAME
+from array_constraints.files.run.plan import BYTES_OF_NAME
 from array_constraints.rules import Rule, Rules
 
 
@@ -70,7 +70,7 @@ def test_more_pieces_than_are_listed_at_a_time_are_all_done(tmp_path, monkeypatc
     path = tmp_path / "in.safetensors"
     save(path, 100)
     whole = check_file(path, MaxNorm(1.0, axis=1))
-    monkeypatch.setattr("array_constraints.files.run._MOST_SIDE_BY_SIDE", 7)
+    monkeypatch.setattr("array_constraints.files.run.project._MOST_SIDE_BY_SIDE", 7)
     assert check_file(path, MaxNorm(1.0, axis=1)) == whole
 
 

@@ -17,16 +17,7 @@ from typing import Any
 
 import numpy
 
-from array_constraints.files.datasets import (
-    datasets_of,
-    judging,
-    listed,
-    opened_at,
-    opened_to_write,
-)
-from array_constraints.files.file_objects import Sink
-from array_constraints.files.grid import Region
-from array_constraints.files.stored import (
+from array_constraints.files.formats.base import (
     Bytes,
     BytesTarget,
     DamagedFileError,
@@ -38,6 +29,15 @@ from array_constraints.files.stored import (
     copy_bytes,
     sync,
 )
+from array_constraints.files.formats.hdf5_datasets import (
+    datasets_of,
+    judging,
+    listed,
+    opened_at,
+    opened_to_write,
+)
+from array_constraints.files.formats.hdf5_streams import Sink
+from array_constraints.files.grid import Region
 
 
 @dataclass

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from array_constraints.files.renames import exchange, rename_new
+from array_constraints.files.delivery.renames import exchange, rename_new
 
 Judge = Callable[[Path], None]
 """Raises where a file or folder is not to be replaced."""

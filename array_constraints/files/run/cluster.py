@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from array_constraints.files.workers import PATIENCE, Job, Workers
+from array_constraints.files.run.workers import PATIENCE, Job, Workers
 
 _SECONDS_FOR_AN_ANSWER = 10.0
 _SECONDS_TO_ARRIVE = 3.0

@@ -6,11 +6,11 @@ import os
 import re
 from pathlib import Path
 
-from array_constraints.files.links import judge_link
-from array_constraints.files.npy import open_npy
-from array_constraints.files.npz import open_npz
-from array_constraints.files.safetensors import open_index, open_safetensors
-from array_constraints.files.stored import Source
+from array_constraints.files.formats.base import Source
+from array_constraints.files.formats.links import judge_link
+from array_constraints.files.formats.npy import open_npy
+from array_constraints.files.formats.npz import open_npz
+from array_constraints.files.formats.safetensors import open_index, open_safetensors
 
 _INDEX = re.compile(r"\.safetensors\.index(\.[^/]+)?\.json$")  # with a variant, such as fp16
 _ADVICE = {
@@ -63,11 +63,11 @@ def open_weights(path: str | os.PathLike[str]) -> Source:
     if suffix == ".npz":
         return open_npz(path)
     if suffix in (".h5", ".hdf5"):
-        from array_constraints.files.hdf5 import open_hdf5
+        from array_constraints.files.formats.hdf5 import open_hdf5
 
         return open_hdf5(path)
     if suffix == ".keras":
-        from array_constraints.files.keras import open_keras
+        from array_constraints.files.formats.keras import open_keras
 
         return open_keras(path)
     advice = _ADVICE.get(suffix, f"formats are told by the name: {', '.join(KNOWN)}")
@@ -76,7 +76,7 @@ def open_weights(path: str | os.PathLike[str]) -> Source:
 
 def _open_folder(path: Path) -> Source:
     if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
-        from array_constraints.files.zarr import open_zarr
+        from array_constraints.files.formats.zarr import open_zarr
 
         return open_zarr(path)
     files = sorted(entry for entry in path.iterdir() if entry.is_file())

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from array_constraints.files.stored import numpy_dtype
+from array_constraints.files.formats.base import numpy_dtype
 
 ENTRIES = 2**12
 """About how many entries a chunk has that is tried, at most."""

@@ -123,7 +123,7 @@ def workers_for(
         raise ValueError("workers are those of the cluster: give a number or a scheduler")
     if count is not None:
         return Threads(count)
-    from array_constraints.files.cluster import Cluster, cluster_at
+    from array_constraints.files.run.cluster import Cluster, cluster_at
 
     if isinstance(client, str):
         return cluster_at(client, patience)

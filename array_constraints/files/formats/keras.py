@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from array_constraints.files.datasets import listed
-from array_constraints.files.hdf5 import judge_result
-from array_constraints.files.stored import (
+from array_constraints.files.formats.base import (
     PIECE,
     Bytes,
     BytesTarget,
@@ -24,7 +22,9 @@ from array_constraints.files.stored import (
     Tensor,
     write_at,
 )
-from array_constraints.files.zipped import local_of, members_of, reading
+from array_constraints.files.formats.hdf5 import judge_result
+from array_constraints.files.formats.hdf5_datasets import listed
+from array_constraints.files.formats.zipped import local_of, members_of, reading
 
 _WEIGHTS_OF_KERAS = "model.weights.h5"
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from array_constraints.files.passes import Pass
-from array_constraints.files.slices import SlicesPass
-from array_constraints.files.stored import Source, Tensor
+from array_constraints.files.formats.base import Source, Tensor
+from array_constraints.files.run.slices import SlicesPass
+from array_constraints.files.run.work import Pass
 
 _CONV1D = ("c_attn", "c_fc", "c_proj", "q_attn")
 """Layers that GPT-2 and its family in transformers keep as (inputs, outputs), others not."""

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from array_constraints.files.stored import PIECE, DamagedFileError, judged, naming
+from array_constraints.files.formats.base import PIECE, DamagedFileError, judged, naming
 
 ERRORS = (
     zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,

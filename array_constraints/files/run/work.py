@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from array_constraints import _arrays
+from array_constraints.files.formats.base import Tensor, numpy_dtype
 from array_constraints.files.grid import (
     Column,
     Grid,
     Node,
     Region,
 )
-from array_constraints.files.parts import Parts
-from array_constraints.files.report import Summary
-from array_constraints.files.stored import Tensor, numpy_dtype
+from array_constraints.files.run.report import Summary
+from array_constraints.files.run.tiles import Parts
 
 SLICES_OF_PANEL = 2**18
 """Slices that are measured at a time, where they do not fit whole: their norms take 2 MiB."""

@@ -9,10 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from array_constraints.files.grid import Region
-from array_constraints.files.npy import read_header
-from array_constraints.files.permissions import make_file
-from array_constraints.files.stored import (
+from array_constraints.files.delivery.permissions import make_file
+from array_constraints.files.formats.base import (
     PIECE,
     Bytes,
     DamagedFileError,
@@ -23,7 +21,8 @@ from array_constraints.files.stored import (
     naming,
     sync,
 )
-from array_constraints.files.zipped import (
+from array_constraints.files.formats.npy import read_header
+from array_constraints.files.formats.zipped import (
     ERRORS,
     anew,
     copy_member,
@@ -31,6 +30,7 @@ from array_constraints.files.zipped import (
     members_of,
     reading,
 )
+from array_constraints.files.grid import Region
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import zarr
 from zarr.core.buffer.cpu import Buffer
 from zarr.storage import MemoryStore
 
-from array_constraints.files import probing
+from array_constraints.files.formats import lossy
 
 
 def fault_of_codecs(
@@ -29,7 +29,7 @@ def fault_of_codecs(
     if version == 3:
         small["codecs"], sides = _smaller(small["codecs"], list(chunks))
     else:
-        sides = [min(n, probing.longest_side(len(chunks))) for n in chunks]
+        sides = [min(n, lossy.longest_side(len(chunks))) for n in chunks]
     fault = None
     for tried, shape in ((small, sides), (whole, list(chunks))):
         _set_shape(tried, version, shape)
@@ -60,7 +60,7 @@ def _smaller(codecs: list[Any], shape: list[int]) -> tuple[list[Any], list[int]]
 
     A shard keeps two of its inner chunks in each dimension, if it has them.
     """
-    most, order = probing.longest_side(len(shape)), list(range(len(shape)))
+    most, order = lossy.longest_side(len(shape)), list(range(len(shape)))
     for codec in codecs:
         fields = codec.get("configuration", {}) if isinstance(codec, dict) else {}
         if isinstance(codec, dict) and codec.get("name") == "transpose":
@@ -99,4 +99,4 @@ def _tried(
         array[...] = block
         return numpy.asarray(array[...]).astype(block.dtype, copy=False)
 
-    return probing.fault_of(dtype, shape, rewritten)
+    return lossy.fault_of(dtype, shape, rewritten)

@@ -24,9 +24,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from array_constraints.files import content
-from array_constraints.files.delivery import Judge, deliver
-from array_constraints.files.journal import (
+from array_constraints.files.delivery import content
+from array_constraints.files.delivery.journal import (
     LONGEST,
     MARK,
     Key,
@@ -34,9 +33,10 @@ from array_constraints.files.journal import (
     line_of,
     read_journal,
 )
-from array_constraints.files.permissions import close_to_others
-from array_constraints.files.renames import rename_new
-from array_constraints.files.stored import naming, sync, write_at
+from array_constraints.files.delivery.permissions import close_to_others
+from array_constraints.files.delivery.renames import rename_new
+from array_constraints.files.delivery.replace import Judge, deliver
+from array_constraints.files.formats.base import naming, sync, write_at
 
 _CLOSED = -1
 _JOURNAL, _OLD, _SPOOL = "journal.jsonl", "old", "spool"

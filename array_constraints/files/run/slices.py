@@ -10,8 +10,9 @@ from array_constraints import _arrays
 from array_constraints._change import Change, write_changed
 from array_constraints._in_memory import InMemory
 from array_constraints.files.grid import Column, Forest, Node, Region
-from array_constraints.files.parts import Parts
-from array_constraints.files.passes import (
+from array_constraints.files.run.report import Summary
+from array_constraints.files.run.tiles import Parts
+from array_constraints.files.run.work import (
     SLICES_OF_PANEL,
     Measures,
     Outcome,
@@ -20,7 +21,6 @@ from array_constraints.files.passes import (
     stand_in,
     summary_of,
 )
-from array_constraints.files.report import Summary
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from array_constraints.constraint import Elementwise, Slicewise, WholeSlice
-from array_constraints.files.axes import warnings_of
-from array_constraints.files.forms import pass_of
+from array_constraints.files.delivery.identity import judge_apart, making, why_not_told
+from array_constraints.files.delivery.staging import Staging
+from array_constraints.files.formats.base import Source, Target, Tensor
 from array_constraints.files.grid import ENTRIES_OF_TILE, Region
-from array_constraints.files.identity import judge_apart, making, why_not_told
-from array_constraints.files.passes import Pass
-from array_constraints.files.staging import Staging
-from array_constraints.files.stored import Source, Target, Tensor
+from array_constraints.files.run.axis_warnings import warnings_of
+from array_constraints.files.run.entries import pass_of
+from array_constraints.files.run.work import Pass
 from array_constraints.rules import Rules
 
 CHUNK_SIZE = 64 * 2**20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from array_constraints.files.stored import printable
+from array_constraints.files.formats.base import printable
 
 
 def judge_link(entry: Path, folder: Path) -> None:

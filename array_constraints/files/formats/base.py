@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeAlias, cast
 
+from array_constraints.files.delivery.permissions import make_folder
 from array_constraints.files.grid import Region
-from array_constraints.files.permissions import make_folder
 from array_constraints.numerics.formats import FORMATS
 
 Progress: TypeAlias = Callable[[int], None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from array_constraints.files.formats.base import DamagedFileError, Tensor
 from array_constraints.files.grid import Region
-from array_constraints.files.stored import DamagedFileError, Tensor
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from array_constraints.files.formats.base import Tensor
 from array_constraints.files.grid import ENTRIES_OF_TILE, Region
-from array_constraints.files.stored import Tensor
 
 
 class Parts:

@@ -8,8 +8,11 @@ from typing import Any
 
 from array_constraints.constraint import Constraint, Elementwise, Form, Slicewise, WholeSlice
 from array_constraints.files import grid
+from array_constraints.files.formats.base import Tensor
 from array_constraints.files.grid import Region, grid_of
-from array_constraints.files.passes import (
+from array_constraints.files.run.report import Summary
+from array_constraints.files.run.slices import SlicesPass
+from array_constraints.files.run.work import (
     SLICES_OF_PANEL,
     Measures,
     Outcome,
@@ -18,9 +21,6 @@ from array_constraints.files.passes import (
     stand_in,
     summary_of,
 )
-from array_constraints.files.report import Summary
-from array_constraints.files.slices import SlicesPass
-from array_constraints.files.stored import Tensor
 
 
 def pass_of(constraint: Any, tensor: Tensor) -> Pass:

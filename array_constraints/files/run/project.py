@@ -8,18 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from array_constraints.files.compared import Compared
-from array_constraints.files.formats import open_weights
+from array_constraints.files.delivery.journal import Key
+from array_constraints.files.delivery.permissions import keep, make_private
+from array_constraints.files.delivery.resumed import Compared
+from array_constraints.files.delivery.staging import Staging, staged
+from array_constraints.files.formats.base import Progress, Target
+from array_constraints.files.formats.opening import open_weights
 from array_constraints.files.grid import Region
-from array_constraints.files.journal import Key
-from array_constraints.files.passes import Outcome, Pass
-from array_constraints.files.permissions import keep, make_private
-from array_constraints.files.plan import Plan, judge_left, judge_replaced, making_of
-from array_constraints.files.report import Report, Summary, TensorReport
-from array_constraints.files.slices import SlicesPass
-from array_constraints.files.staging import Staging, staged
-from array_constraints.files.stored import Progress, Target
-from array_constraints.files.workers import Workers
+from array_constraints.files.run.plan import Plan, judge_left, judge_replaced, making_of
+from array_constraints.files.run.report import Report, Summary, TensorReport
+from array_constraints.files.run.slices import SlicesPass
+from array_constraints.files.run.work import Outcome, Pass
+from array_constraints.files.run.workers import Workers
 
 _SECONDS_BETWEEN_SYNCS = 2.0
 _MOST_SIDE_BY_SIDE = 2**12

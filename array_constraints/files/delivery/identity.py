@@ -18,7 +18,7 @@ from typing import Any
 
 import array_constraints
 from array_constraints.config import BUILT_IN
-from array_constraints.files.stored import Source
+from array_constraints.files.formats.base import Source
 from array_constraints.rules import Rules
 
 _SAMPLE = 2**12  # bytes, a page

@@ -21,10 +21,8 @@ except ImportError as error:  # pragma: no cover - without the extra
         "HDF5 is read with h5py: pip install 'array-constraints[hdf5]'"
     ) from error
 
-from array_constraints.files import probing
-from array_constraints.files.file_objects import Window
-from array_constraints.files.grid import Region
-from array_constraints.files.stored import (
+from array_constraints.files.formats import lossy
+from array_constraints.files.formats.base import (
     Bytes,
     DamagedFileError,
     Tensor,
@@ -32,6 +30,8 @@ from array_constraints.files.stored import (
     judged,
     numpy_dtype,
 )
+from array_constraints.files.formats.hdf5_streams import Window
+from array_constraints.files.grid import Region
 from array_constraints.numerics.formats import FORMATS
 
 _DEEPEST = 64
@@ -58,7 +58,7 @@ class Dataset(Tensor):
         fault = _fault_of_filters(filters, kind, self.dtype, self.chunks)
         if fault is not None:
             named = ", ".join(name for *_, name in filters)
-            raise probing.refusal(self.path, self.name, f"the filters {named}", fault)
+            raise lossy.refusal(self.path, self.name, f"the filters {named}", fault)
 
     def read(self, region: Region) -> Any:
         with (
@@ -196,7 +196,7 @@ def _fault_of_filters(
     """Return which numbers do not come back from a dataset with these filters, if any."""
     if not filters:
         return None
-    most = probing.longest_side(len(chunks))
+    most = lossy.longest_side(len(chunks))
     fault = None
     for shape in (tuple(min(n, most) for n in chunks), chunks):  # some want whole ones
         try:
@@ -220,7 +220,7 @@ def _tried(filters: Any, kind: bytes, dtype: str, shape: tuple[int, ...]) -> str
             file["probe"][...] = as_stored
             return file["probe"][...].astype(as_stored.dtype)  # opened anew: not from a cache
 
-        return probing.fault_of(dtype, shape, rewritten)
+        return lossy.fault_of(dtype, shape, rewritten)
 
 
 def _judge_places(tensors: list[Bytes], path: Path) -> None:

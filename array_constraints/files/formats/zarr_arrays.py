@@ -19,10 +19,10 @@ except ImportError as error:  # pragma: no cover - without the extra
         "Zarr is read with zarr: pip install 'array-constraints[zarr]'"
     ) from error
 
-from array_constraints.files import probing
-from array_constraints.files.codecs import fault_of_codecs, storage_of
+from array_constraints.files.formats import lossy
+from array_constraints.files.formats.base import DamagedFileError, Tensor, judged, naming, sync
+from array_constraints.files.formats.zarr_codecs import fault_of_codecs, storage_of
 from array_constraints.files.grid import Region
-from array_constraints.files.stored import DamagedFileError, Tensor, judged, naming, sync
 
 METADATA: dict[Literal[2, 3], str] = {3: "zarr.json", 2: ".zarray"}
 """The file that describes an array, in each version of the format."""
@@ -56,7 +56,7 @@ class ZarrTensor(Tensor):
         fault = fault_of_codecs(metadata, self.version, self.dtype, chunks)
         if fault is not None:
             storage = f"the codecs {storage_of(metadata)}"
-            raise probing.refusal(self.root, self.name, storage, fault)
+            raise lossy.refusal(self.root, self.name, storage, fault)
 
     def read(self, region: Region) -> Any:
         import numpy

@@ -11,8 +11,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
-from array_constraints.files.links import judge_link
-from array_constraints.files.stored import (
+from array_constraints.files.formats.base import (
     Bytes,
     BytesTarget,
     DamagedFileError,
@@ -21,6 +20,7 @@ from array_constraints.files.stored import (
     Target,
     Tensor,
 )
+from array_constraints.files.formats.links import judge_link
 
 _LARGEST_HEADER = 100_000_000  # bytes, as the format's own library has it
 _LARGEST_INDEX = 100_000_000

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from array_constraints.files.links import judge_link
-from array_constraints.files.permissions import make_folder
-from array_constraints.files.stored import (
+from array_constraints.files.delivery.permissions import make_folder
+from array_constraints.files.formats.base import (
     DamagedFileError,
     Progress,
     Source,
@@ -23,7 +22,8 @@ from array_constraints.files.stored import (
     judge_promise,
     sync,
 )
-from array_constraints.files.zarr_array import METADATA, ZarrTensor, judging
+from array_constraints.files.formats.links import judge_link
+from array_constraints.files.formats.zarr_arrays import METADATA, ZarrTensor, judging
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 _UNDER_WAY = re.compile(r"\.[0-9a-f]{32}\.partial$")

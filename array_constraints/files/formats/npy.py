@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from array_constraints.files.stored import Bytes, DamagedFileError, FileSource, Source
+from array_constraints.files.formats.base import Bytes, DamagedFileError, FileSource, Source
 
 _LARGEST_HEADER = 10_000  # bytes, as NumPy has it: Python's parser is not safe with any text
 _ERRORS = (
