@@ -30,7 +30,7 @@ from array_constraints import MaxNorm
 from array_constraints.files import grid, project_file
 from array_constraints.files.delivery import renames
 from array_constraints.files.run import project as running
-from array_constraints.files.run.plan import judge_left
+from array_constraints.files.run.target import check_leftover
 
 PROCESSES = 8
 CONSTRAINT = MaxNorm(6.0, axis=0)
@@ -71,15 +71,15 @@ class Storm:
         options = {"resume": rng.random() < 0.7, "overwrite": rng.random() < 0.5}
         source = self.sources[rng.random() < 0.2]
 
-        def continued(*arguments: Any, **options: bool) -> bool:
+        def continued(*arguments: Any) -> bool:
             locked.write_text("\n")
-            found = judge_left(*arguments, **options)
+            found = check_leftover(*arguments)
             if found:
                 said.write_text("continued")
             return found
 
         def project() -> None:
-            running.judge_left = continued
+            running.check_leftover = continued
             try:
                 project_file(source, self.target, self.rules, **OPTIONS, **options)
             except Exception as error:

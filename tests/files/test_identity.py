@@ -223,12 +223,11 @@ def test_a_source_that_is_rewritten_while_it_is_read_gives_no_result(tmp_path):
 def test_a_source_that_changes_between_a_plan_and_its_run_gives_no_result(tmp_path):
     source, out = tmp_path / "in.zarr", tmp_path / "out.zarr"
     BY_NAME["zarr-3"].make(source, {"w": W, "v": W})
-    options = {"resume": False, "overwrite": False}
     for change, chunk in ((_gone, "0"), (_joined, "1")):
         with planned(source, [("w", NonNeg())], to_project=True) as (plan, crew):
             change(source / "v" / "c" / "0" / chunk)
             with pytest.raises((ValueError, OSError)):
-                project.project(plan, out, crew, lambda count: None, **options)
+                project.project(plan, out, crew, lambda count: None)
         assert [p.name for p in tmp_path.iterdir()] == ["in.zarr"]
 
 

@@ -17,7 +17,6 @@ from array_constraints.files import grid, planned, project_file
 from array_constraints.files.delivery.journal import MARK, line_of, read_journal
 from array_constraints.files.delivery.staging import Staging
 from array_constraints.files.run import project
-from array_constraints.files.run.plan import making_of
 
 RULES = MaxNorm(9.0, axis=0)
 CONTENT = "content-0123456789abcdef"
@@ -33,10 +32,10 @@ class Left:
         self.right = (folder / "right.npy").read_bytes()
         self.folder = folder / "out.npy.partial"
         with planned(self.source, RULES, to_project=True) as (plan, _):
-            self.making = making_of(plan)
+            self.fingerprint = plan.fingerprint()
 
     def begun(self, content=CONTENT):
-        return line_of({"begun": self.making, "content": content})
+        return line_of({"begun": self.fingerprint, "content": content})
 
     def lay(self, *lines):
         self.folder.mkdir()
@@ -137,7 +136,7 @@ def test_a_line_that_no_run_writes_is_an_error_that_says_so(lines, left):
      {"complete": "", "moved": "x"}, {"begun": {}, "content": CONTENT}, {"other": 1}, {}],
     ids=json.dumps,
 )  # fmt: skip
-def test_every_value_of_a_line_is_judged(entry, left):
+def test_every_value_of_a_line_is_checked(entry, left):
     left.lay(left.begun(), line_of(entry))
     with pytest.raises(FileExistsError, match="a line that no run has written"):
         left.resumed()

@@ -17,7 +17,7 @@ from stored_weights import BY_NAME, FORMATS, digest, weights
 
 from array_constraints import NonNeg
 from array_constraints.files import ResumableError, project_file
-from array_constraints.files.delivery import renames, replace, staging
+from array_constraints.files.delivery import locking, renames, replace, staging
 from array_constraints.files.delivery.staging import Staging
 
 SCRIPT = Path(__file__).with_name("stress.py")
@@ -66,13 +66,13 @@ def test_the_lock_of_a_journal_that_is_gone_is_no_lock(tmp_path, monkeypatch):
 
         @staticmethod
         def flock(descriptor, how):
-            monkeypatch.setattr(staging, "fcntl", fcntl)
+            monkeypatch.setattr(locking, "fcntl", fcntl)
             first.remove()
             third.open()
             third.begin({"third": 3})
             fcntl.flock(descriptor, how)
 
-    monkeypatch.setattr(staging, "fcntl", Late)
+    monkeypatch.setattr(locking, "fcntl", Late)
     with pytest.raises(BlockingIOError, match="another run is at work there"):
         second.open()
     assert second.begun is None

@@ -1,4 +1,7 @@
-"""What lies in a folder: looked at and removed by descriptor; links are never followed."""
+"""Files and folders inside of a folder that was opened: their size, stamp, and removal.
+
+They are looked up by its descriptor, and links are never followed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What files and constraints are, whatever they are called.
+"""Which files and constraints are the same, whatever they are called.
 
 A source is told by device and inode, which do not depend on a name or a mount point: a result
 is never put in its place. With times, size and samples they say if it is still the same, so
@@ -21,22 +21,25 @@ from array_constraints.config import BUILT_IN
 from array_constraints.files.formats.base import Source
 from array_constraints.rules import Rules
 
-_SAMPLE = 2**12  # bytes, a page
+_SAMPLE = 2**12
+"""Bytes of a sample: a page, less than which is not read from a disk."""
 _SAMPLES_OF_FILE = 16
-_SAMPLES = 2**10  # of a source: 4 MiB, read twice
+"""Samples of a file at most."""
+_SAMPLES = 2**10
+"""Samples of a source at most: 4 MiB, read twice."""
 
 
-def judge_apart(source: Source, *made: Path) -> None:
+def check_apart(source: Source, *made: Path) -> None:
     """Raise ValueError if what a run makes is the source, lies in it, or has it in itself.
 
     It is files and folders that are compared, not names: a folder may be mounted twice.
     """
-    parts, around = _told_apart(_parts(source)), _told_apart(_around(source))
+    parts, around = _identities(_parts(source)), _identities(_around(source))
     for path in made:
         whole = Path(os.path.realpath(path))  # which a loop of links does not stop
         near = [*whole.parents, *(Path(p) for p, _, _ in os.walk(whole))]
-        inside = source.folder and parts & _told_apart(near)
-        if inside or (parts | around) & _told_apart([whole]):
+        inside = source.folder and parts & _identities(near)
+        if inside or (parts | around) & _identities([whole]):
             raise ValueError(f"{path}: the source is there, which is never written to")
 
 
@@ -58,8 +61,8 @@ def _around(source: Source) -> Iterator[Path]:
         yield from (folder, *folder.parents)
 
 
-def _told_apart(paths: Iterable[Path]) -> set[tuple[int, ...]]:
-    """Return what tells files and folders apart, whatever they are called.
+def _identities(paths: Iterable[Path]) -> set[tuple[int, ...]]:
+    """Return what identifies files and folders, whatever they are called.
 
     That is device and inode; a second mount over a network may have a device of its own.
     """
@@ -76,24 +79,27 @@ def _told_apart(paths: Iterable[Path]) -> set[tuple[int, ...]]:
     return found
 
 
-def making(source: Source, files: Sequence[Path], rules: Rules) -> dict[str, Any]:
-    """Return what a run makes of what, as JSON has it: what is left continues only the same."""
+def fingerprint(source: Source, files: Sequence[Path], rules: Rules) -> dict[str, Any]:
+    """Identify a run by its source files and rules, as JSON has them.
+
+    A run that was interrupted is continued only if this is unchanged.
+    """
     each = max(1, min(_SAMPLES_OF_FILE, _SAMPLES // max(1, len(files))))
     every = -(-len(files) // _SAMPLES)
     found = {
         "source": [
-            _told(file, os.path.relpath(file, source.root), 0 if i % every else each)
+            _identity(file, os.path.relpath(file, source.root), 0 if i % every else each)
             for i, file in enumerate(files)
         ],
-        "rules": None if why_not_told(rules) else _configs(rules),
+        "rules": None if why_not_identified(rules) else _configs(rules),
         "version": array_constraints.__version__,
     }
     as_read: dict[str, Any] = json.loads(json.dumps(found))
     return as_read
 
 
-def _told(file: Path, name: str, samples: int) -> list[Any]:
-    """Return all that tells a file from another, or from itself at another time."""
+def _identity(file: Path, name: str, samples: int) -> list[Any]:
+    """Return what identifies a file, and differs once it is changed."""
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         status, digest = os.fstat(descriptor), hashlib.sha256()
@@ -103,16 +109,16 @@ def _told(file: Path, name: str, samples: int) -> list[Any]:
     finally:
         os.close(descriptor)
     times = (status.st_mtime_ns, status.st_ctime_ns)
-    told = (status.st_dev, status.st_ino, status.st_size, *times)
-    return [name, *told, digest.hexdigest()]
+    numbers = (status.st_dev, status.st_ino, status.st_size, *times)
+    return [name, *numbers, digest.hexdigest()]
 
 
 def _configs(rules: Rules) -> list[Any]:
-    told = [(rule.select, rule.constraint) for rule in rules.rules]
-    return [[name, c and [type(c).__name__, c.get_config()]] for name, c in told]
+    pairs = [(rule.select, rule.constraint) for rule in rules.rules]
+    return [[name, c and [type(c).__name__, c.get_config()]] for name, c in pairs]
 
 
-def why_not_told(rules: Rules) -> str:
+def why_not_identified(rules: Rules) -> str:
     """Return which constraint is more than its fields say; nothing if none is."""
     for rule in rules.rules:
         cls = type(rule.constraint)

@@ -1,8 +1,8 @@
-"""What a run notes of its progress, and how much of that a later run believes.
+"""The journal of a run: what it notes of its progress, and what a later run believes of it.
 
 The first line names the format. Each of the others has a checksum, so that one which was not
 written to its end is told, and says one of three: what is being made, under which name; which
-regions are on the disk; that all is there. Anybody may have written it: every value is judged.
+regions are on the disk; that all is there. Anybody may have written it: every value is checked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Key: TypeAlias = tuple[str, tuple[tuple[int, int], ...]]
 
 MARK = b"array_constraints journal 1\n"
 LONGEST = 2**30
-"""Bytes of a journal: a line for each of ten million regions."""
+"""Bytes of a journal at most, 1 GiB: a line of 100 bytes for each of ten million regions."""
 
 _OURS = re.compile(rb"array_constraints journal [0-9]+\n")
 _CONTENT = re.compile(r"content-[0-9a-f]{1,64}")
@@ -31,7 +31,7 @@ class Journal:
     length: int = 0
     """Bytes that were understood."""
     begun: dict[str, Any] | None = None
-    """What is made of what."""
+    """The fingerprint of the run."""
     content: str = ""
     """The name of the file or folder that is being made, in the folder of the journal."""
     done: set[Key] = field(default_factory=set)

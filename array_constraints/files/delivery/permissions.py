@@ -1,4 +1,4 @@
-"""Who may read a result: nobody else while it is made, at the end who may read the source.
+"""Permissions of a result: nobody else reads it while it is made, then who reads the source.
 
 A result is made in a folder of mode 0700, which hands down to what is made in it, by libraries
 too, that it is for its owner alone. A copy that is complete gets owner, access lists, other
@@ -32,20 +32,6 @@ def close_to_others(folder: int) -> None:
     os.fchmod(folder, 0o700)
     with contextlib.suppress(OSError):  # where there are no access lists, the mode has to do
         os.setxattr(folder, _FOR_WHAT_IS_MADE, _OWNER_ALONE)
-
-
-def make_file(path: Path) -> None:
-    """Make an empty file that nobody else may open; there must be none."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    os.close(os.open(path, flags, 0o600))
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder, and those that it lies in, that nobody else may open."""
-    if not path.is_dir():
-        make_folder(path.parent)
-        with contextlib.suppress(FileExistsError):  # another thread was faster
-            path.mkdir(0o700)
 
 
 def make_private(content: Path) -> None:

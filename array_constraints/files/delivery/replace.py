@@ -1,4 +1,4 @@
-"""The last step of a run: what was made takes its place, and nothing that is there is lost."""
+"""The last step of a run: what was made takes the place of its target, in one step."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 from array_constraints.files.delivery.renames import exchange, rename_new
 
-Judge = Callable[[Path], None]
+CheckReplaceable = Callable[[Path], None]
 """Raises where a file or folder is not to be replaced."""
 
 
-def deliver(folder: int, made: Path, target: Path, judge: Judge | None) -> None:
+def deliver(folder: int, made: Path, target: Path, check: CheckReplaceable | None) -> None:
     """Put what was made, in a folder that was opened, in the place of a target, in one step.
 
     Parameters
     ----------
-    judge
-        Judges what is there, before and after it has changed places with what was made; None
+    check
+        Looks at what is there, before and after it has changed places with what was made; None
         if nothing is to be replaced.
 
     Raises
@@ -33,23 +33,23 @@ def deliver(folder: int, made: Path, target: Path, judge: Judge | None) -> None:
             with contextlib.suppress(FileExistsError):
                 rename_new(folder, made.name, target)
                 return
-            if judge is None:
+            if check is None:
                 raise FileExistsError(f"{target}: exists by now: overwrite it, or move it")
             with contextlib.suppress(FileNotFoundError):  # it is gone by now: once more
-                judged = target.lstat()
-                judge(target)
-                _replace(folder, made, target, judge, judged)
+                seen = target.lstat()
+                check(target)
+                _replace(folder, made, target, check, seen)
                 return
 
 
 def _replace(
-    folder: int, made: Path, target: Path, judge: Judge, judged: os.stat_result
+    folder: int, made: Path, target: Path, check: CheckReplaceable, seen: os.stat_result
 ) -> None:
     if exchange(folder, made.name, target):
         try:
             old = made.lstat()  # what was the target a moment ago
-            if stat.S_ISDIR(old.st_mode) or not os.path.samestat(old, judged):
-                judge(made)
+            if stat.S_ISDIR(old.st_mode) or not os.path.samestat(old, seen):
+                check(made)
         except BaseException:
             exchange(folder, made.name, target)
             raise

@@ -1,16 +1,17 @@
-"""What a run that was stopped has left: compared, and written again where it is not right."""
+"""Tensors that a run which was stopped has left: written again where they are not right."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from array_constraints.files.formats.base import DamagedFileError, Tensor
+from array_constraints.files.formats.base import Tensor
+from array_constraints.files.formats.damaged import DamagedFileError
 from array_constraints.files.grid import Region
 
 
 @dataclass(frozen=True)
-class Compared(Tensor):
+class ResumedTensor(Tensor):
     """A tensor of a copy that is left; regions that are right in it are not written again."""
 
     tensor: Tensor

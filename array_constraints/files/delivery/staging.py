@@ -14,12 +14,9 @@ it was, or complete. Four rules see to that, however many runs there are (decisi
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import secrets
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,28 +30,22 @@ from array_constraints.files.delivery.journal import (
     line_of,
     read_journal,
 )
+from array_constraints.files.delivery.locking import JOURNAL, LockedFolder
 from array_constraints.files.delivery.permissions import close_to_others
 from array_constraints.files.delivery.renames import rename_new
-from array_constraints.files.delivery.replace import Judge, deliver
-from array_constraints.files.formats.base import naming, sync, write_at
+from array_constraints.files.delivery.replace import CheckReplaceable, deliver
+from array_constraints.files.formats.disk import naming, sync, write_at
 
-_CLOSED = -1
-_JOURNAL, _OLD, _SPOOL = "journal.jsonl", "old", "spool"
-_SECONDS_OF_PATIENCE = 0.5  # a run that only looks, or ends, holds the lock for less
-_SECONDS_BETWEEN_TRIES = 0.005
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOCK, _UNLOCK = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
-_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+_OLD, _SPOOL = "old", "spool"
 
 
-class Staging:
+class Staging(LockedFolder):
     """The folder of one run, locked from ``open`` to ``close``, and what its journal says."""
 
-    def __init__(self, target: Path, judge: Judge = lambda replaced: None) -> None:
-        self._judge_replaced = judge
+    def __init__(self, target: Path, check: CheckReplaceable = lambda replaced: None) -> None:
         self.target = target.absolute()
-        self.folder = self.target.with_name(self.target.name + ".partial")
-        self._descriptor = self._lock = _CLOSED
+        super().__init__(self.target.with_name(self.target.name + ".partial"))
+        self._check_replaceable = check
         self._forget()
 
     def _forget(self) -> None:
@@ -68,17 +59,12 @@ class Staging:
     @property
     def journal(self) -> Path:
         """The file of the journal."""
-        return self.folder / _JOURNAL
+        return self.folder / JOURNAL
 
     @property
     def old(self) -> Path:
         """Where an older folder is meanwhile, where two cannot change places in one step."""
         return self.folder / _OLD
-
-    @property
-    def locked(self) -> bool:
-        """Whether the folder is this run's."""
-        return self._lock != _CLOSED
 
     @property
     def delivered(self) -> bool:
@@ -94,7 +80,7 @@ class Staging:
     @property
     def occupied(self) -> int:
         """The bytes that are free once this folder is cleared."""
-        return content.size(self._descriptor, self.content.name) if self.locked else 0
+        return content.size(self.descriptor, self.content.name) if self.locked else 0
 
     @property
     def intact(self) -> bool:
@@ -103,7 +89,7 @@ class Staging:
 
     def oddity(self, folder: bool) -> str:
         """Return why what is left is no file or folder to be continued; nothing if it is."""
-        return self.doubt or content.oddity(self._descriptor, self.content.name, folder)
+        return self.doubt or content.oddity(self.descriptor, self.content.name, folder)
 
     def open(self, make: bool = True) -> bool:
         """Lock the folder and read its journal; return False if none is there or made.
@@ -115,92 +101,32 @@ class Staging:
         FileExistsError
             If what is there is nothing that a run has left.
         """
-        until = time.monotonic() + _SECONDS_OF_PATIENCE
-        while (locked := self._locked(make)) is None:
-            if time.monotonic() > until:
-                raise BlockingIOError(f"{self.folder}: another run is at work there")
-            time.sleep(_SECONDS_BETWEEN_TRIES)
+        locked = super().open(make)
         if locked:
             self._read()
             if make:  # from here on nobody else can put anything there
-                close_to_others(self._descriptor)
+                close_to_others(self.descriptor)
         return locked
-
-    def _locked(self, make: bool) -> bool | None:
-        """Lock the folder; return None if another run has it, or has just removed it."""
-        made = make and self._made()
-        with contextlib.ExitStack() as opened:
-            try:
-                folder = os.open(self.folder, _FOLDER)
-                opened.callback(os.close, folder)
-                names = os.listdir(folder)  # noqa: PTH208 - no path
-                if not (names or make):
-                    return False
-                self._judge(folder, names, made)
-                how = _FILE if names else _FILE | os.O_CREAT
-                lock = os.open(_JOURNAL, how, 0o600, dir_fd=folder)
-                opened.callback(os.close, lock)
-                fcntl.flock(lock, _LOCK)
-                if not self._is_current(folder, lock):
-                    return None
-            except BlockingIOError:
-                return None
-            except FileNotFoundError:
-                return None if make or os.path.lexists(self.folder) else False
-            except OSError as error:
-                if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EISDIR):
-                    raise self._in_the_way() from None
-                raise
-            opened.pop_all()
-        self._descriptor, self._lock = folder, lock
-        return True
-
-    def _made(self) -> bool:
-        try:
-            self.folder.mkdir(0o700)
-        except FileExistsError:
-            return False
-        return True
-
-    def _judge(self, folder: int, names: list[str], made: bool) -> None:
-        """Raise where a folder, of which all names were read at once, is not one of ours."""
-        if names and _JOURNAL not in names:
-            raise self._in_the_way()
-        if not made and os.fstat(folder).st_uid != os.geteuid():
-            raise FileExistsError(f"{self.folder}: is of another user: move it")
-
-    def _is_current(self, folder: int, lock: int) -> bool:
-        """Whether folder and journal are still those that are found under their names."""
-        there = self.folder.lstat()
-        named = os.stat(_JOURNAL, dir_fd=folder, follow_symlinks=False)
-        return os.path.samestat(there, os.fstat(folder)) and os.path.samestat(
-            named, os.fstat(lock)
-        )
-
-    def _in_the_way(self) -> FileExistsError:
-        return FileExistsError(
-            f"{self.folder}: is in the way, and nothing that a run has left: move it"
-        )
 
     def _read(self) -> None:
         """Read the journal through its descriptor."""
-        status = os.fstat(self._lock)
+        status = os.fstat(self.lock)
         is_one = stat.S_ISREG(status.st_mode) and status.st_size <= LONGEST
-        with open(self._lock, "rb", closefd=False) as file:
+        with open(self.lock, "rb", closefd=False) as file:
             text = file.read() if is_one else b"no journal"
         if not is_journal(text):
             self.close()
-            raise self._in_the_way()
+            raise self.in_the_way()
         found = read_journal(text)
         self._forget()
         self.begun, self.done, self.doubt = found.begun, found.done, found.doubt
         self.complete, self.moved, self._length = found.complete, found.moved, found.length
         self.content = self.folder / (found.content or self.content.name)
 
-    def begin(self, what: dict[str, Any]) -> None:
-        """Write what is made of what; the content is prepared."""
-        self._write({"begun": what, "content": self.content.name})
-        self.begun = what
+    def begin(self, fingerprint: dict[str, Any]) -> None:
+        """Write the fingerprint of the run; the content is prepared."""
+        self._write({"begun": fingerprint, "content": self.content.name})
+        self.begun = fingerprint
 
     def add(self, keys: list[Key]) -> None:
         """Write that regions are on the disk."""
@@ -220,66 +146,56 @@ class Staging:
             self.complete, self.moved = self._stamp(), self._stamp(moved=True)
             self._write({"complete": self.complete, "moved": self.moved})
         if not self.delivered:
-            judge = self._judge_replaced if overwrite else None
-            deliver(self._descriptor, self.content, self.target, judge)
+            check = self._check_replaceable if overwrite else None
+            deliver(self.descriptor, self.content, self.target, check)
             sync(self.target.parent)
         self.remove()
 
     def remove(self) -> None:
         """Remove the folder and all of a run that is in it; the journal goes last."""
         self._empty()
-        os.unlink(_JOURNAL, dir_fd=self._descriptor)
-        with contextlib.suppress(
-            OSError
-        ):  # it holds something else, or is another run's by now
+        os.unlink(JOURNAL, dir_fd=self.descriptor)
+        with contextlib.suppress(OSError):  # it holds more, or is another run's by now
             self.folder.rmdir()
         self.close()
 
     def clear(self) -> None:
         """Begin anew: nothing is done."""
-        if os.fstat(self._lock).st_size:  # first: what is gone must not count as done
-            os.ftruncate(self._lock, 0)
-            os.fsync(self._lock)
+        if os.fstat(self.lock).st_size:  # first: what is gone must not count as done
+            os.ftruncate(self.lock, 0)
+            os.fsync(self.lock)
         self._forget()
         self._empty()
 
     def _empty(self) -> None:
         """Remove all of a run but the journal; an older target comes back to its place."""
-        names = os.listdir(self._descriptor)  # noqa: PTH208 - no path
+        names = os.listdir(self.descriptor)  # noqa: PTH208 - no path
         if _OLD in names and not os.path.lexists(self.target):
-            rename_new(self._descriptor, _OLD, self.target)  # stopped between two renames
+            rename_new(self.descriptor, _OLD, self.target)  # stopped between two renames
             names.remove(_OLD)
         for name in names:
             if name in (_OLD, _SPOOL) or name.startswith("content-"):
-                content.remove(self._descriptor, name)
-
-    def close(self) -> None:
-        """Unlock the folder, even if a process that was forked still has it open."""
-        if self.locked:
-            fcntl.flock(self._lock, _UNLOCK)
-            os.close(self._lock)
-            os.close(self._descriptor)
-        self._descriptor = self._lock = _CLOSED
+                content.remove(self.descriptor, name)
 
     def _stamp(self, *, moved: bool = False) -> str:
-        return content.stamp(self._descriptor, self.content.name, moved=moved)
+        return content.stamp(self.descriptor, self.content.name, moved=moved)
 
     def _write(self, entry: dict[str, Any]) -> None:
         text = line_of(entry) if self._length else MARK + line_of(entry)
         with naming(self.journal):
-            os.ftruncate(self._lock, self._length)  # a line that was not written to its end
-            write_at(self._lock, self._length, text)
-            os.fsync(self._lock)
+            os.ftruncate(self.lock, self._length)  # a line that was not written to its end
+            write_at(self.lock, self._length, text)
+            os.fsync(self.lock)
         self._length += len(text)
 
 
 @contextlib.contextmanager
-def staged(target: Path, judge: Judge) -> Iterator[Staging]:
+def staged(target: Path, check: CheckReplaceable) -> Iterator[Staging]:
     """Return the staging folder of a target, locked; it goes if nothing is left in it.
 
-    ``judge`` raises where a target is not to be replaced.
+    ``check`` raises where a target is not to be replaced.
     """
-    with contextlib.closing(Staging(target, judge)) as staging:
+    with contextlib.closing(Staging(target, check)) as staging:
         staging.open()
         try:
             yield staging

@@ -17,26 +17,19 @@ from typing import Any
 
 import numpy
 
-from array_constraints.files.formats.base import (
-    Bytes,
-    BytesTarget,
-    DamagedFileError,
-    FileSource,
-    Progress,
-    Source,
-    Target,
-    Tensor,
-    copy_bytes,
-    sync,
-)
+from array_constraints.files.formats.base import Target, Tensor
+from array_constraints.files.formats.damaged import DamagedFileError
+from array_constraints.files.formats.disk import Progress, copy_bytes, sync
 from array_constraints.files.formats.hdf5_datasets import (
+    check_same_listing,
     datasets_of,
-    judging,
+    hdf5_errors,
     listed,
     opened_at,
     opened_to_write,
 )
 from array_constraints.files.formats.hdf5_streams import Sink
+from array_constraints.files.formats.raw import FileSource, RawTarget, RawTensor
 from array_constraints.files.grid import Region
 
 
@@ -45,47 +38,33 @@ class Hdf5(FileSource):
     """An HDF5 file, opened."""
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
-        chosen = [t for t in selected if isinstance(t, Bytes)]
+        chosen = [t for t in selected if isinstance(t, RawTensor)]
         if len(chosen) == len(selected):
-            return Hdf5BytesTarget({self.path: content}, chosen, self)
+            return Hdf5RawTarget({self.path: content}, chosen, self)
         return Hdf5Target(self, content)
 
 
-def open_hdf5(path: Path) -> Source:
+def open_source(path: Path) -> Hdf5:
     """Open an HDF5 file: its groups and datasets are listed."""
     return Hdf5(path, listed(path, 0, path.stat().st_size))
 
 
-def judge_result(source: FileSource, content: Path, start: int = 0, size: int = 0) -> None:
-    """Raise where the copy does not list the same: weights were written over its lists."""
-    try:
-        found = listed(content, start, size or content.stat().st_size)
-    except DamagedFileError:
-        found = {}
-    old, new = (
-        {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
-        for tensors in (source.tensors, found)
-    )
-    if old != new:
-        raise DamagedFileError(source.path, "has weights in the same place as its lists")
-
-
 @dataclass(frozen=True)
-class Hdf5BytesTarget(BytesTarget):
+class Hdf5RawTarget(RawTarget):
     """A copy whose datasets are written as bytes."""
 
     source: Hdf5
 
     def finish(self) -> None:
         for content in self.copies.values():
-            judge_result(self.source, content)
+            check_same_listing(self.source, content)
         super().finish()
 
 
-def _judge_chunks(path: Path, size: int) -> None:
+def _refuse_overlapping_chunks(path: Path, size: int) -> None:
     """Raise where chunks share a place: the HDF5 library may crash when they are written."""
     places = array("Q")  # start and length of each
-    with judging(path), opened_at(path, 0, size) as file:
+    with hdf5_errors(path), opened_at(path, 0, size) as file:
         for _, entry in datasets_of(file, path, (), set()):
             if entry.chunks:
                 entry.id.chunk_iter(lambda it: places.extend((it.byte_offset, it.size)))
@@ -117,7 +96,7 @@ class Hdf5Target(Target):
 
     def prepare(self, progress: Progress) -> None:
         size = self.source.stat().st_size
-        _judge_chunks(self.source, size)
+        _refuse_overlapping_chunks(self.source, size)
         copy_bytes(self.source, self.content, [(0, size)], progress)
         self._called(self._open)
 
@@ -129,7 +108,7 @@ class Hdf5Target(Target):
 
     def finish(self) -> None:
         self._called(self._close)
-        judge_result(self.opened, self.content)
+        check_same_listing(self.opened, self.content)
         self.sync()
         self.thread.shutdown()
 
@@ -140,7 +119,7 @@ class Hdf5Target(Target):
 
     def _called(self, function: Callable[..., None], *arguments: Any) -> None:
         """Call a function that uses the library; raise what the system said about the file."""
-        with judging(self.source, self.name or "the file"):
+        with hdf5_errors(self.source, self.name or "the file"):
             try:
                 self.thread.submit(function, *arguments).result()
             except Exception as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -12,25 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy
 
-try:
-    import h5py
-except ImportError as error:  # pragma: no cover - without the extra
-    raise ImportError(
-        "HDF5 is read with h5py: pip install 'array-constraints[hdf5]'"
-    ) from error
-
 from array_constraints.files.formats import lossy
-from array_constraints.files.formats.base import (
-    Bytes,
+from array_constraints.files.formats.base import Source, Tensor, numpy_dtype
+from array_constraints.files.formats.damaged import (
     DamagedFileError,
-    Tensor,
-    judge_promise,
-    judged,
-    numpy_dtype,
+    as_damaged_file,
+    refuse_implausible_size,
 )
+from array_constraints.files.formats.hdf5_filters import fault_of_filters, filters_of
 from array_constraints.files.formats.hdf5_streams import Window
+from array_constraints.files.formats.raw import RawTensor
 from array_constraints.files.grid import Region
 from array_constraints.numerics.formats import FORMATS
 
@@ -48,21 +41,25 @@ class Dataset(Tensor):
     size: int = 0
     """Where the HDF5 file begins in ``path``, and how long it is."""
 
-    def judge(self, to_project: bool) -> None:
-        super().judge(to_project)
+    def check_usable(self, to_project: bool) -> None:
+        super().check_usable(to_project)
         if not (to_project and self.chunks and self.entries and self.supported):
             return
-        with judging(self.path, self.name), opened_at(self.path, self.start, self.size) as file:
+        with (
+            hdf5_errors(self.path, self.name),
+            opened_at(self.path, self.start, self.size) as file,
+        ):
             entry = file[self.name].id
-            filters, kind = _filters(entry.get_create_plist()), entry.get_type().copy().encode()
-        fault = _fault_of_filters(filters, kind, self.dtype, self.chunks)
+            filters = filters_of(entry.get_create_plist())
+            kind = entry.get_type().copy().encode()
+        fault = fault_of_filters(filters, kind, self.dtype, self.chunks)
         if fault is not None:
             named = ", ".join(name for *_, name in filters)
             raise lossy.refusal(self.path, self.name, f"the filters {named}", fault)
 
     def read(self, region: Region) -> Any:
         with (
-            judging(self.path, self.name),
+            hdf5_errors(self.path, self.name),
             opened_at(self.path, self.start, self.size) as file,
         ):
             block = file[self.name][region]
@@ -70,12 +67,12 @@ class Dataset(Tensor):
         return block.view(dtype) if block.dtype.kind == "V" else block.astype(dtype, copy=False)
 
 
-def judging(path: Path, name: str = "the file") -> AbstractContextManager[None]:
+def hdf5_errors(path: Path, name: str = "the file") -> AbstractContextManager[None]:
     """Return a context that raises all that h5py raises as :class:`DamagedFileError`.
 
     What h5py and the HDF5 library raise on damaged files is not documented.
     """
-    return judged(path, f"{name} cannot be read")
+    return as_damaged_file(path, f"{name} cannot be read")
 
 
 @contextlib.contextmanager
@@ -96,13 +93,27 @@ def opened_to_write(file: Any) -> Any:
 
 def listed(path: Path, start: int, size: int) -> dict[str, Tensor]:
     """Return the datasets of an HDF5 file whose bytes are at ``start`` of ``path``."""
-    with judging(path), opened_at(path, start, size) as opened:
+    with hdf5_errors(path), opened_at(path, start, size) as opened:
         tensors = {
             name: _tensor(name, entry, path, start, size)
             for name, entry in datasets_of(opened, path, (), set())
         }
-    _judge_places([t for t in tensors.values() if isinstance(t, Bytes)], path)
+    _refuse_overlaps([t for t in tensors.values() if isinstance(t, RawTensor)], path)
     return tensors
+
+
+def check_same_listing(source: Source, content: Path, start: int = 0, size: int = 0) -> None:
+    """Raise where the copy does not list the same: weights were written over its lists."""
+    try:
+        found = listed(content, start, size or content.stat().st_size)
+    except DamagedFileError:
+        found = {}
+    old, new = (
+        {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+        for tensors in (source.tensors, found)
+    )
+    if old != new:
+        raise DamagedFileError(source.path, "has weights in the same place as its lists")
 
 
 def datasets_of(
@@ -126,7 +137,7 @@ def datasets_of(
 
 
 def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
-    """Return a dataset; only those that can be selected are judged by what they promise."""
+    """Return a dataset; only of those that can be selected the size is checked."""
     kind, fault = _kind(entry), None
     shape, plist = tuple(map(int, entry.shape or ())), entry.id.get_create_plist()
     nbytes, itemsize = int(entry.id.get_storage_size()), entry.id.get_type().get_size()
@@ -139,7 +150,7 @@ def _tensor(name: str, entry: Any, path: Path, start: int, size: int) -> Tensor:
         if not fits or offset + nbytes > size:
             raise DamagedFileError(path, f"{name} does not lie inside of the file")
         big, place = kind in FORMATS and entry.dtype.byteorder == ">", start + offset
-        return Bytes(name, shape, kind, path, place, big_endian=big, stored_bytes=nbytes)
+        return RawTensor(name, shape, kind, path, place, big_endian=big, stored_bytes=nbytes)
     chunks = tuple(map(int, entry.chunks)) if entry.chunks else None
     if kind in FORMATS:
         fault = _fault_of_promise(path, name, shape, chunks, itemsize, nbytes)
@@ -152,7 +163,9 @@ def _fault_of_promise(
     if chunks and not all(0 < n < 2**32 for n in chunks):
         return DamagedFileError(path, f"{name} has chunks of {chunks}")
     try:
-        judge_promise(path, shape, chunks or tuple(max(1, n) for n in shape), itemsize, nbytes)
+        refuse_implausible_size(
+            path, shape, chunks or tuple(max(1, n) for n in shape), itemsize, nbytes
+        )
     except DamagedFileError as error:
         return error
     return None
@@ -173,57 +186,7 @@ def _kind(entry: Any) -> str:
     return str(dtype.name if not dtype.names else "structured")
 
 
-def _filters(plist: Any) -> tuple[tuple[int, int, tuple[int, ...], str], ...]:
-    """Return the filters of a dataset: number, flags, parameters and name of each."""
-    found = []
-    for i in range(plist.get_nfilters()):
-        code, flags, values, name = plist.get_filter(i)
-        if code == h5py.h5z.FILTER_SZIP and not (
-            len(values) > 1 and values[1] in range(2, 33, 2)
-        ):
-            raise ValueError(f"szip of {values}")  # which divides by the second
-        found.append((code, flags, tuple(values), repr(name.decode("latin1"))))
-    return tuple(found)
-
-
-@functools.lru_cache(maxsize=1000)
-def _fault_of_filters(
-    filters: tuple[tuple[int, int, tuple[int, ...], str], ...],
-    kind: bytes,
-    dtype: str,
-    chunks: tuple[int, ...],
-) -> str | None:
-    """Return which numbers do not come back from a dataset with these filters, if any."""
-    if not filters:
-        return None
-    most = lossy.longest_side(len(chunks))
-    fault = None
-    for shape in (tuple(min(n, most) for n in chunks), chunks):  # some want whole ones
-        try:
-            return _tried(filters, kind, dtype, shape)
-        except (OSError, RuntimeError, ValueError) as error:
-            fault = f"it cannot be written anew: {error}"
-    return fault
-
-
-def _tried(filters: Any, kind: bytes, dtype: str, shape: tuple[int, ...]) -> str | None:
-    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plist.set_chunk(shape)
-    for code, flags, values, _ in filters:
-        plist.set_filter(code, flags, values)
-    with h5py.File("probe", "w", driver="core", backing_store=False) as file:
-        space, stored = h5py.h5s.create_simple(shape), h5py.h5t.decode(kind)
-        h5py.h5d.create(file.id, b"probe", stored, space, plist)
-
-        def rewritten(block: Any) -> Any:
-            as_stored = block.view("V2") if dtype == "bfloat16" else block
-            file["probe"][...] = as_stored
-            return file["probe"][...].astype(as_stored.dtype)  # opened anew: not from a cache
-
-        return lossy.fault_of(dtype, shape, rewritten)
-
-
-def _judge_places(tensors: list[Bytes], path: Path) -> None:
+def _refuse_overlaps(tensors: list[RawTensor], path: Path) -> None:
     places = sorted((t for t in tensors if t.nbytes), key=lambda tensor: tensor.offset)
     for a, b in itertools.pairwise(places):
         if a.offset + a.nbytes > b.offset:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from array_constraints.files.formats.base import write_at
+from array_constraints.files.formats.disk import write_at
 
 
 class _Positioned(io.RawIOBase):

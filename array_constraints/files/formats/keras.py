@@ -10,21 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from array_constraints.files.formats.base import (
-    PIECE,
-    Bytes,
-    BytesTarget,
-    DamagedFileError,
-    FileSource,
-    Progress,
-    Source,
-    Target,
-    Tensor,
-    write_at,
-)
-from array_constraints.files.formats.hdf5 import judge_result
-from array_constraints.files.formats.hdf5_datasets import listed
-from array_constraints.files.formats.zipped import local_of, members_of, reading
+from array_constraints.files.formats.base import Target, Tensor
+from array_constraints.files.formats.damaged import DamagedFileError
+from array_constraints.files.formats.disk import COPIED_AT_ONCE, Progress, write_at
+from array_constraints.files.formats.hdf5_datasets import check_same_listing, listed
+from array_constraints.files.formats.raw import FileSource, RawTarget, RawTensor
+from array_constraints.files.formats.zipped import local_of, members_of, zip_errors
 
 _WEIGHTS_OF_KERAS = "model.weights.h5"
 
@@ -42,18 +33,18 @@ class Keras(FileSource):
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
         for tensor in selected:
-            if not isinstance(tensor, Bytes):
+            if not isinstance(tensor, RawTensor):
                 raise ValueError(
                     f"{self.path}: {tensor.name} is in chunks, which is not written inside of "
                     "an archive: save the weights alone, with model.save_weights"
                 )
-        chosen = [t for t in selected if isinstance(t, Bytes)]
+        chosen = [t for t in selected if isinstance(t, RawTensor)]
         return KerasTarget({self.path: content}, chosen, self)
 
 
-def open_keras(path: Path) -> Source:
+def open_source(path: Path) -> Keras:
     """Open a ``.keras`` archive: its list of members and that of its weights are read."""
-    with reading(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
+    with zip_errors(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
         infos = members_of(archive, path)
         found = [info for info in infos if info.filename == _WEIGHTS_OF_KERAS]
         if len(found) != 1:
@@ -61,7 +52,7 @@ def open_keras(path: Path) -> Source:
         (member,) = found
         packed = member.flag_bits & 1 or member.compress_type != zipfile.ZIP_STORED
         if not packed:
-            archive.open(member).close()  # which judges the header there
+            archive.open(member).close()  # which checks the header there
             start, size = _place(file.fileno(), archive, member), member.file_size
             places = _places_of_checksum(file.fileno(), member, start, archive.start_dir)
     if packed:
@@ -105,7 +96,7 @@ def _places_of_checksum(file: int, member: zipfile.ZipInfo, start: int, at: int)
 
 
 @dataclass(frozen=True)
-class KerasTarget(BytesTarget):
+class KerasTarget(RawTarget):
     """An archive of the same length, the checksum of the weights in it made new."""
 
     source: Keras
@@ -122,13 +113,13 @@ class KerasTarget(BytesTarget):
         with content.open("r+b", buffering=0) as file:
             for at in self.source.places:
                 write_at(file.fileno(), at, checksum)
-        judge_result(self.source, content, self.source.start, self.source.size)
+        check_same_listing(self.source, content, self.source.start, self.source.size)
         super().finish()
 
     def _checksum(self, path: Path) -> int:
         checksum, stop = 0, self.source.start + self.source.size
         with path.open("rb", buffering=0) as file:
-            for at in range(self.source.start, stop, PIECE):
-                piece = os.pread(file.fileno(), min(PIECE, stop - at), at)
+            for at in range(self.source.start, stop, COPIED_AT_ONCE):
+                piece = os.pread(file.fileno(), min(COPIED_AT_ONCE, stop - at), at)
                 checksum = zlib.crc32(piece, checksum)
         return checksum

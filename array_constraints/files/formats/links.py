@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from array_constraints.files.formats.base import printable
+from array_constraints.files.formats.damaged import printable
 
 
-def judge_link(entry: Path, folder: Path) -> None:
+def check_link(entry: Path, folder: Path) -> None:
     """Raise where a file of a folder is a link out of it.
 
     A checkpoint from elsewhere could otherwise have any file of the reader copied into its

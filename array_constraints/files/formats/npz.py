@@ -9,33 +9,31 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from array_constraints.files.delivery.permissions import make_file
-from array_constraints.files.formats.base import (
-    PIECE,
-    Bytes,
-    DamagedFileError,
+from array_constraints.files.formats.base import Source, Target, Tensor
+from array_constraints.files.formats.damaged import DamagedFileError
+from array_constraints.files.formats.disk import (
+    COPIED_AT_ONCE,
     Progress,
-    Source,
-    Target,
-    Tensor,
+    make_file,
     naming,
     sync,
 )
-from array_constraints.files.formats.npy import read_header
+from array_constraints.files.formats.npy_header import read_header
+from array_constraints.files.formats.raw import RawTensor
 from array_constraints.files.formats.zipped import (
     ERRORS,
     anew,
     copy_member,
     fault_of,
     members_of,
-    reading,
+    zip_errors,
 )
 from array_constraints.files.grid import Region
 
 
 @dataclass(frozen=True)
-class Member(Bytes):
-    """An array in a member of an archive, a stream: its checksum is judged at the end."""
+class Member(RawTensor):
+    """An array in a member of an archive, a stream: its checksum is checked at the end."""
 
     member: str = ""
     stream: list[Any] = field(default_factory=list, compare=False, repr=False)
@@ -44,7 +42,7 @@ class Member(Bytes):
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[Any]:
-        with reading(self.path, self.member):
+        with zip_errors(self.path, self.member):
             if not self.stream:
                 archive = zipfile.ZipFile(self.path)
                 self.stream.append(archive)
@@ -55,12 +53,12 @@ class Member(Bytes):
         file.seek(at)
         read_all(file, piece)
 
-    def spooled(self, content: Path) -> Bytes:
+    def spooled(self, content: Path) -> RawTensor:
         """Return a file for what cannot be written in the order of the archive."""
         spool = content.with_name("spool")
         make_file(spool)
-        known = {entry.name: getattr(self, entry.name) for entry in fields(Bytes)}
-        return Bytes(**{**known, "path": spool, "offset": 0})
+        known = {entry.name: getattr(self, entry.name) for entry in fields(RawTensor)}
+        return RawTensor(**{**known, "path": spool, "offset": 0})
 
     def close(self) -> None:
         """Close the member and its archive."""
@@ -72,7 +70,7 @@ def read_all(file: Any, piece: memoryview) -> None:
     """Fill ``piece`` from a stream."""
     done = 0
     while done < len(piece):
-        got = file.readinto(piece[done : done + PIECE])
+        got = file.readinto(piece[done : done + COPIED_AT_ONCE])
         if not got:
             raise EOFError("ends before its header says")
         done += got
@@ -100,11 +98,11 @@ class Npz(Source):
                 tensor.close()
 
 
-def open_npz(path: Path) -> Source:
+def open_source(path: Path) -> Source:
     """Open a ``.npz`` archive: its list of members and their headers are read."""
     members: dict[str, str] = {}
     tensors: dict[str, Tensor] = {}
-    with reading(path), zipfile.ZipFile(path) as archive:
+    with zip_errors(path), zipfile.ZipFile(path) as archive:
         for info in members_of(archive, path):
             name = info.filename.removesuffix(".npy")
             if name == info.filename:
@@ -122,7 +120,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, path: Pa
     fault = fault_of(info, path)
     if fault is None:
         try:
-            with reading(path, name), archive.open(info) as member:
+            with zip_errors(path, name), archive.open(info) as member:
                 header = read_header(member, path, name, info.file_size)
             return Member(**vars(header), member=info.filename)
         except DamagedFileError as error:
@@ -141,11 +139,11 @@ class NpzTarget(Target):
         self.stack = contextlib.ExitStack()
         self.name: str | None = None
         self.writer: Any = None
-        self.spool: Bytes | None = None
+        self.spool: RawTensor | None = None
 
     def prepare(self, progress: Progress) -> None:
         self.progress = progress
-        with reading(self.source.path):
+        with zip_errors(self.source.path):
             self.old = self.stack.enter_context(zipfile.ZipFile(self.source.path))
         make_file(self.content)
         self.new = self.stack.enter_context(zipfile.ZipFile(self.content, "w"))
@@ -175,21 +173,21 @@ class NpzTarget(Target):
             self._copy(self.left.pop(0))
         info = self.left.pop(0)
         path = self.source.path
-        with naming(path), reading(path, info.filename), self.old.open(info) as member:
+        with naming(path), zip_errors(path, info.filename), self.old.open(info) as member:
             header = member.read(info.file_size - tensor.nbytes)
         self.writer = self.new.open(anew(info), "w", force_zip64=info.file_size >= 2**30)
         self.writer.write(header)
         self.name = tensor.name
 
     def _copy(self, info: zipfile.ZipInfo) -> None:
-        with naming(self.content), reading(self.source.path, info.filename):
+        with naming(self.content), zip_errors(self.source.path, info.filename):
             for count in copy_member(info, self.source.path, self.new):
                 self.progress(2 * count)
 
     def _end(self) -> None:
         if self.spool is not None:
             with self.spool.path.open("rb") as file:
-                while piece := file.read(PIECE):
+                while piece := file.read(COPIED_AT_ONCE):
                     self.writer.write(piece)
             self.spool.path.unlink()
         if self.writer is not None:

@@ -1,31 +1,14 @@
-"""Which module opens which file; what cannot be opened, and what to do then."""
+"""Opening weights: which row of the table of formats a path belongs to."""
 
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from array_constraints.files.formats.base import Source
-from array_constraints.files.formats.links import judge_link
-from array_constraints.files.formats.npy import open_npy
-from array_constraints.files.formats.npz import open_npz
-from array_constraints.files.formats.safetensors import open_index, open_safetensors
-
-_INDEX = re.compile(r"\.safetensors\.index(\.[^/]+)?\.json$")  # with a variant, such as fp16
-_ADVICE = {
-    **dict.fromkeys(
-        (".pt", ".pth", ".bin", ".ckpt", ".pkl"),
-        "a pickle can run any code when it is opened: save it with safetensors.torch.save_file",
-    ),
-    ".gguf": "its blocks are quantised: constrain the weights before they are converted",
-    ".onnx": "it holds a graph too: constrain the weights before they are exported",
-    ".msgpack": "it has no index: save it with safetensors.flax.save_file",
-}
-KNOWN = (
-    ".safetensors", ".safetensors.index.json", ".npy", ".npz", ".zarr", ".h5", ".hdf5",
-    ".weights.h5", ".keras",
-)  # fmt: skip
+from array_constraints.files.formats.links import check_link
+from array_constraints.files.formats.table import OPENED, SUFFIXES, TABLE
 
 
 def open_weights(path: str | os.PathLike[str]) -> Source:
@@ -46,55 +29,47 @@ def open_weights(path: str | os.PathLike[str]) -> Source:
     if "://" in text:
         raise ValueError(f"{text}: object stores are not read: copy the file to a disk first")
     path = Path(text).absolute()  # workers elsewhere may be in another folder
-    name = path.name
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
     if path.is_dir():
         return _open_folder(path)
     if not path.is_file():
         raise ValueError(f"{path}: not a regular file")
-    if _INDEX.search(name):
-        return open_index(path)
-    suffix = path.suffix
-    if suffix == ".safetensors":
-        return open_safetensors(path)
-    if suffix == ".npy":
-        return open_npy(path)
-    if suffix == ".npz":
-        return open_npz(path)
-    if suffix in (".h5", ".hdf5"):
-        from array_constraints.files.formats.hdf5 import open_hdf5
+    return _open_file(path)
 
-        return open_hdf5(path)
-    if suffix == ".keras":
-        from array_constraints.files.formats.keras import open_keras
 
-        return open_keras(path)
-    advice = _ADVICE.get(suffix, f"formats are told by the name: {', '.join(KNOWN)}")
-    raise ValueError(f"{path}: {suffix or 'a name without a suffix'} is not read: {advice}")
+def _open_file(path: Path) -> Source:
+    advice = f"formats are told by the name: {SUFFIXES}"
+    for row in TABLE:
+        if row.has(path):
+            if not row.refused:
+                return row.open(path)
+            advice = row.refused
+    suffix = path.suffix or "a name without a suffix"
+    raise ValueError(f"{path}: {suffix} is not read: {advice}")
 
 
 def _open_folder(path: Path) -> Source:
-    if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray")):
-        from array_constraints.files.formats.zarr import open_zarr
-
-        return open_zarr(path)
+    for row in OPENED:
+        if row.is_folder(path):
+            return row.open(path)
     files = sorted(entry for entry in path.iterdir() if entry.is_file())
-    indices = [file for file in files if _INDEX.search(file.name)]
-    found = indices or [file for file in files if file.suffix == ".safetensors"]
-    if len(found) == 1:
-        judge_link(found[0], path)
-        return open_index(found[0]) if indices else open_safetensors(found[0])
-    if found:
-        raise ValueError(
-            f"{path}: a folder with {_shown([f.name for f in found])}: name the file to open"
-        )
-    raise ValueError(
-        f"{path}: a folder with neither a *.safetensors nor a *.safetensors.index.json nor "
-        "Zarr: name the file"
-    )
+    for row in OPENED:
+        if row.index:
+            indices = [file for file in files if row.is_index(file)]
+            found = indices or [file for file in files if row.has(file)]
+            if len(found) > 1:
+                raise ValueError(
+                    f"{path}: a folder with {_shown(found)}: name the file to open"
+                )
+            if found:
+                check_link(found[0], path)
+                return row.open(found[0])
+    names = [f"a *{suffix}" for row in OPENED if row.index for suffix in row.suffixes]
+    names += [row.name for row in OPENED if row.markers]
+    raise ValueError(f"{path}: a folder with neither {' nor '.join(names)}: name the file")
 
 
-def _shown(names: list[str]) -> str:
-    shown = ", ".join(names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
+def _shown(files: Sequence[Path]) -> str:
+    shown = ", ".join(file.name for file in files[:5])
+    return f"{shown} and {len(files) - 5} more" if len(files) > 5 else shown

@@ -11,16 +11,10 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
-from array_constraints.files.formats.base import (
-    Bytes,
-    BytesTarget,
-    DamagedFileError,
-    FileSource,
-    Source,
-    Target,
-    Tensor,
-)
-from array_constraints.files.formats.links import judge_link
+from array_constraints.files.formats.base import Source, Target, Tensor
+from array_constraints.files.formats.damaged import DamagedFileError
+from array_constraints.files.formats.links import check_link
+from array_constraints.files.formats.raw import FileSource, RawTarget, RawTensor
 
 _LARGEST_HEADER = 100_000_000  # bytes, as the format's own library has it
 _LARGEST_INDEX = 100_000_000
@@ -49,8 +43,13 @@ class Safetensors(FileSource):
         return _torch_style(self.metadata, self.tensors)
 
 
-def open_safetensors(path: Path) -> Safetensors:
-    """Open a ``.safetensors`` file: its header is read and judged.
+def open_source(path: Path) -> Safetensors | Sharded:
+    """Open a ``.safetensors`` file, or the index of shards."""
+    return open_file(path) if path.suffix == ".safetensors" else open_index(path)
+
+
+def open_file(path: Path) -> Safetensors:
+    """Open a ``.safetensors`` file: its header is read and checked.
 
     Source: the format's description, https://huggingface.co/docs/safetensors.
     """
@@ -98,7 +97,7 @@ def _parsed(text: bytes, path: Path) -> dict[str, Any]:
     return header
 
 
-def _tensor(name: str, entry: Any, path: Path, start: int) -> Bytes:
+def _tensor(name: str, entry: Any, path: Path, start: int) -> RawTensor:
     """Return a tensor as its entry has it; other fields, and dtypes yet unknown, are let be."""
     if isinstance(entry, list) and len(entry) == len(_FIELDS):  # as the library takes it, too
         entry = dict(zip(_FIELDS, entry, strict=True))
@@ -115,7 +114,7 @@ def _tensor(name: str, entry: Any, path: Path, start: int) -> Bytes:
     if len(shape) > _MOST_DIMENSIONS or any(n >= 2**62 for n in shape):
         fault = ValueError(f"{path}: {name!r} has a shape that NumPy has not: leave it out")
     kind, place = _NAMES.get(dtype, dtype), start + offsets[0]
-    return Bytes(name, tuple(shape), kind, path, place, stored_bytes=size, fault=fault)
+    return RawTensor(name, tuple(shape), kind, path, place, stored_bytes=size, fault=fault)
 
 
 def _is_dtype(name: Any) -> TypeGuard[str]:
@@ -146,14 +145,14 @@ class Sharded(Source):
     def files(self) -> list[Path]:  # type: ignore[override]
         return [*self.shards, self.path]
 
-    def judge_replaced(self, folder: Path) -> None:
+    def check_replaceable(self, folder: Path) -> None:
         index = folder / self.path.name
         listed = open_index(index).files if index.is_file() else []
-        judge_nothing_else(folder, listed)
+        refuse_other_files(folder, listed)
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
         copies = {file: content / file.relative_to(self.path.parent) for file in self.files}
-        return BytesTarget(copies, [t for t in selected if isinstance(t, Bytes)])
+        return RawTarget(copies, [t for t in selected if isinstance(t, RawTensor)])
 
 
 def open_index(path: Path) -> Sharded:
@@ -164,7 +163,7 @@ def open_index(path: Path) -> Sharded:
     if not isinstance(listed, dict) or not all(isinstance(v, str) for v in listed.values()):
         raise DamagedFileError(path, "has no weight_map from tensors to shards")
     shards = {name: _shard(path, name) for name in sorted(set(listed.values()))}
-    opened = {shard: open_safetensors(shard) for shard in sorted(set(shards.values()))}
+    opened = {shard: open_file(shard) for shard in sorted(set(shards.values()))}
     tensors: dict[str, Tensor] = {}
     for name, shard in listed.items():
         source = opened[shards[shard]]
@@ -194,7 +193,7 @@ def _add_unlisted(
             tensors[name] = replace(tensors[name], fault=fault)
 
 
-def judge_nothing_else(folder: Path, listed: Sequence[Path]) -> None:
+def refuse_other_files(folder: Path, listed: Sequence[Path]) -> None:
     """Raise if there is anything in a folder beside files that are listed."""
     for entry in folder.rglob("*") if folder.is_dir() else [folder]:
         if (entry.is_symlink() or not entry.is_dir()) and entry not in listed:
@@ -208,7 +207,7 @@ def _shard(index: Path, name: str) -> Path:
     shard = index.parent / name
     if not parts or ".." in parts or name.startswith("/") or not name.isprintable():
         raise DamagedFileError(index, f"the shard {name!r} is not in its folder")
-    judge_link(shard, index.parent)
+    check_link(shard, index.parent)
     if not shard.is_file():
         raise DamagedFileError(index, f"the shard {name!r} is missing")
     return shard

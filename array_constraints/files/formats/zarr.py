@@ -11,19 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from array_constraints.files.delivery.permissions import make_folder
-from array_constraints.files.formats.base import (
-    DamagedFileError,
-    Progress,
-    Source,
-    Target,
-    Tensor,
-    copy_bytes,
-    judge_promise,
-    sync,
-)
-from array_constraints.files.formats.links import judge_link
-from array_constraints.files.formats.zarr_arrays import METADATA, ZarrTensor, judging
+from array_constraints.files.formats.base import Source, Target, Tensor
+from array_constraints.files.formats.damaged import DamagedFileError, refuse_implausible_size
+from array_constraints.files.formats.disk import Progress, copy_bytes, make_folder, sync
+from array_constraints.files.formats.links import check_link
+from array_constraints.files.formats.zarr_arrays import METADATA, ZarrTensor, zarr_errors
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 _UNDER_WAY = re.compile(r"\.[0-9a-f]{32}\.partial$")
@@ -42,8 +34,8 @@ class Zarr(Source):
     files: list[Path]
     folder = True
 
-    def judge_replaced(self, folder: Path) -> None:
-        found = open_zarr(folder) if self._is_zarr(folder) else None
+    def check_replaceable(self, folder: Path) -> None:
+        found = open_source(folder) if self._is_zarr(folder) else None
         arrays = {folder / name for name in found.tensors} if found else set()
         for file in found.files if found else [folder]:
             if file.name not in _METADATA and arrays.isdisjoint(file.parents):
@@ -60,7 +52,7 @@ class Zarr(Source):
         return ZarrTarget(self.path, content, tuple(self.files), tuple(chosen))
 
 
-def open_zarr(path: Path) -> Source:
+def open_source(path: Path) -> Zarr:
     """Open a Zarr folder: an array, or a group of arrays and groups."""
     files = dict(_files(path))
     stored: Counter[Path] = Counter()
@@ -108,7 +100,7 @@ def _files(path: Path) -> Iterator[tuple[Path, int]]:
         for name in sorted(names + folders):
             entry = Path(folder, name)
             if entry.is_symlink():
-                judge_link(entry, path)
+                check_link(entry, path)
             if name in names:
                 if not entry.is_file():
                     raise DamagedFileError(entry, "is not a regular file")
@@ -137,7 +129,7 @@ def _is_array(file: Path) -> bool:
 def _described(tensor: ZarrTensor, stored: int) -> ZarrTensor:
     """Return an array as its metadata has it; one that zarr does not know as it is."""
     try:
-        with judging(tensor.folder):
+        with zarr_errors(tensor.folder):
             array = tensor.opened()
             shape = tuple(map(int, array.shape))
             chunks, shards = (
@@ -147,13 +139,13 @@ def _described(tensor: ZarrTensor, stored: int) -> ZarrTensor:
             kind, itemsize = str(array.dtype), array.dtype.itemsize
             kind = array.dtype.name if kind.lstrip("<>=|")[:1] in "fiub" else kind
         found = replace(tensor, shape=shape, dtype=kind, chunks=shards)
-        _judge_shape(found, chunks, itemsize, stored)
+        _check_shape(found, chunks, itemsize, stored)
     except DamagedFileError as error:
         return replace(tensor, fault=None if "data type" in str(error) else error)
     return found
 
 
-def _judge_shape(
+def _check_shape(
     tensor: ZarrTensor, chunks: tuple[int, ...], itemsize: int, stored: int
 ) -> None:
     shape, shards = tensor.shape, tensor.chunks or tensor.shape
@@ -161,7 +153,7 @@ def _judge_shape(
     if not all(0 <= n < 2**62 for n in shape) or not all(0 < n < 2**62 for n in lengths):
         raise DamagedFileError(tensor.folder, "has no valid shape and chunks")
     whole = [max(1, -(-n // shard)) * shard for n, shard in zip(shape, shards, strict=True)]
-    judge_promise(tensor.folder, whole, chunks, itemsize, stored)
+    refuse_implausible_size(tensor.folder, whole, chunks, itemsize, stored)
 
 
 @dataclass(frozen=True)

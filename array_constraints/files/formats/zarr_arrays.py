@@ -12,15 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-try:
-    import zarr
-except ImportError as error:  # pragma: no cover - without the extra
-    raise ImportError(
-        "Zarr is read with zarr: pip install 'array-constraints[zarr]'"
-    ) from error
+import zarr
 
 from array_constraints.files.formats import lossy
-from array_constraints.files.formats.base import DamagedFileError, Tensor, judged, naming, sync
+from array_constraints.files.formats.base import Tensor
+from array_constraints.files.formats.damaged import DamagedFileError, as_damaged_file
+from array_constraints.files.formats.disk import naming, sync
 from array_constraints.files.formats.zarr_codecs import fault_of_codecs, storage_of
 from array_constraints.files.grid import Region
 
@@ -47,8 +44,8 @@ class ZarrTensor(Tensor):
         """Return the array as zarr has it."""
         return zarr.open_array(self.folder, mode=mode, zarr_format=self.version)
 
-    def judge(self, to_project: bool) -> None:
-        super().judge(to_project)
+    def check_usable(self, to_project: bool) -> None:
+        super().check_usable(to_project)
         if not (to_project and self.entries and self.supported):
             return
         metadata = json.loads((self.folder / METADATA[self.version]).read_bytes())
@@ -62,7 +59,7 @@ class ZarrTensor(Tensor):
         import numpy
 
         with (
-            judging(self.folder),
+            zarr_errors(self.folder),
             numpy.errstate(over="ignore"),
         ):  # of places in shards
             block = numpy.asarray(self.opened()[region])
@@ -70,7 +67,7 @@ class ZarrTensor(Tensor):
 
     def write(self, region: Region, block: Any) -> None:
         chunks = list(self._chunks_of(region))
-        with naming(self.folder), judging(self.folder):
+        with naming(self.folder), zarr_errors(self.folder):
             opened = self.opened("r+")
         keys = (opened.metadata.encode_chunk_key(number) for number, _, _ in chunks)
         files = [self.folder / key for key in keys]
@@ -85,7 +82,7 @@ class ZarrTensor(Tensor):
             sync(path)
 
     def _fill(self, opened: Any, region: Region, block: Any, chunks: Any) -> None:
-        with naming(self.folder), judging(self.folder):
+        with naming(self.folder), zarr_errors(self.folder):
             opened[region] = block
             for _, part, inside in chunks:
                 if _has_other_nan(block[inside], opened.fill_value):
@@ -137,9 +134,9 @@ def _has_other_nan(block: Any, fill: Any) -> bool:
     return bool((other & numpy.isnan(block)).any())
 
 
-def judging(path: Path) -> AbstractContextManager[None]:
+def zarr_errors(path: Path) -> AbstractContextManager[None]:
     """Return a context that raises all that zarr raises as :class:`DamagedFileError`.
 
     Neither zarr nor its codecs document what they raise on what no one can mean.
     """
-    return judged(path, "is not an array of Zarr")
+    return as_damaged_file(path, "is not an array of Zarr")

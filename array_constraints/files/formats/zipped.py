@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from array_constraints.files.formats.base import PIECE, DamagedFileError, judged, naming
+from array_constraints.files.formats.damaged import DamagedFileError, as_damaged_file
+from array_constraints.files.formats.disk import COPIED_AT_ONCE, naming
 
 ERRORS = (
     zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
@@ -26,9 +27,9 @@ _METHODS = {9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd"}
 _ENCRYPTED, _DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800  # bits of the flags
 
 
-def reading(path: Path, what: str = "the archive") -> AbstractContextManager[None]:
+def zip_errors(path: Path, what: str = "the archive") -> AbstractContextManager[None]:
     """Return a context that raises what the ZIP library raises as :class:`DamagedFileError`."""
-    return judged(path, f"{what} cannot be read", ERRORS)
+    return as_damaged_file(path, f"{what} cannot be read", ERRORS)
 
 
 def members_of(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
@@ -89,7 +90,7 @@ def copy_member(info: zipfile.ZipInfo, old: Path, new: zipfile.ZipFile) -> Itera
         stop = at + info.compress_size
         while at < stop:
             with naming(old):
-                piece = os.pread(file.fileno(), min(PIECE, stop - at), at)
+                piece = os.pread(file.fileno(), min(COPIED_AT_ONCE, stop - at), at)
             if not piece:
                 raise EOFError(f"{info.filename} ends before the archive says")
             target.write(piece)

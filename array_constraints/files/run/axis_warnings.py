@@ -1,4 +1,4 @@
-"""What looks like the wrong axis, the most common mistake: warned of where it is known."""
+"""Warnings of the most common mistake, the wrong axis, where the file shows it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from array_constraints.files.formats.base import Source, Tensor
-from array_constraints.files.run.slices import SlicesPass
-from array_constraints.files.run.work import Pass
+from array_constraints.files.run.slices import SlicesWork
+from array_constraints.files.run.work import TensorWork
 
 _CONV1D = ("c_attn", "c_fc", "c_proj", "q_attn")
 """Layers that GPT-2 and its family in transformers keep as (inputs, outputs), others not."""
@@ -35,15 +35,15 @@ _EMBEDDING = (
 
 class _Selected(Protocol):
     @property
-    def work(self) -> Pass: ...
+    def work(self) -> TensorWork: ...
 
 
 def warnings_of(source: Source, items: Sequence[_Selected]) -> Iterator[str]:
     """Return what looks like the wrong axis: each mistake once, with the first that has it."""
-    found: dict[str, list[Pass]] = {}
+    found: dict[str, list[TensorWork]] = {}
     conv1d = _kept_by_conv1d(source.tensors) if source.torch_style else None
     for work in (item.work for item in items):
-        if isinstance(work, SlicesPass) and work.tensor.entries:
+        if isinstance(work, SlicesWork) and work.tensor.entries:
             said = _said(work, source, conv1d)
             if said:
                 found.setdefault(said, []).append(work)
@@ -53,7 +53,7 @@ def warnings_of(source: Source, items: Sequence[_Selected]) -> Iterator[str]:
         yield f"{shown} (and {more} more): {said}" if more else f"{shown}: {said}"
 
 
-def _said(work: Pass, source: Source, conv1d: int | None) -> str | None:
+def _said(work: TensorWork, source: Source, conv1d: int | None) -> str | None:
     tensor, axes = work.tensor, work.axes
     if math.prod([tensor.shape[i] for i in axes]) == 1:
         return _SINGLE

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from array_constraints.files.run.workers import PATIENCE, Job, Workers
+from array_constraints.files.options import PATIENCE
+from array_constraints.files.run.workers import Job, Workers
 
 _SECONDS_FOR_AN_ANSWER = 10.0
 _SECONDS_TO_ARRIVE = 3.0
@@ -35,7 +36,7 @@ class Cluster(Workers):
         self.dashboard = client.dashboard_link or None  # after that: it waits for an answer
 
     def submit(self, function: Callable[..., Any], job: Job) -> Any:
-        self._judge_open()
+        self._check_open()
         return self.client.submit(function, *job, pure=False)
 
     def wait(self, futures: list[Any]) -> Iterable[Any]:
@@ -101,7 +102,7 @@ class Cluster(Workers):
         heard: set[tuple[str, float]] | None = None
         since = time.monotonic()
         while True:
-            self._judge_open()
+            self._check_open()
             try:
                 return attempt(seconds)
             except TimeoutError:
@@ -143,11 +144,11 @@ class Cluster(Workers):
 
     def _ask(self, question: Callable[..., Any], **more: Any) -> Any:
         """Return the answer of the scheduler, or raise OSError if there is none in time."""
-        self._judge_open()
+        self._check_open()
         seconds = min(_SECONDS_FOR_AN_ANSWER, self.patience)
         return self.client.sync(question, callback_timeout=seconds, **more)
 
-    def _judge_open(self) -> None:
+    def _check_open(self) -> None:
         if self.client.status in ("closing", "closed"):
             raise self._lost()
 

@@ -1,4 +1,4 @@
-"""What a run has found, and what it has left."""
+"""Violations of constraints before and after a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True)
 class TensorReport:
-    """What was found in one tensor, and what is left in the result."""
+    """Violations in one tensor, and those that are left in the result."""
 
     name: str
     constraint: Any
@@ -36,7 +36,7 @@ class TensorReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What was found, tensor by tensor."""
+    """Violations, tensor by tensor."""
 
     tensors: tuple[TensorReport, ...]
     warnings: tuple[str, ...] = ()

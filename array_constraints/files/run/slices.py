@@ -11,20 +11,20 @@ from array_constraints._change import Change, write_changed
 from array_constraints._in_memory import InMemory
 from array_constraints.files.grid import Column, Forest, Node, Region
 from array_constraints.files.run.report import Summary
-from array_constraints.files.run.tiles import Parts
+from array_constraints.files.run.tiles import RegionTiles
 from array_constraints.files.run.work import (
     SLICES_OF_PANEL,
     Measures,
     Outcome,
-    Pass,
-    in_numpy,
+    TensorWork,
+    numpy_namespace,
     stand_in,
     summary_of,
 )
 
 
 @dataclass(frozen=True)
-class SlicesPass(Pass):
+class SlicesWork(TensorWork):
     """A constraint on slices through a measure that tiles are asked for apart."""
 
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
@@ -35,9 +35,9 @@ class SlicesPass(Pass):
 
     def survey(self, region: Region, block: Any = None) -> Outcome:
         """Return the measures of a region's tiles, merged as far as it goes."""
-        parts, forest = self.parts(region, block), self.forest()
-        for column, index, part in self.grid.tiles(region):
-            forest.add(column, 0, index, self._measure(part, parts.read(part)))
+        tiles, forest = self.tiles(region, block), self.forest()
+        for column, index, place in self.grid.tiles(region):
+            forest.add(column, 0, index, self._measure(place, tiles.read(place)))
         return Outcome(nodes=forest.left())
 
     def check(self, region: Region, block: Any = None) -> Outcome:
@@ -47,49 +47,49 @@ class SlicesPass(Pass):
     def project(
         self, region: Region, block: Any = None, measures: Measures | None = None
     ) -> Outcome:
-        parts = self.parts(region, block, kept=self.result is None)
+        tiles = self.tiles(region, block, kept=self.result is None)
         if measures is None:
-            before, after = self._columns(parts)
-            return Outcome(before, after, block=parts.finish(self.durable))
+            before, after = self._columns(tiles)
+            return Outcome(before, after, block=tiles.finish(self.durable))
         forest, changes = self.forest(), dict[Column, Any]()
-        for column, index, part in self.grid.tiles(region):
-            tile, measure = parts.read(part), measures[column]
+        for column, index, place in self.grid.tiles(region):
+            tile, measure = tiles.read(place), measures[column]
             if column not in changes:
-                changes[column] = self._change(part, measure)
-            self._constrain(part, tile, measure, changes[column])
-            parts.write(part, tile)
-            forest.add(column, 0, index, self._measure(part, tile))
-        return Outcome(nodes=forest.left(), block=parts.finish(self.durable))
+                changes[column] = self._change(place, measure)
+            self._constrain(place, tile, measure, changes[column])
+            tiles.write(place, tile)
+            forest.add(column, 0, index, self._measure(place, tile))
+        return Outcome(nodes=forest.left(), block=tiles.finish(self.durable))
 
-    def _columns(self, parts: Parts) -> tuple[Summary, Summary]:
+    def _columns(self, tiles: RegionTiles) -> tuple[Summary, Summary]:
         """Measure and constrain the slices of a region, one column of tiles after the other."""
         before = after = Summary()
         columns: dict[Column, list[tuple[int, Region]]] = {}
-        for column, index, part in self.grid.tiles(parts.region):
-            columns.setdefault(column, []).append((index, part))
-        for tiles in columns.values():
-            read = [(index, part, parts.read(part)) for index, part in tiles]
-            measure, found = self._judged(read)
-            change, left = self._change(tiles[0][1], measure), found
-            for _, part, tile in read:
-                self._constrain(part, tile, measure, change)
-                parts.write(part, tile)
+        for key, index, place in self.grid.tiles(tiles.region):
+            columns.setdefault(key, []).append((index, place))
+        for column in columns.values():
+            read = [(index, place, tiles.read(place)) for index, place in column]
+            measure, found = self._measured(read)
+            change, left = self._change(column[0][1], measure), found
+            for _, place, tile in read:
+                self._constrain(place, tile, measure, change)
+                tiles.write(place, tile)
             if not isinstance(change, float):
-                _, left = self._judged(read)
+                _, left = self._measured(read)
             before, after = before + found, after + left
         return before, after
 
-    def _judged(self, read: list[tuple[int, Region, Any]]) -> tuple[Any, Summary]:
+    def _measured(self, read: list[tuple[int, Region, Any]]) -> tuple[Any, Summary]:
         """Return the measure of a column of tiles, and the violation of its slices."""
         forest = self.forest()
-        for index, part, tile in read:
-            forest.add((), 0, index, self._measure(part, tile))
+        for index, place, tile in read:
+            forest.add((), 0, index, self._measure(place, tile))
         measure = forest.measures()[()]
-        return measure, summary_of(self._form(read[0][1]).excess(measure, in_numpy()))
+        return measure, summary_of(self._form(read[0][1]).excess(measure, numpy_namespace()))
 
     def forest(self) -> Forest:
         """Return where the nodes of a panel are merged."""
-        return Forest(lambda a, b: self.constraint.merge(a, b, in_numpy()))
+        return Forest(lambda a, b: self.constraint.merge(a, b, numpy_namespace()))
 
     def measures(self, nodes: Sequence[Node]) -> Measures:
         """Return the measures of whole slices from the nodes of all their tiles."""
@@ -100,40 +100,44 @@ class SlicesPass(Pass):
     def summary(self, measures: Measures, panel: Region) -> Summary:
         """Return the violation of the slices of a panel."""
         total, seen = Summary(), set()
-        for column, _, part in self.grid.tiles(panel):
+        for column, _, place in self.grid.tiles(panel):
             if column not in seen:
                 seen.add(column)
-                form = self._form(part)
-                total += summary_of(form.excess(measures[column], in_numpy()))
+                form = self._form(place)
+                total += summary_of(form.excess(measures[column], numpy_namespace()))
         return total
 
-    def _form(self, part: Region) -> Any:
-        return self.constraint.for_slices(self.tensor.shape, self.axes, part)
+    def _form(self, place: Region) -> Any:
+        return self.constraint.for_slices(self.tensor.shape, self.axes, place)
 
-    def _measure(self, part: Region, tile: Any) -> Any:
+    def _measure(self, place: Region, tile: Any) -> Any:
         import numpy
 
-        tile, form = numpy.asarray(tile, order="C"), self._form(part)
+        tile, form = numpy.asarray(tile, order="C"), self._form(place)
         memory = _at_hand(tile)
         if memory is None:
-            return form.measure(tile, self.axes, in_numpy())
-        return form.measure_in_memory(tile, self.axes, memory, in_numpy())
+            return form.measure(tile, self.axes, numpy_namespace())
+        return form.measure_in_memory(tile, self.axes, memory, numpy_namespace())
 
-    def _change(self, part: Region, measure: Any) -> Change:
+    def _change(self, place: Region, measure: Any) -> Change:
         """Return what is done to slices; None where only their form knows."""
         memory = _at_hand(stand_in(self.tensor))
-        return None if memory is None else self._form(part).factor(measure, memory, in_numpy())
+        if memory is None:
+            return None
+        change: Change = self._form(place).factor(measure, memory, numpy_namespace())
+        return change
 
-    def _constrain(self, part: Region, tile: Any, measure: Any, change: Change) -> None:
+    def _constrain(self, place: Region, tile: Any, measure: Any, change: Change) -> None:
         """Constrain a tile in place."""
         memory = _at_hand(tile)
         if isinstance(change, float):
             return
         if memory is None:
-            tile[...] = self._form(part).apply(tile, measure, in_numpy())
+            tile[...] = self._form(place).apply(tile, measure, numpy_namespace())
         else:
-            write_changed(self._form(part), tile, measure, change, memory, tile, in_numpy())
+            xp = numpy_namespace()
+            write_changed(self._form(place), tile, measure, change, memory, tile, xp)
 
 
 def _at_hand(tile: Any) -> InMemory | None:
-    return _arrays.in_memory(tile, in_numpy()) if tile.ndim else None
+    return _arrays.in_memory(tile, numpy_namespace()) if tile.ndim else None

@@ -1,4 +1,4 @@
-"""The parts of a region, read and written so that they stay in the caches."""
+"""The tiles of a region, read and written so that they stay in the caches."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from array_constraints.files.formats.base import Tensor
 from array_constraints.files.grid import ENTRIES_OF_TILE, Region
 
 
-class Parts:
-    """The parts of one region, as they are asked for and given back.
+class RegionTiles:
+    """The tiles of one region, as they are asked for and given back.
 
     Where a tensor lies in its file as bytes, they are read and written one by one. Otherwise,
     and where the block is ``kept`` for somebody else to write, the region is read as a whole,
-    and parts are views of it.
+    and tiles are views of it.
     """
 
     def __init__(
@@ -26,16 +26,16 @@ class Parts:
         if given is None and not self.direct:
             self.block = tensor.read(region)
 
-    def read(self, part: Region) -> Any:
-        """Return a part as an array that may be written to."""
-        return self.tensor.read(part) if self.direct else self.block[self._index(part)]
+    def read(self, place: Region) -> Any:
+        """Return a tile as an array that may be written to."""
+        return self.tensor.read(place) if self.direct else self.block[self._index(place)]
 
-    def write(self, part: Region, tile: Any) -> None:
-        """Take over a part, the array that was read or another."""
+    def write(self, place: Region, tile: Any) -> None:
+        """Take over a tile, the array that was read or another."""
         if self.direct and self.result is not None:
-            self.result.write(part, tile)
+            self.result.write(place, tile)
         elif tile.base is None or not self._is_view(tile):
-            self.block[self._index(part)] = tile
+            self.block[self._index(place)] = tile
 
     def finish(self, durable: bool) -> Any:
         """Return once the region is written, on the disk if asked for; or its block."""
@@ -52,9 +52,9 @@ class Parts:
 
         return bool(numpy.may_share_memory(tile, self.block))
 
-    def _index(self, part: Region) -> tuple[Any, ...]:
-        """Return where a part is in the block; that of a number is a view, too."""
-        pairs = zip(self.region, part, strict=True)
+    def _index(self, place: Region) -> tuple[Any, ...]:
+        """Return where a tile is in the block; that of a number is a view, too."""
+        pairs = zip(self.region, place, strict=True)
         return (*(slice(p.start - r.start, p.stop - r.start) for r, p in pairs), ...)
 
 

@@ -1,7 +1,7 @@
-"""What is done with one region of a tensor, for each form of a constraint.
+"""The work that a constraint on a tensor asks for, region by region: a base for each form.
 
-A :class:`Pass` is a value, sent to whichever thread or process has to do it: it reads a region,
-measures or constrains it, and writes it. The mathematics is all that of the form.
+A :class:`TensorWork` is a value, sent to whichever thread or process has to do it: it reads a
+region, measures or constrains it, and writes it. The mathematics is all that of the form.
 """
 
 from __future__ import annotations
@@ -11,27 +11,23 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from array_constraints import _arrays
 from array_constraints.files.formats.base import Tensor, numpy_dtype
-from array_constraints.files.grid import (
-    Column,
-    Grid,
-    Node,
-    Region,
-)
+from array_constraints.files.grid import Column, Grid, Node, Region
 from array_constraints.files.run.report import Summary
-from array_constraints.files.run.tiles import Parts
+from array_constraints.files.run.tiles import RegionTiles
 
 SLICES_OF_PANEL = 2**18
 """Slices that are measured at a time, where they do not fit whole: their norms take 2 MiB."""
 
-Measures = dict[Column, Any]
+Measures: TypeAlias = dict[Column, Any]
+"""The measure of the slices of each column of tiles."""
 
 
 class Outcome(NamedTuple):
-    """What came of a region: summaries, or nodes for them; and what is still to be written."""
+    """The outcome of a region: summaries, or nodes for them; and a block to be written."""
 
     before: Summary = Summary()
     after: Summary = Summary()
@@ -40,7 +36,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pass(ABC):
+class TensorWork(ABC):
     """One constraint on one tensor of a file."""
 
     constraint: Any
@@ -72,9 +68,9 @@ class Pass(ABC):
     ) -> Outcome:
         """Constrain a region, and write it."""
 
-    def parts(self, region: Region, given: Any, kept: bool = False) -> Parts:
-        """Return the parts of a region, whose block may be given."""
-        return Parts(self.tensor, self.result, region, given, kept)
+    def tiles(self, region: Region, given: Any, kept: bool = False) -> RegionTiles:
+        """Return the tiles of a region, whose block may be given."""
+        return RegionTiles(self.tensor, self.result, region, given, kept)
 
     def entries_of(self, chunk_bytes: int) -> int:
         """Return how many entries a chunk has, at least one."""
@@ -84,6 +80,10 @@ class Pass(ABC):
         """Return the bytes of a region, uncompressed."""
         entries: int = math.prod([p.stop - p.start for p in region])
         return entries * self.tensor.itemsize
+
+
+RegionWork: TypeAlias = tuple[TensorWork, Region]
+"""A region, and the work of its tensor."""
 
 
 def summary_of(excess: Any) -> Summary:
@@ -103,8 +103,8 @@ def stand_in(tensor: Tensor) -> Any:
 
 
 @functools.cache
-def in_numpy() -> Any:
-    """Return the namespace of what is read from files."""
+def numpy_namespace() -> Any:
+    """Return NumPy's array API namespace: what is read from files is an array of NumPy."""
     import numpy
 
     return _arrays.namespace(numpy.empty(0))

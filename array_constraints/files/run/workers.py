@@ -1,4 +1,4 @@
-"""Who does the passes: threads of this process, or the workers of a Dask cluster."""
+"""Where work runs: threads of this process, or the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-PATIENCE = 30.0
-"""Seconds without a sign of life: workers of Dask say twice a second that they live."""
-MOST_WORKERS = 4096
-"""Threads at most: more than any machine has processors."""
+from array_constraints.files.options import PATIENCE
 
 Job = tuple[Any, ...]
 """The arguments of one call."""
