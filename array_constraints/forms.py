@@ -100,7 +100,7 @@ class Elementwise(Form):
         """Return the distance of each entry, in the accumulator's dtype, to what is allowed."""
 
     def outside(self, w: Array, xp: Namespace) -> Array:
-        """Return which entries are not allowed, and NaN: a mask of the shape of ``w``.
+        """Return which entries are not allowed; NaN may be among them.
 
         Those whose ``excess`` is not 0; a subclass may know it from ``w`` as it is.
         """

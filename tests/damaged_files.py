@@ -21,7 +21,7 @@ import numpy as np
 
 from array_constraints import MaxNorm
 from array_constraints.files import ResumableError, open_weights
-from array_constraints.files.stored import DamagedFileError
+from array_constraints.files.formats.damaged import DamagedFileError
 
 INDEX = "model.safetensors.index.json"
 OUTSIDE = "outside"

@@ -109,7 +109,9 @@ def as_numpy(w: Any) -> np.ndarray:
         import torch
 
         w = w.detach()
-        return w.contiguous().view(torch.int16).numpy() if w.dtype == torch.bfloat16 else w.numpy()
+        return (
+            w.contiguous().view(torch.int16).numpy() if w.dtype == torch.bfloat16 else w.numpy()
+        )
     w = np.asarray(w)
     return w.view("i2") if w.dtype == ml_dtypes.bfloat16 else w
 
@@ -144,10 +146,13 @@ def more() -> Iterator[tuple[str, list[Any]]]:
         many = [rng.standard_normal(shape).astype(dtype) * (i % 3) / 4 for i in range(60)]
         for name, axis in itertools.product(("MaxNorm 1", "MinMaxNorm", "UnitNorm"), (0, 1)):
             constraint = CONSTRAINTS[name](axis, 0)
-            yield f"many {shape} {dtype} {name} {axis}", [
-                *(digest(w) for w in apply(constraint, many)),
-                *(digest(constraint(w)) for w in many),
-            ]
+            yield (
+                f"many {shape} {dtype} {name} {axis}",
+                [
+                    *(digest(w) for w in apply(constraint, many)),
+                    *(digest(constraint(w)) for w in many),
+                ],
+            )
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ def normal(shape):
 @pytest.mark.parametrize(
     ("form", "methods"),
     [
-        (array_constraints.constraint.Form, ("whole", "whole_violation")),
+        (array_constraints.Rescaling, ("interval", "measure", "size")),
         (array_constraints.Elementwise, ("excess", "project")),
         (array_constraints.Slicewise, ("apply", "excess", "measure", "merge")),
         (array_constraints.WholeSlice, ("excess", "project")),
@@ -60,14 +60,6 @@ def test_the_weight_may_be_named_and_copy_has_to_be(constraint):
     np.testing.assert_array_equal(constraint(w=w), constraint(w))
     with pytest.raises(TypeError, match="positional argument"):
         constraint(w, True)
-
-
-def test_what_a_form_offers_its_subclasses_needs_no_instance():
-    w = np.ones((2, 3, 5), np.float32)
-    for one in (NonNeg, NonNeg()):
-        assert one.accumulated(w, np).dtype == np.float64
-    for one in (MaxNorm, MaxNorm()):
-        assert one.count(w, (0, 2), np) == 10
 
 
 def test_an_axis_that_is_no_field_is_left_to_the_subclass():

@@ -18,6 +18,7 @@ from array_constraints import (
     Slicewise,
     UnitNorm,
     WholeSlice,
+    reductions,
 )
 from array_constraints.integrations.dask import project
 
@@ -73,8 +74,8 @@ class ZeroMean(Slicewise):
     axis = 0
 
     def measure(self, block, axes, xp):
-        total = xp.sum(self.accumulated(block, xp), axis=axes, keepdims=True)
-        return total, self.count(block, axes, xp)
+        total = xp.sum(reductions.accumulated(block, xp), axis=axes, keepdims=True)
+        return total, reductions.count(block, axes, xp)
 
     def merge(self, a, b, xp):
         return a[0] + b[0], a[1] + b[1]

@@ -23,14 +23,13 @@ from array_constraints import (
     NormConstraint,
     Slicewise,
     UnitNorm,
-    _arrays,
-    _blocks,
     apply,
-    execution,
+    reductions,
 )
-from array_constraints._acceptance import accepted
-from array_constraints._in_memory import InMemory
-from array_constraints.numerics.partial_sums import exact_sum, partial_sums_of_squares
+from array_constraints.executors import whole
+from array_constraints.executors.acceptance import accepted
+from array_constraints.executors.grid import Grid
+from array_constraints.numerics.partial_sums import exact_sum, partial_sums
 from benchmarks import memory
 
 BOTH = [library for library in (NUMPY, TORCH) if installed(library)]
@@ -43,8 +42,8 @@ def normal(shape, dtype="float32", seed=0):
 
 def reference(constraint, w):
     """The whole expression, which reads no value: without its array being at hand."""
-    x, xp = accepted("test", w)
-    return execution.whole(constraint, x, xp)
+    x, library = accepted("test", w)
+    return whole.project(constraint, x, library.xp)
 
 
 # Weights at, one below and one above the sizes from which partial sums (2**13, 2**15) and
@@ -204,7 +203,7 @@ class Shifted(Slicewise):
     axis = 0
 
     def measure(self, block, axes, xp):
-        return xp.sum(block, axis=axes, keepdims=True), self.count(block, axes, xp)
+        return xp.sum(block, axis=axes, keepdims=True), reductions.count(block, axes, xp)
 
     def merge(self, a, b, xp):
         return a[0] + b[0], a[1] + b[1]
@@ -256,7 +255,8 @@ class TestRegions:
             shape.pop()
         axes = tuple(sorted(data.draw(st.sets(st.integers(0, len(shape) - 1)))))
         seen = np.zeros(shape, int)
-        for region, blocks in _blocks.regions(tuple(shape), axes, most):
+        order = tuple(data.draw(st.permutations(range(len(shape)))))
+        for region, blocks in Grid(tuple(shape), axes, None, order, most).columns():
             inside = np.zeros(shape, int)
             for block in blocks:
                 assert seen[block].size <= most
@@ -264,7 +264,7 @@ class TestRegions:
             whole = np.zeros(shape, int)
             whole[region] += 1
             np.testing.assert_array_equal(inside, whole)
-            assert all(part == slice(None) for i, part in enumerate(region) if i in axes)
+            assert all(region[i] == slice(0, shape[i]) for i in axes)
             seen += inside
         assert (seen == 1).all()
 
@@ -286,7 +286,7 @@ class TestSums:
             lengths.append(x.shape[1])
             return np.sum(x * x, axis=1)
 
-        sums = partial_sums_of_squares(w, axes, terms, add, np)
+        sums = partial_sums(w, axes, terms, add, np)
         assert max(lengths) <= terms
         kept = [n for i, n in enumerate(shape) if i not in axes]
         total = sum(np.sum(part, axis=1) for part in sums)
@@ -313,8 +313,8 @@ def test_arrays_that_are_not_at_hand_are_not_read():
     torch = pytest.importorskip("torch")
 
     def held(w):
-        x, xp = accepted("test", w)
-        return isinstance(_arrays.in_memory(x, xp), InMemory)
+        x, library = accepted("test", w)
+        return library.at_hand(x)
 
     w = torch.zeros(3, 2)
     assert held(w)

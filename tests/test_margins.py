@@ -8,14 +8,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from array_constraints._margins import (
-    Interval,
-    NormMeasure,
-    finite_or_zero,
-    limits,
-    representable,
-)
+from array_constraints import Interval, reductions
+from array_constraints.libraries import of_namespace
+from array_constraints.numerics import rescaling
 from array_constraints.numerics.formats import FORMATS, Format, Precision
+from array_constraints.numerics.rescaling import Size
 
 U = 2.0**-53
 ANY = 2**20  # a sum of so many terms in any order
@@ -23,14 +20,17 @@ HALF = 34 * 2.0**-24 + ANY * U  # and 32 of them in float32, the factor and the 
 LARGEST = {name: FORMATS[name].largest for name in FORMATS}
 
 
-def measured(weight="float64", accumulator="float64", entries=1, slices=1):
-    square = np.ones((1, slices))
+def sizes_of(lower, upper, weight="float64", accumulator="float64", entries=1, slices=1):
     precision = Precision(FORMATS[weight], FORMATS[accumulator])
-    return NormMeasure(entries, None, square, 0 * square, precision)
+    roundoffs = reductions.roundoffs_of_norm(entries, precision)
+    square, interval = np.ones((1, slices), dtype=accumulator), Interval(lower, upper)
+    size, library = Size(square, None, 2), of_namespace(np)
+    found = (size, entries, precision, interval, roundoffs, library)
+    return library.quietly(rescaling.sizes, *found)
 
 
 def limits_of(lower, upper, **kind):
-    return limits(measured(**kind), Interval(lower, upper), np)
+    return sizes_of(lower, upper, **kind).limits
 
 
 def close_to(expected):
@@ -48,7 +48,7 @@ def test_formats_are_those_of_numpy(name):
 
 
 @pytest.mark.parametrize(
-    ("weight", "accumulator", "rounds", "overflows", "spare", "ample"),
+    ("weight", "accumulator", "narrows", "overflows", "spare", "any_order"),
     [
         ("float16", "float64", True, False, True, True),
         ("bfloat16", "float64", True, False, True, True),
@@ -59,33 +59,33 @@ def test_formats_are_those_of_numpy(name):
         ("float32", "float32", False, True, False, False),
     ],
 )
-def test_what_an_accumulator_spares(weight, accumulator, rounds, overflows, spare, ample):
+def test_what_an_accumulator_spares(weight, accumulator, narrows, overflows, spare, any_order):
     precision = Precision(FORMATS[weight], FORMATS[accumulator])
-    assert precision.rounds is rounds
-    assert precision.overflows(precision.accumulator) is overflows
-    assert precision.spare is spare
-    assert precision.ample is ample
-    assert precision.partial == FORMATS["float32" if ample else accumulator]
+    assert precision.narrows is narrows
+    assert precision.overflows(2) is overflows
+    assert precision.many_spare_digits is spare
+    assert precision.any_order is any_order
+    assert precision.partial == FORMATS["float32" if any_order else accumulator]
 
 
 def test_an_accumulator_has_room_for_the_squares_of_2_to_the_40_entries():
     """Squares below 2**86 add up to less than 2**126; below 2**88, to almost 2**128."""
     single = FORMATS["float32"]
-    assert not Precision(Format("", 8, 43), single).overflows(single)
-    assert Precision(Format("", 8, 44), single).overflows(single)
-    assert Precision(Format("", 8, 45), single).overflows(single)
+    assert not Precision(Format("", 8, 43), single).overflows(2)
+    assert Precision(Format("", 8, 44), single).overflows(2)
+    assert Precision(Format("", 8, 45), single).overflows(2)
 
 
 def test_sixteen_digits_are_enough_to_spare():
-    assert Precision(Format("", 8, 16), FORMATS["float32"]).spare
-    assert not Precision(Format("", 9, 16), FORMATS["float32"]).spare
-    assert Precision(Format("", 7, 16), FORMATS["float32"]).spare
+    assert Precision(Format("", 8, 16), FORMATS["float32"]).many_spare_digits
+    assert not Precision(Format("", 9, 16), FORMATS["float32"]).many_spare_digits
+    assert Precision(Format("", 7, 16), FORMATS["float32"]).many_spare_digits
 
 
-def test_twenty_nine_digits_are_ample():
-    assert Precision(Format("", 24, 16), FORMATS["float64"]).ample
-    assert not Precision(Format("", 25, 16), FORMATS["float64"]).ample
-    assert Precision(Format("", 23, 16), FORMATS["float64"]).ample
+def test_with_twenty_nine_digits_the_order_of_a_sum_is_no_matter():
+    assert Precision(Format("", 24, 16), FORMATS["float64"]).any_order
+    assert not Precision(Format("", 25, 16), FORMATS["float64"]).any_order
+    assert Precision(Format("", 23, 16), FORMATS["float64"]).any_order
 
 
 @pytest.mark.parametrize(
@@ -240,13 +240,15 @@ def test_a_lower_bound_near_the_largest_number_keeps_what_falls_short(weight):
 def test_a_bound_above_the_largest_number_constrains_nothing(weight):
     largest = LARGEST[weight]
     above = math.nextafter(largest, math.inf)
-    precision = measured(weight).precision
-    assert representable(Interval(largest, largest), precision) == (largest, largest)
-    assert representable(Interval(1, 2), precision) == (1.0, 2.0)
-    assert representable(Interval(above, above), precision) == (0.0, math.inf)
-    assert representable(Interval(1, (2, above)), precision) == (1.0, (2.0, math.inf))
-    assert finite_or_zero((2.0, math.inf, 0.0)) == (2.0, 0.0, 0.0)
-    assert finite_or_zero(largest) == largest
+    for lower, upper, expected in (
+        (largest, largest, (largest, largest)),
+        (1, 2, (1.0, 2.0)),
+        (above, above, (0.0, math.inf)),
+    ):
+        assert sizes_of(lower, upper, weight=weight).interval[:2] == expected
+    some = sizes_of(1, (2, above, largest), weight=weight, slices=3).interval
+    assert some.lower == 1.0
+    np.testing.assert_array_equal(some.upper, [[2.0, math.inf, largest]])
 
 
 def test_a_lower_bound_at_the_largest_number_and_none_above():

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from libraries import DTYPES, LIBRARIES_AND_DTYPES, ROUNDOFF, bits
 
 from array_constraints import MaxNorm, MinMaxNorm, UnitNorm
-from array_constraints._acceptance import accepted
-from array_constraints._norms import power_of_two
+from array_constraints.executors.acceptance import accepted
 from array_constraints.numerics.formats import FORMATS, Precision
+from array_constraints.numerics.sums import power_of_two
 
 LENGTHS = (1, 2, 8, 33)
 
@@ -45,14 +45,15 @@ def test_the_measures_of_any_split_merge_to_the_whole(library, dtype, cut, seed,
     w = w.astype(DTYPES[dtype])
     c = MaxNorm(2)
     with library.active():
-        x, xp = accepted("test", library.array(w))
+        x, found = accepted("test", library.array(w))
+        xp = found.xp
         parts = [c.measure(x[a:b, :], (0,), xp) for a, b in itertools.pairwise(edges)]
         while len(parts) > 1:  # any order, any tree
             order.shuffle(parts)
             parts.append(c.merge(parts.pop(), parts.pop(), xp))
         whole = c.measure(x, (0,), xp)
         assert parts[0].entries == whole.entries == n
-        accumulator = str(whole.square.dtype).rpartition(".")[2]
+        accumulator = str(whole.value.dtype).rpartition(".")[2]
         for column in range(2):
             exact = square_norm(w[:, column])
             sums = [value(m, column, library) for m in (parts[0], whole)]
@@ -67,8 +68,8 @@ def value(measure, column, library) -> Fraction:
         return Fraction(float(library.numpy(array).ravel()[column]))
 
     scale = Fraction(1) if measure.scale is None else number(measure.scale)
-    carry = Fraction(0) if measure.carry is None else number(measure.carry)
-    return (number(measure.square) + carry) / scale**2
+    carry = Fraction(0) if measure.rounding_error is None else number(measure.rounding_error)
+    return (number(measure.value) + carry) / scale**2
 
 
 @pytest.mark.parametrize(("accumulator", "step"), [("float32", 50), ("float64", 400)])
@@ -90,7 +91,8 @@ def test_entries_are_scaled_by_steps_of_a_power_of_two(accumulator, step):
     }
     peaks = np.asarray([2.0**e for e in scales] + [0, np.inf, np.nan], dtype=accumulator)
     precision = Precision(FORMATS[accumulator], FORMATS[accumulator])
-    _, xp = accepted("test", peaks)
+    _, found = accepted("test", peaks)
+    xp = found.xp
     expected = (
         [2.0**e for e in scales.values()] + [2.0 ** (2 * step)] + 2 * [2.0 ** (-2 * step)]
     )
@@ -101,11 +103,14 @@ def test_merging_one_entry_at_a_time_loses_nothing():
     """A chain of merges, the worst order for roundoff, stays as exact as the tree."""
     w = np.full((3000, 1), 0.7)
     c = MaxNorm(1)
-    x, xp = accepted("test", w)
+    x, found = accepted("test", w)
+    xp = found.xp
     measure = one = c.measure(x[:1, :], (0,), xp)
     for _ in range(1, 3000):
         measure = c.merge(measure, one, xp)
-    merged = Fraction(float(measure.square[0, 0])) + Fraction(float(measure.carry[0, 0]))
+    merged = Fraction(float(measure.value[0, 0])) + Fraction(
+        float(measure.rounding_error[0, 0])
+    )
     exact = square_norm(w)
     assert abs(merged - exact) <= 2 * Fraction(2.0**-53) * exact
     norm = 1 + c.excess(measure, xp)[0, 0]
@@ -118,7 +123,8 @@ def test_merging_one_entry_at_a_time_loses_nothing():
 def test_merging_keeps_nan_and_infinity_without_a_warning(library, value):
     w = np.asarray([[1.0, value], [value, 3.0], [2.0, 2.0]], dtype="float32")
     c = MaxNorm(1)
-    x, xp = accepted("test", library.array(w))
+    x, found = accepted("test", library.array(w))
+    xp = found.xp
     measure = c.merge(c.measure(x[:2, :], (0,), xp), c.measure(x[2:, :], (0,), xp), xp)
     violation = library.numpy(c.excess(measure, xp))
     assert (np.isnan(violation) if np.isnan(value) else np.isposinf(violation)).all()
@@ -130,7 +136,8 @@ def test_merging_keeps_nan_and_infinity_without_a_warning(library, value):
 )
 def test_blocks_with_a_merged_measure_give_the_whole_result(library, constraint):
     w = np.random.default_rng(5).standard_normal((12, 3)).astype("float32")
-    x, xp = accepted("test", library.array(w))
+    x, found = accepted("test", library.array(w))
+    xp = found.xp
     blocks = [x[:5, :], x[5:6, :], x[6:, :]]
     a, b, c = (constraint.measure(block, (0,), xp) for block in blocks)
     measure = constraint.merge(a, constraint.merge(b, c, xp), xp)

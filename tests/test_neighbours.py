@@ -17,6 +17,7 @@ from array_constraints import (
     Slicewise,
     UnitNorm,
     apply,
+    reductions,
 )
 from array_constraints.files import check_file, project_file
 
@@ -126,7 +127,7 @@ class L1(Slicewise):
     axis = 1
 
     def measure(self, block, axes, xp):
-        return xp.sum(xp.abs(self.accumulated(block, xp)), axis=axes, keepdims=True), 1
+        return xp.sum(xp.abs(reductions.accumulated(block, xp)), axis=axes, keepdims=True), 1
 
     def merge(self, a, b, xp):
         return a[0] + b[0], 1
@@ -136,7 +137,7 @@ class L1(Slicewise):
 
     def apply(self, block, measure, xp):
         inner = xp.where(measure[0] > 9.9, measure[0], measure[0] / measure[0] * 9.9)
-        return xp.astype(self.accumulated(block, xp) * (9.9 / inner), block.dtype)
+        return xp.astype(reductions.accumulated(block, xp) * (9.9 / inner), block.dtype)
 
 
 @eager

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 import sys
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 try:
     import click
@@ -24,6 +22,7 @@ except ImportError:  # pragma: no cover - without the extra
         "the command line needs click and rich: pip install 'array-constraints[files]'"
     ) from None
 
+from array_constraints.cli.arguments import of_a_run
 from array_constraints.cli.printing import (
     Commands,
     output,
@@ -32,112 +31,40 @@ from array_constraints.cli.printing import (
     print_tensors,
     say,
 )
-from array_constraints.config import BUILT_IN
-from array_constraints.files import CHUNK_SIZE, MOST_WORKERS, PATIENCE, open_weights, planned
-from array_constraints.files.plan import Plan, judge_target
-from array_constraints.files.run import Checking, ResumableError, project
-from array_constraints.files.stored import DamagedFileError
+from array_constraints.files import (
+    DamagedFileError,
+    Options,
+    Plan,
+    ResumableError,
+    open_weights,
+    planned,
+)
+from array_constraints.files.formats.table import SUFFIXES
+from array_constraints.files.run.check import Checking
+from array_constraints.files.run.project import project
+from array_constraints.files.run.target import check_target
 from array_constraints.parameters import value_from_text
 from array_constraints.rules import Rule, Rules, constraint_of, read_rules
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-_UNITS |= {"t": 10**12, "ti": 2**40}
-_PARAMETERS: dict[str, list[str]] = {}
-for _name, _class in BUILT_IN.items():
-    if dataclasses.is_dataclass(_class):
-        for _field in dataclasses.fields(_class):
-            _PARAMETERS.setdefault(_field.name, []).append(_name)
-
-
-_KINDS = {"axis": "1, or 0,1, or none", "max_value": "a number, inf, or one for each slice"}
-
-
-class _Bytes(click.ParamType[int]):
-    """A number of bytes, with a unit or without."""
-
-    name = "bytes"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?) *([kmgt]?i?)b?", str(value).lower())
-        if found is None or found[2] not in _UNITS:
-            self.fail(f"{value!r} is not a number of bytes such as 64MiB or 100MB", param, ctx)
-        return int(Decimal(found[1]) * _UNITS[found[2]])
-
-
-def _common(command: F) -> F:
-    """Add the options that say what is constrained, and by whom."""
-    options = [
-        click.argument("source", metavar="IN"),
-        click.option("--constraint", help="Name of a constraint, such as max_norm."),
-        *(
-            click.option(
-                f"--{name.replace('_', '-')}",
-                name,
-                help=f"Of {', '.join(classes)}: {_KINDS.get(name, 'a number')}.",
-            )
-            for name, classes in _PARAMETERS.items()
-        ),
-        click.option("--select", multiple=True, help="Pattern of names; by default all."),
-        click.option(
-            "--rules",
-            type=click.Path(path_type=Path, exists=True, dir_okay=False),
-            help="File, .toml or .json, with an ordered list of patterns and constraints.",
-        ),
-        click.option(
-            "--chunk-size",
-            type=_Bytes(),
-            default=CHUNK_SIZE,
-            help="Bytes read at a time [64MiB].",
-        ),
-        click.option(
-            "--workers",
-            type=click.IntRange(1, MOST_WORKERS),
-            help="Threads [one a processor].",
-        ),
-        click.option("--scheduler", help="Address of a Dask cluster, such as tcp://host:8786."),
-        click.option(
-            "--patience",
-            type=float,
-            default=PATIENCE,
-            help=f"Seconds without a sign of life after which a cluster is given up "
-            f"[{PATIENCE:g}].",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines."),
-        click.option(
-            "--progress",
-            type=click.Choice(["auto", "none"]),
-            default="auto",
-            help="Progress bar on a terminal, or none.",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
+    help="Check and constrain weights in files of any size.\n\n"
+    f"Formats: {SUFFIXES}; or a folder.",
     epilog="Exit codes: 0 all constraints hold; 1 a violation, or a failure; 2 usage; "
     "3 stopped, can be resumed.",
 )
 @click.version_option(package_name="array-constraints")
 def main() -> None:
-    """Check and constrain weights in files of any size.
-
-    Formats: .safetensors (one file, or shards), .npy, .npz, Zarr, HDF5, .weights.h5, .keras.
-    """
+    """Run a command."""
 
 
 @main.command(
     epilog="Example: array-constraints check model.safetensors --constraint max_norm "
     "--max-value 2 --axis 1 --select 'layers.*.weight'"
 )
-@_common
+@of_a_run
 def check(source: str, as_json: bool, progress: str, **options: Any) -> None:
     """Print how many slices of IN violate their constraints, and how far."""
     with contextlib.ExitStack() as stack:
@@ -155,7 +82,7 @@ def check(source: str, as_json: bool, progress: str, **options: Any) -> None:
     epilog="Example: array-constraints project model.safetensors out.safetensors "
     "--constraint max_norm --max-value 2 --axis 1 --select 'layers.*.weight'",
 )
-@_common
+@of_a_run
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
 @click.option("--resume", is_flag=True, help="Go on where an earlier run was stopped.")
@@ -166,8 +93,6 @@ def project_command(
     as_json: bool,
     progress: str,
     dry_run: bool,
-    resume: bool,
-    overwrite: bool,
     **options: Any,
 ) -> None:
     """Write a copy of IN to OUT whose selected weights satisfy their constraints.
@@ -178,17 +103,16 @@ def project_command(
     with contextlib.ExitStack() as stack:
         with _errors(usage=2):
             plan, crew = stack.enter_context(_planned(source, to_project=True, **options))
-            judge_target(plan, target, resume=resume, overwrite=overwrite)
+            check_target(plan, target)
         if dry_run:
             _warn(plan)
             with output():
                 print_plan(plan, as_json)
             return
-        if resume and not plan.resumable:
+        if plan.options.resume and not plan.resumable:
             _note(f"{plan.why_not_resumable}: it begins anew")
-        keep = {"resume": resume, "overwrite": overwrite}
         with _errors(usage=1), _progress(plan, crew, progress) as told:
-            report = project(plan, target, crew, told, **keep)
+            report = project(plan, target, crew, told)
     with output(f"; {target} is complete"):
         print_report(report, as_json)
     if not report.satisfied:
@@ -217,22 +141,13 @@ def _planned(
     constraint: str | None,
     select: tuple[str, ...],
     rules: Path | None,
-    chunk_size: int,
-    workers: int | None,
-    scheduler: str | None,
-    patience: float,
-    **parameters: str | None,
+    **more: Any,
 ) -> Any:
-    given = {name: value for name, value in parameters.items() if value is not None}
-    return planned(
-        source,
-        _rules(constraint, given, select, rules),
-        to_project=to_project,
-        chunk_size=chunk_size,
-        workers=workers,
-        scheduler=scheduler,
-        patience=patience,
-    )
+    fields = [field.name for field in dataclasses.fields(Options) if field.name in more]
+    options = Options(**{name: more.pop(name) for name in fields})
+    given = {name: value for name, value in more.items() if value is not None}
+    found = _rules(constraint, given, select, rules)
+    return planned(source, found, options, to_project=to_project)
 
 
 def _rules(

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Column, Table
 
-from array_constraints.files.plan import Item, Plan
-from array_constraints.files.report import Report, Summary, TensorReport
-from array_constraints.files.stored import Tensor
+from array_constraints.files.formats.base import Tensor
+from array_constraints.files.run.plan import Item, Plan
+from array_constraints.files.run.report import Report, Summary, TensorReport
 
 _LONGEST = 80
 """Characters of a constraint in a table."""

@@ -94,7 +94,8 @@ class AtHand(Library):
         """Return sums with their dimensions as they were before they had that order."""
         back = tuple(order.index(i) for i in range(len(order)))
         parts: Any = (found.scale, found.value, found.rounding_error)
-        scale, value, error = (x if x is None else self.xp.permute_dims(x, back) for x in parts)
+        parts = [None if x is None else self.xp.permute_dims(x, back) for x in parts]
+        scale, value, error = parts
         return found._replace(scale=scale, value=value, rounding_error=error)
 
     def _sum_in_order(

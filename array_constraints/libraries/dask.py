@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import array_api_compat.dask.array
 import dask.array
+from array_api_compat import array_namespace
 
-from array_constraints.libraries import table
 from array_constraints.libraries.base import IMMUTABLE, Library
 from array_constraints.libraries.numpy import negative, refused
 from array_constraints.numerics.sums import Term, largest_magnitude, pairwise_sum
@@ -49,7 +49,7 @@ def _reduced(x: Array, axes: tuple[int, ...], reduce: Reduce) -> Array:
 
 
 def _of_chunk(block: Any, axis: tuple[int, ...], keepdims: bool, reduce: Reduce) -> Array:
-    return reduce(block, axis, table.of(block).xp)
+    return reduce(block, axis, array_namespace(block))
 
 
 def _pairwise(block: Any, axes: tuple[int, ...], xp: Any) -> Array:

@@ -23,12 +23,12 @@ from stored_weights import BY_NAME, digest
 
 import array_constraints.files
 from array_constraints import MaxNorm
-from array_constraints.files import (
-    grid,
+from array_constraints.executors import grid
+from array_constraints.files.formats import (
     hdf5,  # noqa: F401 - here, so that no run spends its time on importing it
-    run,
     zarr,  # noqa: F401
 )
+from array_constraints.files.run import project as running
 
 CONSTRAINT = MaxNorm(9.0, axis=0)
 OPTIONS = {"chunk_size": 2**16, "workers": 2}
@@ -67,7 +67,7 @@ def wait_for_lines(journal: Path, count: int, pid: int) -> None:
 
 def main(name: str, kills: int, seed: int) -> None:
     form, rng = BY_NAME[name], random.Random(seed)
-    run._SECONDS_BETWEEN_SYNCS = 0.0  # so that every region gets a line in the journal
+    running._SECONDS_BETWEEN_SYNCS = 0.0  # so that every region gets a line in the journal
     grid.ENTRIES_OF_TILE = 2**14  # so that there are many
     folder = Path(tempfile.mkdtemp(dir=os.environ.get("TMPDIR")))
     source, out = folder / f"in{form.suffix}", folder / f"out{form.suffix}"

@@ -27,8 +27,10 @@ from kill import OPTIONS, child, finished, wait_for_lines
 from stored_weights import BY_NAME, Format, digest
 
 from array_constraints import MaxNorm
-from array_constraints.files import grid, project_file, renames, run
-from array_constraints.files.plan import judge_left
+from array_constraints.executors import grid, project_file
+from array_constraints.files.delivery import renames
+from array_constraints.files.run import project as running
+from array_constraints.files.run.target import check_leftover
 
 PROCESSES = 8
 CONSTRAINT = MaxNorm(6.0, axis=0)
@@ -69,15 +71,15 @@ class Storm:
         options = {"resume": rng.random() < 0.7, "overwrite": rng.random() < 0.5}
         source = self.sources[rng.random() < 0.2]
 
-        def continued(*arguments: Any, **options: bool) -> bool:
+        def continued(*arguments: Any) -> bool:
             locked.write_text("\n")
-            found = judge_left(*arguments, **options)
+            found = check_leftover(*arguments)
             if found:
                 said.write_text("continued")
             return found
 
         def project() -> None:
-            run.judge_left = continued
+            running.check_leftover = continued
             try:
                 project_file(source, self.target, self.rules, **OPTIONS, **options)
             except Exception as error:
@@ -156,7 +158,7 @@ def watch(storm: Storm, until: float, queue: Any) -> None:
 
 
 def main(name: str, seconds: float, seed: int, *without: str) -> None:
-    run._SECONDS_BETWEEN_SYNCS = 0.0  # so that every region gets a line in the journal
+    running._SECONDS_BETWEEN_SYNCS = 0.0  # so that every region gets a line in the journal
     grid.ENTRIES_OF_TILE = 2**12  # so that there are many
     if without:
         renames._system_call = lambda: None

@@ -152,10 +152,10 @@ def test_parameters_are_numbers_or_several_numbers_or_none(here):
 
 
 def test_a_run_that_stops_can_be_resumed(here, monkeypatch):
-    from array_constraints.files.npy import Bytes
+    from array_constraints.files.formats.raw import RawTensor
 
     np.save("long.npy", np.tile(W[:, :2], (400_000, 1)))
-    write, calls = Bytes.write, []
+    write, calls = RawTensor.write, []
 
     def full(self, *arguments):
         calls.append(1)
@@ -163,14 +163,14 @@ def test_a_run_that_stops_can_be_resumed(here, monkeypatch):
             raise OSError(28, "No space left on device")
         write(self, *arguments)
 
-    monkeypatch.setattr(Bytes, "write", full)
+    monkeypatch.setattr(RawTensor, "write", full)
     arguments = ["project", "long.npy", "out.npy", *MAX_NORM, "--chunk-size", "2MiB"]
     result = run(*arguments, "--workers", "1", code=3)
     assert "No space left" in result.stderr
     assert "out.npy.partial" in result.stderr
     assert not (here / "out.npy").exists()
     assert "resume it, or overwrite it" in run(*arguments, code=2).stderr
-    monkeypatch.setattr(Bytes, "write", write)
+    monkeypatch.setattr(RawTensor, "write", write)
     other = [*arguments[:3], "--constraint", "non_neg", "--resume"]
     assert "with other constraints" in run(*other, code=2).stderr
     run(*arguments, "--resume", code=0)

@@ -14,8 +14,8 @@ from kill import child
 
 from array_constraints import MaxNorm
 from array_constraints.files import check_file, open_weights, project_file
-from array_constraints.files.staging import Staging
-from array_constraints.files.stored import DamagedFileError
+from array_constraints.files.delivery.staging import Staging
+from array_constraints.files.formats.damaged import DamagedFileError
 
 W = np.full((4, 3), 5.0, "float32")
 RULE = MaxNorm(1.0)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from array_constraints.files import grid
-from array_constraints.files.grid import Forest, Grid
+from array_constraints.executors import grid
+from array_constraints.executors.grid import Forest, Grid
 
 
 @st.composite

@@ -17,7 +17,8 @@ from stored_weights import BY_NAME, digest
 
 from array_constraints import Constraint, Elementwise, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from array_constraints.constraint import Constraint as Base
-from array_constraints.files import ResumableError, grid, planned, project_file, run
+from array_constraints.files import ResumableError, grid, planned, project_file
+from array_constraints.files.run import project
 from array_constraints.sets.norms import Interval, NormConstraint
 
 OPTIONS = {"chunk_size": 2**16, "workers": 1}
@@ -116,7 +117,7 @@ def test_links_lead_to_the_source_whatever_they_are_called(tmp_path):
 @pytest.fixture
 def stopped(tmp_path, monkeypatch):
     """Return a function that begins a run and stops it when a part is on the disk."""
-    monkeypatch.setattr(run, "_SECONDS_BETWEEN_SYNCS", 0.0)
+    monkeypatch.setattr(project, "_SECONDS_BETWEEN_SYNCS", 0.0)
     monkeypatch.setattr(grid, "ENTRIES_OF_TILE", 2**12)
 
     def stop(source, target, rules):
@@ -222,12 +223,11 @@ def test_a_source_that_is_rewritten_while_it_is_read_gives_no_result(tmp_path):
 def test_a_source_that_changes_between_a_plan_and_its_run_gives_no_result(tmp_path):
     source, out = tmp_path / "in.zarr", tmp_path / "out.zarr"
     BY_NAME["zarr-3"].make(source, {"w": W, "v": W})
-    options = {"resume": False, "overwrite": False}
     for change, chunk in ((_gone, "0"), (_joined, "1")):
         with planned(source, [("w", NonNeg())], to_project=True) as (plan, crew):
             change(source / "v" / "c" / "0" / chunk)
             with pytest.raises((ValueError, OSError)):
-                run.project(plan, out, crew, lambda count: None, **options)
+                project.project(plan, out, crew, lambda count: None)
         assert [p.name for p in tmp_path.iterdir()] == ["in.zarr"]
 
 

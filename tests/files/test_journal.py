@@ -13,10 +13,10 @@ import pytest
 from stored_weights import BY_NAME, FORMATS, digest, weights
 
 from array_constraints import MaxNorm
-from array_constraints.files import grid, planned, project_file, run
-from array_constraints.files.journal import MARK, line_of, read_journal
-from array_constraints.files.plan import making_of
-from array_constraints.files.staging import Staging
+from array_constraints.executors import grid, planned, project_file
+from array_constraints.files.delivery.journal import MARK, line_of, read_journal
+from array_constraints.files.delivery.staging import Staging
+from array_constraints.files.run import project
 
 RULES = MaxNorm(9.0, axis=0)
 CONTENT = "content-0123456789abcdef"
@@ -32,10 +32,10 @@ class Left:
         self.right = (folder / "right.npy").read_bytes()
         self.folder = folder / "out.npy.partial"
         with planned(self.source, RULES, to_project=True) as (plan, _):
-            self.making = making_of(plan)
+            self.fingerprint = plan.fingerprint()
 
     def begun(self, content=CONTENT):
-        return line_of({"begun": self.making, "content": content})
+        return line_of({"begun": self.fingerprint, "content": content})
 
     def lay(self, *lines):
         self.folder.mkdir()
@@ -136,7 +136,7 @@ def test_a_line_that_no_run_writes_is_an_error_that_says_so(lines, left):
      {"complete": "", "moved": "x"}, {"begun": {}, "content": CONTENT}, {"other": 1}, {}],
     ids=json.dumps,
 )  # fmt: skip
-def test_every_value_of_a_line_is_judged(entry, left):
+def test_every_value_of_a_line_is_checked(entry, left):
     left.lay(left.begun(), line_of(entry))
     with pytest.raises(FileExistsError, match="a line that no run has written"):
         left.resumed()
@@ -201,7 +201,7 @@ def test_whatever_was_done_to_content_the_result_is_right(name, tmp_path, monkey
     from array_constraints.files import ResumableError
 
     form = BY_NAME[name]
-    monkeypatch.setattr(run, "_SECONDS_BETWEEN_SYNCS", 0.0)
+    monkeypatch.setattr(project, "_SECONDS_BETWEEN_SYNCS", 0.0)
     monkeypatch.setattr(grid, "ENTRIES_OF_TILE", 2**12)
     w = np.random.default_rng(0).standard_normal((300, 70)).astype("f4")
     arrays = {"w": w} if form.single else {"w": w, "v": w[:9], "ids": np.arange(50)}

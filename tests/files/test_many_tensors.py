@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from array_constraints import MaxNorm
-from array_constraints.files import check_file, planned
-from array_constraints.files.plan import BYTES_OF_NAME
+from array_constraints.files import Options, check_file, planned
+from array_constraints.files.run.plan import BYTES_OF_NAME
 from array_constraints.rules import Rule, Rules
 
 
@@ -59,18 +59,18 @@ def test_a_tensor_takes_no_more_memory_than_is_promised(command, tmp_path):
 def test_a_plan_counts_the_names_and_keeps_no_panels(tmp_path):
     path = tmp_path / "in.safetensors"
     save(path, 100)
-    with planned(path, MaxNorm(), to_project=False, workers=1) as (plan, _):
+    with planned(path, MaxNorm(), Options(workers=1), to_project=False) as (plan, _):
         assert plan.peak_memory >= 100 * BYTES_OF_NAME
         grids = {id(item.work.grid) for item in plan.items}
         assert len(grids) == 1  # one for all tensors of a shape
     assert len(check_file(path, MaxNorm()).tensors) == 100
 
 
-def test_more_pieces_than_are_listed_at_a_time_are_all_done(tmp_path, monkeypatch):
+def test_more_regions_than_are_listed_at_a_time_are_all_done(tmp_path, monkeypatch):
     path = tmp_path / "in.safetensors"
     save(path, 100)
     whole = check_file(path, MaxNorm(1.0, axis=1))
-    monkeypatch.setattr("array_constraints.files.run._MOST_SIDE_BY_SIDE", 7)
+    monkeypatch.setattr("array_constraints.files.run.check._MOST_SIDE_BY_SIDE", 7)
     assert check_file(path, MaxNorm(1.0, axis=1)) == whole
 
 

@@ -13,7 +13,8 @@ import pytest
 from stored_weights import BY_NAME, FORMATS
 
 from array_constraints import MaxNorm
-from array_constraints.files import grid, project_file, run
+from array_constraints.executors import grid, project_file
+from array_constraints.files.run import project
 
 OPTIONS = {"chunk_size": 2**16, "workers": 1}
 W = np.random.default_rng(0).standard_normal((300, 70)).astype("f4")
@@ -37,7 +38,7 @@ def modes(path):
 
 @pytest.fixture
 def many_regions(monkeypatch):
-    monkeypatch.setattr(run, "_SECONDS_BETWEEN_SYNCS", 0.0)
+    monkeypatch.setattr(project, "_SECONDS_BETWEEN_SYNCS", 0.0)
     monkeypatch.setattr(grid, "ENTRIES_OF_TILE", 2**12)
 
 
@@ -225,7 +226,8 @@ def test_a_folder_that_is_read_only_is_copied_stopped_and_continued(name, tmp_pa
         os.setgid(12345)
         os.setuid(12345)
         calls = iter([KeyboardInterrupt])
-        from array_constraints.files import ResumableError, staging
+        from array_constraints.files import ResumableError
+        from array_constraints.files.delivery import staging
 
         real = staging.deliver
 

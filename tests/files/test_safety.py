@@ -13,7 +13,7 @@ from stored_weights import BY_NAME, digest, weights
 
 from array_constraints import MaxNorm, NonNeg
 from array_constraints.files import project_file
-from array_constraints.files.staging import Staging
+from array_constraints.files.delivery.staging import Staging
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_source_that_becomes_shorter_is_an_error(path, tmp_path):
 def test_an_error_of_a_file_is_the_same_in_another_process():
     import pickle
 
-    from array_constraints.files.stored import DamagedFileError
+    from array_constraints.files.formats.damaged import DamagedFileError
 
     error = DamagedFileError("w.npy", "is cut off")
     again = pickle.loads(pickle.dumps(error))

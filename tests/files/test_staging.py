@@ -16,8 +16,9 @@ from kill import child
 from stored_weights import BY_NAME, FORMATS, digest, weights
 
 from array_constraints import NonNeg
-from array_constraints.files import ResumableError, delivery, project_file, renames, staging
-from array_constraints.files.staging import Staging
+from array_constraints.files import ResumableError, project_file
+from array_constraints.files.delivery import locking, renames, replace, staging
+from array_constraints.files.delivery.staging import Staging
 
 SCRIPT = Path(__file__).with_name("stress.py")
 SECONDS = float(os.environ.get("STRESS_SECONDS", "2"))
@@ -65,13 +66,13 @@ def test_the_lock_of_a_journal_that_is_gone_is_no_lock(tmp_path, monkeypatch):
 
         @staticmethod
         def flock(descriptor, how):
-            monkeypatch.setattr(staging, "fcntl", fcntl)
+            monkeypatch.setattr(locking, "fcntl", fcntl)
             first.remove()
             third.open()
             third.begin({"third": 3})
             fcntl.flock(descriptor, how)
 
-    monkeypatch.setattr(staging, "fcntl", Late)
+    monkeypatch.setattr(locking, "fcntl", Late)
     with pytest.raises(BlockingIOError, match="another run is at work there"):
         second.open()
     assert second.begun is None
@@ -196,7 +197,7 @@ def test_what_has_changed_places_is_judged_before_it_is_removed(tmp_path):
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(FileExistsError, match="not to be replaced"):
-            delivery.deliver(folder, made, target, judge)
+            replace.deliver(folder, made, target, judge)
     finally:
         os.close(folder)
     assert judged == [target, made]

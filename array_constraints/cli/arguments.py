@@ -1,0 +1,99 @@
+"""The arguments and options of the commands: what is constrained, how, and by whom."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from array_constraints.config import BUILT_IN
+from array_constraints.files import CHUNK_SIZE, MOST_WORKERS, PATIENCE
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_KINDS = {"axis": "1, or 0,1, or none", "max_value": "a number, inf, or one for each slice"}
+"""What a parameter is, where it is not just a number."""
+
+
+class _Bytes(click.ParamType[int]):
+    """A number of bytes, with a unit or without."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?) *([kmgt]?i?)b?", str(value).lower())
+        if found is None or found[2] not in _UNITS:
+            self.fail(f"{value!r} is not a number of bytes such as 64MiB or 100MB", param, ctx)
+        return int(Decimal(found[1]) * _UNITS[found[2]])
+
+
+def _parameters() -> dict[str, list[str]]:
+    """Return the parameters of all constraints, each with the names of those that have it."""
+    found: dict[str, list[str]] = {}
+    for name, cls in BUILT_IN.items():
+        if dataclasses.is_dataclass(cls):
+            for field in dataclasses.fields(cls):
+                found.setdefault(field.name, []).append(name)
+    return found
+
+
+_WHAT = [
+    click.argument("source", metavar="IN"),
+    click.option("--constraint", help="Name of a constraint, such as max_norm."),
+    *(
+        click.option(
+            f"--{name.replace('_', '-')}",
+            name,
+            help=f"Of {', '.join(classes)}: {_KINDS.get(name, 'a number')}.",
+        )
+        for name, classes in _parameters().items()
+    ),
+    click.option("--select", multiple=True, help="Pattern of names; by default all."),
+    click.option(
+        "--rules",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="File, .toml or .json, with an ordered list of patterns and constraints.",
+    ),
+]
+"""What is constrained."""
+
+_HOW = [
+    click.option(
+        "--chunk-size", type=_Bytes(), default=CHUNK_SIZE, help="Bytes read at a time [64MiB]."
+    ),
+    click.option(
+        "--workers", type=click.IntRange(1, MOST_WORKERS), help="Threads [one a processor]."
+    ),
+    click.option("--scheduler", help="Address of a Dask cluster, such as tcp://host:8786."),
+    click.option(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        help="Seconds without a sign of life after which a cluster is given up "
+        f"[{PATIENCE:g}].",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines."),
+    click.option(
+        "--progress",
+        type=click.Choice(["auto", "none"]),
+        default="auto",
+        help="Progress bar on a terminal, or none.",
+    ),
+]
+"""How it is read, by whom, and how that is shown."""
+
+
+def of_a_run(command: Command) -> Command:
+    """Add the arguments of all commands that read tensors."""
+    for option in reversed(_WHAT + _HOW):
+        command = option(command)
+    return command

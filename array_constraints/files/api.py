@@ -1,0 +1,187 @@
+"""Weights in files of any size: checked and constrained region by region."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from array_constraints.files.formats.disk import Progress
+from array_constraints.files.formats.opening import open_weights
+from array_constraints.files.options import CHUNK_SIZE, DEFAULT, PATIENCE, Options
+from array_constraints.files.run.check import Checking
+from array_constraints.files.run.plan import Plan, plan_for
+from array_constraints.files.run.project import project
+from array_constraints.files.run.report import Report
+from array_constraints.files.run.target import check_target
+from array_constraints.files.run.workers import Threads, Workers, workers_for
+from array_constraints.rules import as_rules
+
+
+def _silent(count: int) -> None:
+    """Report no progress."""
+
+
+@contextlib.contextmanager
+def planned(
+    source: str | os.PathLike[str],
+    rules: Any,
+    options: Options = DEFAULT,
+    *,
+    to_project: bool,
+) -> Iterator[tuple[Plan, Workers]]:
+    """Open a source, and return the plan of a run and its workers; no tensor is read."""
+    with open_weights(source) as opened, contextlib.ExitStack() as stack:
+        streamed = not all(tensor.shared for tensor in opened.tensors.values())
+        crew = (
+            Threads(options.workers)
+            if streamed
+            else workers_for(options.workers, options.scheduler, options.patience)
+        )
+        stack.callback(crew.close)
+        plan = plan_for(
+            opened, as_rules(rules), options, workers=crew.count, to_project=to_project
+        )
+        yield plan, crew
+
+
+def check_file(
+    source: str | os.PathLike[str],
+    rules: Any,
+    *,
+    chunk_size: int = CHUNK_SIZE,
+    workers: int | None = None,
+    scheduler: Any = None,
+    patience: float = PATIENCE,
+    progress: Progress = _silent,
+) -> Report:
+    """Return how far the weights in a file are from what their constraints allow.
+
+    Parameters
+    ----------
+    source
+        A file ``.safetensors``, ``.npy``, ``.npz``, ``.h5`` or ``.keras``; the index of shards,
+        ``.safetensors.index.json``, or their folder; a folder of Zarr.
+    rules
+        A constraint for all weights; pairs of a pattern of names and a constraint, or
+        :class:`array_constraints.rules.Rules`: the first that matches decides.
+    chunk_size
+        Bytes that are read at a time, at least 64 KiB: a region of about a megabyte, and whole
+        chunks of the file, are read in any case.
+    workers
+        How many threads read and compute; as many as there are processors.
+    scheduler
+        The address of a Dask cluster, or a client; without it the active client, if there is
+        one, and without ``workers``. Its workers have to see the files under the same paths.
+        A ``.npz`` is a stream, constrained by threads of this process in any case.
+    patience
+        Seconds, at least 1, after which a cluster is given up: nothing was finished in them,
+        and nothing heard of a worker at a task. The first worker is waited for as long.
+    progress
+        Called with the number of bytes that were read since the last call.
+
+    Returns
+    -------
+    Report
+        For each tensor how many slices, or entries, violate, and how far the farthest is off.
+
+    Raises
+    ------
+    LookupError
+        If a rule matches no tensor that is left for it.
+    TypeError, ValueError
+        If a constraint does not fit a tensor, or the file is damaged or of an unknown format.
+    OSError
+        If it cannot be read, or the cluster is given up (``TimeoutError``).
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from array_constraints import MaxNorm
+    >>> from array_constraints.files import check_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/w.npy", np.asarray([[3.0, 0.3], [4.0, 0.4]]))
+    ...     check_file(f"{folder}/w.npy", MaxNorm(1.0)).tensors[0].before
+    Summary(slices=2, violating=1, largest=4.0)
+    """
+    options = Options(chunk_size, workers, scheduler, patience)
+    with planned(source, rules, options, to_project=False) as (plan, crew):
+        return Checking(plan, crew, progress).report()
+
+
+def project_file(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    rules: Any,
+    *,
+    chunk_size: int = CHUNK_SIZE,
+    workers: int | None = None,
+    scheduler: Any = None,
+    patience: float = PATIENCE,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = _silent,
+) -> Report:
+    """Make a copy of a file of weights in which they are what their constraints allow.
+
+    The source is never written to. Tensors that no rule selects, and all metadata, come over
+    byte for byte, mode and owner where that is allowed. The target appears when it is complete,
+    in one step; until then the work is in ``target.partial``, for nobody else to read. Its
+    bytes do not depend on chunk size, workers or interruptions.
+
+    Parameters
+    ----------
+    source, rules, chunk_size, workers, scheduler, patience, progress
+        As for :func:`check_file`; ``progress`` counts the bytes that are written, too.
+    target
+        The file, or the folder for shards and Zarr; the format is that of the source.
+    resume
+        Go on with what an earlier run has left in ``target.partial``, if it has: of the same
+        source, and with the same constraints of this library.
+    overwrite
+        Replace the target, and what an earlier run has left; with ``resume``, only if that
+        cannot be continued.
+
+    Returns
+    -------
+    Report
+        For each tensor what :func:`check_file` reports, before and after.
+
+    Raises
+    ------
+    ResumableError
+        If the run was stopped, and can be continued.
+    FileExistsError
+        If the target or a part of it exists, and is neither to be resumed nor overwritten.
+    BlockingIOError
+        If another run is at work on the same target.
+    LookupError, TypeError, ValueError, OSError
+        As for :func:`check_file`; before anything is written, also if there is no room, or the
+        storage of a selected tensor rounds what is written.
+
+    Notes
+    -----
+    Elementwise constraints, and those on slices that fit into a chunk, read a tensor once;
+    those on longer slices twice. A compressed or chunked HDF5 file and a ``.npz`` are made as a
+    stream, by one thread at the end, and begin anew where others are resumed; so does a run
+    with a constraint of one's own, which may be another by the next time.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from array_constraints import MaxNorm
+    >>> from array_constraints.files import project_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/w.npy", np.asarray([[3.0, 0.3], [4.0, 0.4]]))
+    ...     report = project_file(f"{folder}/w.npy", f"{folder}/out.npy", MaxNorm(1.0))
+    ...     report.satisfied, np.load(f"{folder}/out.npy")
+    (True, array([[0.6, 0.3],
+           [0.8, 0.4]]))
+    """
+    target = Path(target)
+    options = Options(chunk_size, workers, scheduler, patience, resume, overwrite)
+    with planned(source, rules, options, to_project=True) as (plan, crew):
+        check_target(plan, target)
+        return project(plan, target, crew, progress)

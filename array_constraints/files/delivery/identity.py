@@ -1,0 +1,144 @@
+"""Which files and constraints are the same, whatever they are called.
+
+A source is told by device and inode, which do not depend on a name or a mount point: a result
+is never put in its place. With times, size and samples they say if it is still the same, so
+that no two are mixed. Of constraints only those are told whose fields say all.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import array_constraints
+from array_constraints.config import BUILT_IN
+from array_constraints.files.formats.base import Source
+from array_constraints.rules import Rules
+
+_SAMPLE = 2**12
+"""Bytes of a sample: a page, less than which is not read from a disk."""
+_SAMPLES_OF_FILE = 16
+"""Samples of a file at most."""
+_SAMPLES = 2**10
+"""Samples of a source at most: 4 MiB, read twice."""
+
+
+def check_apart(source: Source, *made: Path) -> None:
+    """Raise ValueError if what a run makes is the source, lies in it, or has it in itself.
+
+    It is files and folders that are compared, not names: a folder may be mounted twice.
+    """
+    parts, around = _identities(_parts(source)), _identities(_around(source))
+    for path in made:
+        whole = Path(os.path.realpath(path))  # which a loop of links does not stop
+        near = [*whole.parents, *(Path(p) for p, _, _ in os.walk(whole))]
+        inside = source.folder and parts & _identities(near)
+        if inside or (parts | around) & _identities([whole]):
+            raise ValueError(f"{path}: the source is there, which is never written to")
+
+
+def _parts(source: Source) -> Iterator[Path]:
+    """Return the files of a source and the folders in it, its root among them."""
+    yield from source.files
+    yield source.root
+    inside = {file.parent for file in source.files if source.folder}
+    yield from {
+        f for folder in inside for f in (folder, *folder.parents) if source.root in f.parents
+    }
+
+
+def _around(source: Source) -> Iterator[Path]:
+    """Return the folders that the files of a source really lie in; a link leads elsewhere."""
+    folders = {file.resolve().parent for file in source.files if file.is_symlink()}
+    folders |= {folder.resolve() for folder in {file.parent for file in source.files}}
+    for folder in folders:
+        yield from (folder, *folder.parents)
+
+
+def _identities(paths: Iterable[Path]) -> set[tuple[int, ...]]:
+    """Return what identifies files and folders, whatever they are called.
+
+    That is device and inode; a second mount over a network may have a device of its own.
+    """
+    found = set[tuple[int, ...]]()
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            continue
+        found.add((status.st_dev, status.st_ino))
+        found.add((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    return found
+
+
+def fingerprint(source: Source, files: Sequence[Path], rules: Rules) -> dict[str, Any]:
+    """Identify a run by its source files and rules, as JSON has them.
+
+    A run that was interrupted is continued only if this is unchanged.
+    """
+    each = max(1, min(_SAMPLES_OF_FILE, _SAMPLES // max(1, len(files))))
+    every = -(-len(files) // _SAMPLES)
+    found = {
+        "source": [
+            _identity(file, os.path.relpath(file, source.root), 0 if i % every else each)
+            for i, file in enumerate(files)
+        ],
+        "rules": None if why_not_identified(rules) else _configs(rules),
+        "version": array_constraints.__version__,
+    }
+    as_read: dict[str, Any] = json.loads(json.dumps(found))
+    return as_read
+
+
+def _identity(file: Path, name: str, samples: int) -> list[Any]:
+    """Return what identifies a file, and differs once it is changed."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status, digest = os.fstat(descriptor), hashlib.sha256()
+        last = max(0, status.st_size - _SAMPLE)
+        for i in range(samples):
+            digest.update(os.pread(descriptor, _SAMPLE, last * i // max(1, samples - 1)))
+    finally:
+        os.close(descriptor)
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    numbers = (status.st_dev, status.st_ino, status.st_size, *times)
+    return [name, *numbers, digest.hexdigest()]
+
+
+def _configs(rules: Rules) -> list[Any]:
+    pairs = [(rule.select, rule.constraint) for rule in rules.rules]
+    return [[name, c and [type(c).__name__, c.get_config()]] for name, c in pairs]
+
+
+def why_not_identified(rules: Rules) -> str:
+    """Return which constraint is more than its fields say; nothing if none is."""
+    for rule in rules.rules:
+        cls = type(rule.constraint)
+        if rule.constraint is None:
+            continue
+        if BUILT_IN.get(cls.__name__) is not cls:
+            named = rule.constraint if hasattr(rule.constraint, "__qualname__") else cls
+            return (
+                f"the constraint of {rule.select!r} is code of one's own, "
+                f"{named.__module__}.{named.__qualname__}, which may be another by now"
+            )
+        fields = getattr(cls, "__dataclass_fields__", {}).keys()
+        values = vars(rule.constraint)
+        if values.keys() != fields or not all(map(_is_plain, values.values())):
+            return f"the {cls.__name__} of {rule.select!r} has attributes that may change"
+    return ""
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is nothing but numbers: subclasses of them may hold anything."""
+    if type(value) is tuple:
+        return all(type(entry) in (int, float) for entry in value)
+    return type(value) in (int, float, NoneType)

@@ -1,0 +1,1 @@
+"""Formats of files of weights: one table, and one file for each format."""

@@ -1,0 +1,34 @@
+"""Which symbolic links of a checkpoint are followed: those that stay with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from array_constraints.files.formats.damaged import printable
+
+
+def check_link(entry: Path, folder: Path) -> None:
+    """Raise where a file of a folder is a link out of it.
+
+    A checkpoint from elsewhere could otherwise have any file of the reader copied into its
+    result. The caches of Hugging Face are known: there a file of a snapshot is a link to what
+    the same repository has in ``blobs``.
+    """
+    found, inside = Path(os.path.realpath(entry)), Path(os.path.realpath(folder))
+    if found.is_relative_to(inside) and found != inside:
+        return
+    if any(found.parent == blobs for blobs in _blobs(inside)):
+        return
+    said = f"{entry}: is a link out of the folder, to {found}: such a link is followed only in "
+    said += (
+        "a cache of Hugging Face, from snapshots to blobs; if you trust it, copy the folder "
+    )
+    raise ValueError(printable(f"{said}with cp -rL, and open the copy"))
+
+
+def _blobs(folder: Path) -> list[Path]:
+    """Return where a cache keeps the files of ``REPO/snapshots/...``: in ``REPO/blobs``."""
+    found = [parent.parent for parent in folder.parents if parent.name == "snapshots"]
+    blobs = [repository / "blobs" for repository in found if "--" in repository.name]
+    return [path for path in blobs if path.is_dir() and not path.is_symlink()]

@@ -1,0 +1,55 @@
+"""The options of a run: how much it holds at a time, who does it, and what it may replace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from array_constraints.parameters import number
+
+CHUNK_SIZE = 64 * 2**20
+"""Bytes of a region, unless another number is asked for."""
+PATIENCE = 30.0
+"""Seconds without a sign of life: workers of Dask say twice a second that they live."""
+MOST_WORKERS = 4096
+"""Threads at most: more than any machine has processors."""
+
+_LEAST_CHUNK_SIZE = 2**16
+_MOST_CHUNK_SIZE = 2**62  # bytes, so that sums of a few stay in 64 bits
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a run, as :func:`project_file` explains them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is none, or out of range.
+    """
+
+    chunk_size: int = CHUNK_SIZE
+    workers: int | None = None
+    scheduler: Any = None
+    patience: float = PATIENCE
+    resume: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        _check_whole("chunk_size", self.chunk_size, _LEAST_CHUNK_SIZE, _MOST_CHUNK_SIZE)
+        if self.workers is not None:
+            _check_whole("workers", self.workers, 1, MOST_WORKERS)
+        object.__setattr__(self, "patience", number("patience", self.patience, lower=1))
+
+
+def _check_whole(name: str, value: Any, least: int, most: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    if value > most:
+        raise ValueError(f"{name} must be at most {most}")
+
+
+DEFAULT = Options()
+"""The options of a run that is asked for nothing else."""

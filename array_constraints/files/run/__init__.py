@@ -1,0 +1,1 @@
+"""Runs: what is done, in which order, and by whom."""

@@ -1,0 +1,214 @@
+"""The plan of a run: which tensors, in which regions, how much is read, written and held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from array_constraints.constraint import Constraint
+from array_constraints.executors import grid
+from array_constraints.executors.grid import Region
+from array_constraints.executors.needs import EVERYTHING, needs_of
+from array_constraints.files.delivery.identity import fingerprint, why_not_identified
+from array_constraints.files.formats.base import Source, Target, Tensor
+from array_constraints.files.options import Options
+from array_constraints.files.run.axis_warnings import warnings_of
+from array_constraints.files.run.entries import EntriesWork
+from array_constraints.files.run.slices import SlicesWork
+from array_constraints.files.run.whole import CallableConstraint, WholeWork
+from array_constraints.files.run.work import TensorWork, stand_in
+from array_constraints.forms import Form
+from array_constraints.parameters import axes_of
+from array_constraints.rules import Rules
+
+BYTES_OF_NAME = 2**11
+"""Bytes for what is known of a tensor: its header while it is read, its place, its report."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A selected tensor, and how its constraint is brought to it."""
+
+    work: TensorWork
+    chunk_size: int
+    in_order: bool
+
+    @property
+    def panels(self) -> Iterator[tuple[Region, list[Region]]]:
+        """The parts that have whole slices, and the regions of each."""
+        if not self.tensor.entries:
+            return iter(())
+        return self.work.panels(self.chunk_size, self.in_order)
+
+    @property
+    def tensor(self) -> Tensor:
+        """The selected tensor."""
+        return self.work.tensor
+
+    @property
+    def constraint(self) -> Any:
+        """Its constraint."""
+        return self.work.constraint
+
+    @property
+    def form(self) -> str:
+        """The form of the constraint, which says how often a tensor is read."""
+        return _NAMES.get(needs_of(self.constraint), "slicewise")
+
+    @property
+    def passes(self) -> int:
+        """How often the tensor is read to be constrained."""
+        return max((min(len(regions), 2) for _, regions in self.panels), default=0)
+
+    @property
+    def regions(self) -> int:
+        """How many regions it is read in."""
+        return sum(len(regions) for _, regions in self.panels)
+
+    @property
+    def bytes_of_region(self) -> int:
+        """The bytes of its largest region."""
+        sizes = (self.work.bytes_of(r) for _, regions in self.panels for r in regions)
+        return max(sizes, default=0)
+
+    def bytes_read(self, to_project: bool) -> int:
+        """Return the bytes that are read of it, uncompressed."""
+        return sum(
+            sum(map(self.work.bytes_of, regions)) * (min(len(regions), 2) if to_project else 1)
+            for _, regions in self.panels
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a run; nothing of a tensor is read to make it."""
+
+    source: Source
+    rules: Rules
+    items: tuple[Item, ...]
+    options: Options
+    workers: int
+    to_project: bool
+    warnings: tuple[str, ...]
+
+    def target(self, content: Path) -> Target:
+        """Return the copy to be made at ``content``."""
+        return self.source.target([item.tensor for item in self.items], content)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Identify the run by its source files, as they are now, and its rules."""
+        return fingerprint(self.source, self.source.files, self.rules)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a run that was stopped can be continued."""
+        return not self.why_not_resumable
+
+    @property
+    def why_not_resumable(self) -> str:
+        """Why a run that was stopped cannot be continued; nothing if it can."""
+        if not self.target(Path()).shared:
+            return "its format is written as a stream, which cannot be continued"
+        return why_not_identified(self.rules)
+
+    @property
+    def peak_memory(self) -> int:
+        """Bytes held at most beside what the libraries take: regions, tiles, names."""
+        largest = max((item.bytes_of_region for item in self.items), default=0)
+        itemsize = max((item.tensor.itemsize for item in self.items), default=0)
+        tile = itemsize * grid.ENTRIES_OF_TILE
+        copies = 2 if any(item.tensor.chunks for item in self.items) else 1  # while decoding
+        held = self.workers * (copies * largest + 4 * min(largest, tile))
+        return held + BYTES_OF_NAME * len(self.source.tensors)
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read: of the selected tensors as often as they need, of the rest once."""
+        selected = sum(item.bytes_read(self.to_project) for item in self.items)
+        return selected + (self.bytes_passed_through if self.to_project else 0)
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes written: all of the source once; uncompressed, of the selected tensors."""
+        if not self.to_project:
+            return 0
+        return self.bytes_passed_through + sum(item.tensor.nbytes for item in self.items)
+
+    @property
+    def bytes_passed_through(self) -> int:
+        """Bytes that no constraint touches."""
+        return max(0, self.source.nbytes - sum(item.tensor.nbytes for item in self.items))
+
+
+def plan_for(
+    source: Source, rules: Rules, options: Options, *, workers: int, to_project: bool
+) -> Plan:
+    """Return the plan of a run.
+
+    Raises
+    ------
+    LookupError
+        If a rule is left without a tensor.
+    TypeError, ValueError
+        If a constraint does not fit a tensor that its rule selects, or its storage would round
+        what is written.
+    """
+    matched = rules.match(source.tensors)
+    items = []
+    selected = [source.tensors[name] for name in matched]
+    in_order = to_project and not source.target(selected, Path()).shared
+    for name, constraint in matched.items():
+        tensor = source.tensors[name]
+        tensor.check_usable(to_project)
+        items.append(Item(work_of(constraint, tensor), options.chunk_size, in_order))
+        next(items[-1].panels, None)  # or raise, where slices do not fit
+    warnings = tuple(warnings_of(source, items))
+    return Plan(source, rules, tuple(items), options, workers, to_project, warnings)
+
+
+def work_of(constraint: Any, tensor: Tensor) -> TensorWork:
+    """Return the work for a constraint and a tensor, or raise where they do not fit.
+
+    Raises
+    ------
+    TypeError
+        If the dtype of the tensor is not one that the constraint takes.
+    ValueError
+        If the shape or the axis does not fit.
+    """
+    if not tensor.supported:
+        raise TypeError(
+            f"{tensor.name!r} is selected, but has dtype {tensor.dtype}: constraints on files "
+            "take float16, bfloat16, float32 and float64; select other weights"
+        )
+    if not isinstance(constraint, Constraint):
+        constraint = CallableConstraint(constraint)
+    whole = stand_in(tensor)
+    if isinstance(constraint, Form):
+        try:
+            constraint.validate(whole)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{tensor.name!r}: {error}; select other weights") from None
+    needs = needs_of(constraint)
+    kind, most = _WORK.get(needs, (WholeWork, 1))
+    if needs == "entries":
+        axes: tuple[int, ...] = ()
+    elif needs == EVERYTHING:
+        axes = tuple(range(len(tensor.shape)))
+    else:
+        axes = axes_of(constraint, whole)
+    cut = grid.grid_of(tensor.shape, axes, tensor.chunks, tensor.order, most)
+    return kind(constraint, tensor, cut)
+
+
+_WORK: dict[str, tuple[type[TensorWork], int]] = {
+    "entries": (EntriesWork, grid.ENTRIES_OF_TILE),
+    "measures": (SlicesWork, grid.ENTRIES_OF_TILE),
+    "sizes": (SlicesWork, grid.ENTRIES_OF_TILE),
+}
+"""How a tensor is worked on, and the entries of its tiles, by what a constraint needs."""
+
+_NAMES = {"entries": "elementwise", "slices": "wholeslice", EVERYTHING: "whole array"}
+"""The name that is printed for a need; the others are slicewise."""

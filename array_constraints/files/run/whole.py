@@ -1,0 +1,79 @@
+"""Constraints that need whole slices at once, or the whole tensor, region by region."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from array_constraints.constraint import Constraint
+from array_constraints.executors.grid import Region
+from array_constraints.files.run.report import Summary
+from array_constraints.files.run.work import (
+    SLICES_OF_PANEL,
+    Measures,
+    Outcome,
+    TensorWork,
+    summary_of,
+)
+from array_constraints.forms import Form
+
+
+class WholeWork(TensorWork):
+    """A constraint that needs whole slices at once, or the whole tensor: it is called."""
+
+    def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
+        for panel, fits in self.grid.panels(self.entries_of(chunk_bytes), SLICES_OF_PANEL):
+            if not fits:
+                least = math.prod(part.stop - part.start for part in panel)
+                raise ValueError(
+                    f"{type(self.constraint).__name__} needs whole slices of "
+                    f"{self.tensor.name!r} at once, {least * self.tensor.itemsize} bytes, more "
+                    f"than a chunk of {chunk_bytes} bytes: raise the chunk size"
+                )
+            yield panel, [panel]
+
+    def check(self, region: Region, block: Any = None) -> Outcome:
+        block = self.tiles(region, block).read(region)
+        return Outcome(before=self._summary(block))
+
+    def project(
+        self, region: Region, block: Any = None, measures: Measures | None = None
+    ) -> Outcome:
+        tiles = self.tiles(region, block, kept=self.result is None)
+        block = tiles.read(region)
+        result = self._result(block)
+        before = self._summary(block)
+        after = self._summary(result) if before.violating else before
+        tiles.write(region, result)
+        return Outcome(before, after, block=tiles.finish(self.durable))
+
+    def _summary(self, block: Any) -> Summary:
+        return summary_of(self.constraint.violation(self._given(block)))
+
+    def _given(self, block: Any) -> Any:
+        """Return what a constraint gets: a callable may write to it."""
+        return block if isinstance(self.constraint, Form) else block.copy()
+
+    def _result(self, block: Any) -> Any:
+        result = self.constraint(self._given(block))
+        if result.shape != block.shape or result.dtype != block.dtype:
+            raise ValueError(
+                f"{self.constraint!r} returned shape {tuple(result.shape)} and dtype "
+                f"{result.dtype} for {self.tensor.name!r}, of shape {tuple(block.shape)} and "
+                f"dtype {block.dtype}"
+            )
+        return result
+
+
+class CallableConstraint(Constraint):
+    """Any callable as a constraint on whole tensors."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
+        return self.function(w.copy())
+
+    def get_config(self) -> dict[str, Any]:
+        return {"function": repr(self.function)}

@@ -1,0 +1,110 @@
+"""The work that a constraint on a tensor asks for, region by region: a base for each form.
+
+A :class:`TensorWork` is a value, sent to whichever thread or process has to do it: it reads a
+region, measures or constrains it, and writes it. The mathematics is all that of the form.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from array_constraints import libraries
+from array_constraints.executors.grid import Column, Grid, Node, Region
+from array_constraints.files.formats.base import Tensor, numpy_dtype
+from array_constraints.files.run.report import Summary
+from array_constraints.files.run.tiles import RegionTiles
+
+SLICES_OF_PANEL = 2**18
+"""Slices that are measured at a time, where they do not fit whole: their norms take 2 MiB."""
+
+Measures: TypeAlias = dict[Column, Any]
+"""The measure of the slices of each column of tiles."""
+
+
+class Outcome(NamedTuple):
+    """The outcome of a region: summaries, or nodes for them; and a block to be written."""
+
+    before: Summary = Summary()
+    after: Summary = Summary()
+    nodes: Sequence[Node] = ()
+    block: Any = None
+
+
+@dataclass(frozen=True)
+class TensorWork(ABC):
+    """One constraint on one tensor of a file."""
+
+    constraint: Any
+    tensor: Tensor
+    grid: Grid
+    """How the tensor is cut."""
+    result: Tensor | None = None
+    """Where results are written by whoever makes them; None if only the caller can."""
+    durable: bool = False
+    """Whether results have to be on the disk before they are reported."""
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The dimensions that a slice runs along; none if each entry is on its own."""
+        return self.grid.axes
+
+    def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
+        """Return the panels of the tensor and their regions; one of one region is read once."""
+        for panel, _ in self.grid.panels(self.entries_of(chunk_bytes), SLICES_OF_PANEL):
+            yield panel, [panel]
+
+    @abstractmethod
+    def check(self, region: Region, block: Any = None) -> Outcome:
+        """Return the violation of a region of whole slices."""
+
+    @abstractmethod
+    def project(
+        self, region: Region, block: Any = None, measures: Measures | None = None
+    ) -> Outcome:
+        """Constrain a region, and write it."""
+
+    def tiles(self, region: Region, given: Any, kept: bool = False) -> RegionTiles:
+        """Return the tiles of a region, whose block may be given."""
+        return RegionTiles(self.tensor, self.result, region, given, kept)
+
+    def entries_of(self, chunk_bytes: int) -> int:
+        """Return how many entries a chunk has, at least one."""
+        return max(1, chunk_bytes // self.tensor.itemsize)
+
+    def bytes_of(self, region: Region) -> int:
+        """Return the bytes of a region, uncompressed."""
+        entries: int = math.prod([p.stop - p.start for p in region])
+        return entries * self.tensor.itemsize
+
+
+RegionWork: TypeAlias = tuple[TensorWork, Region]
+"""A region, and the work of its tensor."""
+
+
+def summary_of(excess: Any) -> Summary:
+    """Return the summary of violations, slice by slice or entry by entry."""
+    import numpy
+
+    violating = int(numpy.count_nonzero(excess))  # NaN counts, too
+    largest = float(excess.max(initial=0.0)) if violating else 0.0
+    return Summary(excess.size, violating, largest)
+
+
+def stand_in(tensor: Tensor) -> Any:
+    """Return an array of the shape and dtype of a tensor that takes no memory."""
+    import numpy
+
+    return numpy.broadcast_to(numpy.zeros((), numpy_dtype(tensor.dtype)), tensor.shape)
+
+
+@functools.cache
+def numpy_namespace() -> Any:
+    """Return NumPy's array API namespace: what is read from files is an array of NumPy."""
+    import numpy
+
+    return libraries.of_namespace(numpy).xp
