@@ -1,4 +1,4 @@
-"""Constraints on slices, whose tiles are measured, merged, and constrained one by one."""
+"""The work of constraints on slices, whose tiles are measured, merged, and constrained."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from array_constraints.files.run.work import (
 
 @dataclass(frozen=True)
 class SlicesWork(TensorWork):
-    """A constraint on slices through a measure that tiles are asked for apart."""
+    """The work of a constraint on slices: tiles are measured, then constrained."""
 
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         entries = self.entries_of(chunk_bytes)
@@ -34,7 +34,7 @@ class SlicesWork(TensorWork):
             yield panel, [panel] if fits else list(self.grid.regions(panel, entries))
 
     def survey(self, region: Region, block: Any = None) -> Outcome:
-        """Return the measures of a region's tiles, merged as far as it goes."""
+        """Return the measures of a region's tiles, merged where both siblings are in it."""
         tiles, forest = self.tiles(region, block), self.forest()
         for column, index, place in self.grid.tiles(region):
             forest.add(column, 0, index, self._measure(place, tiles.read(place)))
@@ -88,7 +88,7 @@ class SlicesWork(TensorWork):
         return measure, summary_of(self._form(read[0][1]).excess(measure, numpy_namespace()))
 
     def forest(self) -> Forest:
-        """Return where the nodes of a panel are merged."""
+        """Return an empty forest, in which the nodes of a panel are merged."""
         return Forest(lambda a, b: self.constraint.merge(a, b, numpy_namespace()))
 
     def measures(self, nodes: Sequence[Node]) -> Measures:
@@ -120,7 +120,7 @@ class SlicesWork(TensorWork):
         return form.measure_in_memory(tile, self.axes, memory, numpy_namespace())
 
     def _change(self, place: Region, measure: Any) -> Change:
-        """Return what is done to slices; None where only their form knows."""
+        """Return the change of slices; None where only their form knows it."""
         memory = _at_hand(stand_in(self.tensor))
         if memory is None:
             return None
