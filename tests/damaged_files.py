@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from array_constraints import MaxNorm
-from array_constraints.files import ResumableError, open_weights
-from array_constraints.files.formats.damaged import DamagedFileError
+from array_constraints.files import DamagedFileError, ResumableError, open_weights
 
 INDEX = "model.safetensors.index.json"
 OUTSIDE = "outside"

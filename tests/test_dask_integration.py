@@ -121,7 +121,7 @@ class TestResults:
     @pytest.mark.parametrize("axis", [0, 1, (1, 2), (0, 2)])
     @pytest.mark.parametrize("entries_of_tile", [32, 2**20])
     def test_each_slice_has_its_own_radius(self, axis, entries_of_tile, monkeypatch):
-        grid = "array_constraints.files.grid.ENTRIES_OF_TILE"
+        grid = "array_constraints.executors.grid.ENTRIES_OF_TILE"
         monkeypatch.setattr(grid, entries_of_tile)
         w = weight(shape=(9, 8, 7))
         axes = axis if isinstance(axis, tuple) else (axis,)

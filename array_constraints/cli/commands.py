@@ -23,14 +23,8 @@ except ImportError:  # pragma: no cover - without the extra
     ) from None
 
 from array_constraints.cli.arguments import of_a_run
-from array_constraints.cli.printing import (
-    Commands,
-    output,
-    print_plan,
-    print_report,
-    print_tensors,
-    say,
-)
+from array_constraints.cli.printing import print_plan, print_report, print_tensors
+from array_constraints.cli.streams import Commands, output, say
 from array_constraints.files import (
     DamagedFileError,
     Options,

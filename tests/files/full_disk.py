@@ -51,7 +51,7 @@ def attempted(form: Format, source: Path, out: Path, room: int) -> BaseException
     return None
 
 
-def judge(error: BaseException, form: Format, out: Path) -> None:
+def check_error(error: BaseException, form: Format, out: Path) -> None:
     """Raise AssertionError where an error does not say that the disk is full, and where."""
     if isinstance(error, ResumableError):
         assert form.resumable
@@ -74,7 +74,7 @@ def tried(form: Format, source: Path, folder: Path) -> int:
         (folder / "filler").unlink(missing_ok=True)
         if error is None:
             return full
-        judge(error, form, out)
+        check_error(error, form, out)
         report = project_file(source, out, RULES, resume=True)  # there is room again
         assert report.satisfied
         remove(out)

@@ -13,9 +13,8 @@ import zarr
 from kill import child
 
 from array_constraints import MaxNorm
-from array_constraints.files import check_file, open_weights, project_file
+from array_constraints.files import DamagedFileError, check_file, open_weights, project_file
 from array_constraints.files.delivery.staging import Staging
-from array_constraints.files.formats.damaged import DamagedFileError
 
 W = np.full((4, 3), 5.0, "float32")
 RULE = MaxNorm(1.0)

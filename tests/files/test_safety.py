@@ -142,7 +142,7 @@ def test_a_source_that_becomes_shorter_is_an_error(path, tmp_path):
 def test_an_error_of_a_file_is_the_same_in_another_process():
     import pickle
 
-    from array_constraints.files.formats.damaged import DamagedFileError
+    from array_constraints.files import DamagedFileError
 
     error = DamagedFileError("w.npy", "is cut off")
     again = pickle.loads(pickle.dumps(error))

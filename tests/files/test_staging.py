@@ -182,25 +182,25 @@ def test_what_appears_in_a_folder_that_is_overwritten_is_kept(name, tmp_path):
     assert digest(out) == before
 
 
-def test_what_has_changed_places_is_judged_before_it_is_removed(tmp_path):
+def test_what_has_changed_places_is_checked_before_it_is_removed(tmp_path):
     made, target = tmp_path / "content-1", tmp_path / "out"
     made.mkdir()
     target.mkdir()
     (target / "thesis").write_text("years of work")
-    judged = []
+    checked = []
 
-    def judge(path):
-        judged.append(path)
+    def check(path):
+        checked.append(path)
         if path == made:
             raise FileExistsError("not to be replaced")
 
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
         with pytest.raises(FileExistsError, match="not to be replaced"):
-            replace.deliver(folder, made, target, judge)
+            replace.deliver(folder, made, target, check)
     finally:
         os.close(folder)
-    assert judged == [target, made]
+    assert checked == [target, made]
     assert (target / "thesis").read_text() == "years of work"
     assert made.is_dir()
 

@@ -1,1 +1,1 @@
-"""Putting a result in its place, so that nothing that is there is lost."""
+"""The safety of a result: made apart, noted in a journal, put in its place in one step."""

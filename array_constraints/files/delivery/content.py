@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def _all_of(folder: int, name: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Return the path and status of a file or folder, and of all that is in it."""
+    """Return path and status of a file or folder, and of all that is in it."""
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
@@ -33,7 +33,7 @@ def _raise(error: OSError) -> None:
 
 
 def oddity(parent: int, name: str, folder: bool) -> str:
-    """Return what is in a content that no run puts there; nothing if it is right, or gone."""
+    """Say what a content holds that no run puts there; nothing if it is right, or gone."""
     for path, status in _all_of(parent, name):
         is_folder = stat.S_ISDIR(status.st_mode)
         if path == name and is_folder != folder:
@@ -46,7 +46,7 @@ def oddity(parent: int, name: str, folder: bool) -> str:
 
 
 def stamp(folder: int, name: str, *, moved: bool = False) -> str:
-    """Return what changes with whatever is done to a content: sizes, times and inodes.
+    """Return a digest of sizes, times and inodes, which changes with all that is done to them.
 
     With ``moved``, what a rename changes is left out: the name, and the time of its status.
     """

@@ -1,8 +1,8 @@
-"""Which files and constraints are the same, whatever they are called.
+"""The identity of files and constraints, whatever they are called.
 
-A source is told by device and inode, which do not depend on a name or a mount point: a result
-is never put in its place. With times, size and samples they say if it is still the same, so
-that no two are mixed. Of constraints only those are told whose fields say all.
+A source is identified by device and inode, which do not depend on a name or a mount point, so
+that a result is never put in its place. With times, size and samples they say if it is still
+the same, so that no two are mixed. Only constraints whose fields say all are identified.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def check_apart(source: Source, *made: Path) -> None:
 
     It is files and folders that are compared, not names: a folder may be mounted twice.
     """
-    parts, around = _identities(_parts(source)), _identities(_around(source))
+    own, around = _identities(_files_and_folders(source)), _identities(_around(source))
     for path in made:
         whole = Path(os.path.realpath(path))  # which a loop of links does not stop
         near = [*whole.parents, *(Path(p) for p, _, _ in os.walk(whole))]
-        inside = source.folder and parts & _identities(near)
-        if inside or (parts | around) & _identities([whole]):
+        inside = source.folder and own & _identities(near)
+        if inside or (own | around) & _identities([whole]):
             raise ValueError(f"{path}: the source is there, which is never written to")
 
 
-def _parts(source: Source) -> Iterator[Path]:
-    """Return the files of a source and the folders in it, its root among them."""
+def _files_and_folders(source: Source) -> Iterator[Path]:
+    """Return the files of a source, its root, and the folders between them."""
     yield from source.files
     yield source.root
     inside = {file.parent for file in source.files if source.folder}
@@ -62,7 +62,7 @@ def _around(source: Source) -> Iterator[Path]:
 
 
 def _identities(paths: Iterable[Path]) -> set[tuple[int, ...]]:
-    """Return what identifies files and folders, whatever they are called.
+    """Return numbers that identify files and folders, whatever they are called.
 
     That is device and inode; a second mount over a network may have a device of its own.
     """
@@ -99,7 +99,7 @@ def fingerprint(source: Source, files: Sequence[Path], rules: Rules) -> dict[str
 
 
 def _identity(file: Path, name: str, samples: int) -> list[Any]:
-    """Return what identifies a file, and differs once it is changed."""
+    """Return numbers and a digest of a file that differ once it is changed."""
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         status, digest = os.fstat(descriptor), hashlib.sha256()
@@ -119,7 +119,7 @@ def _configs(rules: Rules) -> list[Any]:
 
 
 def why_not_identified(rules: Rules) -> str:
-    """Return which constraint is more than its fields say; nothing if none is."""
+    """Name the constraint that is more than its fields say; nothing if none is."""
     for rule in rules.rules:
         cls = type(rule.constraint)
         if rule.constraint is None:

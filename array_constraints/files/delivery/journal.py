@@ -1,8 +1,9 @@
-"""The journal of a run: what it notes of its progress, and what a later run believes of it.
+"""The journal of a run: lines about its progress, and how a later run reads them.
 
-The first line names the format. Each of the others has a checksum, so that one which was not
-written to its end is told, and says one of three: what is being made, under which name; which
-regions are on the disk; that all is there. Anybody may have written it: every value is checked.
+The first line names the format. Each of the others has a checksum, which shows where one was
+not written to its end, and says one of three: which run it is, and the name of its content;
+which regions are on the disk; that all is there. Anybody may have written it: every value is
+checked.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _CONTENT = re.compile(r"content-[0-9a-f]{1,64}")
 
 @dataclass
 class Journal:
-    """What a journal says, up to a line that was not written to its end."""
+    """A journal as it was read, up to a line that was not written to its end."""
 
     length: int = 0
     """Bytes that were understood."""
@@ -43,7 +44,7 @@ class Journal:
     """Why it is not believed."""
 
     def take(self, entry: Any) -> bool:
-        """Take over what a line says; return False if that can be no line of a run."""
+        """Take over a line; return False if no run has written it."""
         match entry:
             case {"begun": dict(begun), "content": str(name), **more} if not more:
                 self.content, known = name, self.begun
@@ -70,7 +71,7 @@ def line_of(entry: dict[str, Any]) -> bytes:
 
 
 def read_journal(text: bytes) -> Journal:
-    """Return what a journal says, as far as it can be believed."""
+    """Read a journal, as far as it can be believed."""
     found = Journal()
     if not text.startswith(MARK):
         if not MARK.startswith(text):

@@ -1,4 +1,4 @@
-"""A folder that one run at a time has: it is locked by the journal in it."""
+"""A folder that belongs to one run at a time: the journal in it is its lock."""
 
 from __future__ import annotations
 

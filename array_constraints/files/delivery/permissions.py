@@ -1,4 +1,4 @@
-"""Permissions of a result: nobody else reads it while it is made, then who reads the source.
+"""The permissions of a result: its owner's alone while it is made, then those of the source.
 
 A result is made in a folder of mode 0700, which hands down to what is made in it, by libraries
 too, that it is for its owner alone. A copy that is complete gets owner, access lists, other
@@ -41,7 +41,7 @@ def make_private(content: Path) -> None:
 
 
 def keep(source: Path, content: Path) -> None:
-    """Give all of a copy, a file or a folder, what its source has.
+    """Give a copy, a file or a folder, the owner, lists and modes of its source.
 
     A file that has no counterpart in the source gets the mode that all files there share.
     """

@@ -62,7 +62,7 @@ def _replace(
 
 @contextlib.contextmanager
 def _movable(*folders: Path) -> Iterator[None]:
-    """Let folders that are read-only be moved: the system asks for leave to write to them."""
+    """Let read-only folders be moved: the system asks that they are writable for that."""
     with contextlib.ExitStack() as stack:
         for folder in folders:
             with contextlib.suppress(OSError):  # it is no folder, or of somebody else

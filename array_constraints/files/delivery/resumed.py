@@ -1,4 +1,4 @@
-"""Tensors that a run which was stopped has left: written again where they are not right."""
+"""A tensor that an interrupted run has left: written again where it is not right."""
 
 from __future__ import annotations
 

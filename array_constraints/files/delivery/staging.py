@@ -1,4 +1,4 @@
-"""Where a result is made: a locked folder beside the target, with a journal of what is there.
+"""The folder in which a result is made: locked, beside its target, with a journal.
 
 ``OUT.partial/`` holds ``journal.jsonl``, and ``content-...``, the file or folder to be, which
 is renamed to ``OUT`` at the end, in one step. Whenever a run is stopped, ``OUT`` is absent, as
@@ -40,7 +40,7 @@ _OLD, _SPOOL = "old", "spool"
 
 
 class Staging(LockedFolder):
-    """The folder of one run, locked from ``open`` to ``close``, and what its journal says."""
+    """The folder of one run with its journal, locked from ``open`` to ``close``."""
 
     def __init__(self, target: Path, check: CheckReplaceable = lambda replaced: None) -> None:
         self.target = target.absolute()
@@ -63,7 +63,7 @@ class Staging(LockedFolder):
 
     @property
     def old(self) -> Path:
-        """Where an older folder is meanwhile, where two cannot change places in one step."""
+        """The place of an older folder while two cannot change places in one step."""
         return self.folder / _OLD
 
     @property
@@ -88,7 +88,7 @@ class Staging(LockedFolder):
         return bool(self.complete) and self.complete == self._stamp()
 
     def oddity(self, folder: bool) -> str:
-        """Return why what is left is no file or folder to be continued; nothing if it is."""
+        """Say why the content that is left cannot be continued; nothing if it can."""
         return self.doubt or content.oddity(self.descriptor, self.content.name, folder)
 
     def open(self, make: bool = True) -> bool:

@@ -1,1 +1,1 @@
-"""Formats of files of weights: one table, and one file for each format."""
+"""The formats of files of weights: a table of them, and one module for each."""

@@ -1,4 +1,4 @@
-"""What a format provides: a source, whose tensors are read by region, and targets for them.
+"""The interface of a format: a source of tensors, read by region, and targets for them.
 
 The module of a format has a function ``open_source(path)``, which returns a :class:`Source`.
 """
@@ -32,8 +32,8 @@ class Tensor(ABC):
     """The lengths of the chunks of the file, if it has any."""
     shared = True
     """Whether regions may be read in any order, by any thread or process."""
-    by_part = False
-    """Whether a part of a region is read and written as fast as the region."""
+    by_tile = False
+    """Whether tiles of a region are read and written as fast as the whole region."""
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -61,7 +61,7 @@ class Tensor(ABC):
     def check_usable(self, to_project: bool) -> None:
         """Raise ValueError where a selected tensor cannot be read, or not be written as it is.
 
-        What is written is not what is read back where a codec rounds.
+        Where a codec rounds, other numbers would be read back than were written.
         """
         if self.fault is not None:
             raise self.fault.with_traceback(None)
@@ -96,7 +96,7 @@ class Source(ABC):
     tensors: dict[str, Tensor]
     path: Path
     files: list[Path]
-    """All that the copy takes over, to find out whether it has changed."""
+    """All files that the copy takes over, to find out whether one has changed."""
     torch_style = False
     """Whether two-dimensional weights are stored as (outputs, inputs)."""
     folder = False

@@ -1,4 +1,4 @@
-"""Damaged files: one error for whatever a library raises on them, which names the file."""
+"""The error for damaged files: it names the file, whatever a library raises."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _LONGEST_REASON = 400
 _UNSTORED = 2**32
 """Bytes that an array may have though nothing of them is stored: they were never written."""
 _COMPRESSED = 2**15
-"""How many times smaller a compressor makes what is all the same."""
+"""The highest ratio at which a compressor packs an array of equal entries."""
 _LEAST_CHUNK = 2**12
 """Bytes that could be read in the time that it takes to find a chunk."""
 
 
 def printable(said: str) -> str:
-    """Return a message with all escaped that is no text, or would speak to a terminal."""
+    """Escape characters of a message that are no text, or would control a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in said)
 
 
@@ -54,7 +54,7 @@ def as_damaged_file(
 def refuse_implausible_size(
     path: Path, shape: Sequence[int], chunks: Sequence[int], itemsize: int, stored: int
 ) -> None:
-    """Raise where a header promises far more than is stored: to read it would never end."""
+    """Raise where a header promises far more than is stored, which nobody could wait for."""
     counts = [max(1, -(-n // chunk)) for n, chunk in zip(shape, chunks, strict=True)]
     promised = math.prod(counts) * max(math.prod(chunks) * itemsize, _LEAST_CHUNK)
     if promised > max(_UNSTORED, _COMPRESSED * stored):

@@ -19,7 +19,7 @@ COPIED_AT_ONCE = 2**23
 
 @contextlib.contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name a file in what the system raises without a name, such as that a disk is full."""
+    """Name a file in errors of the system that have no name, such as that a disk is full."""
     try:
         yield
     except OSError as error:
@@ -42,9 +42,9 @@ def make_folder(path: Path) -> None:
             path.mkdir(0o700)
 
 
-def write_at(descriptor: int, at: int, piece: memoryview | bytes) -> None:
-    """Write all of ``piece`` to a place in a file."""
-    view, done = memoryview(piece), 0
+def write_at(descriptor: int, at: int, buffer: memoryview | bytes) -> None:
+    """Write all of ``buffer`` to a place in a file."""
+    view, done = memoryview(buffer), 0
     while done < len(view):
         done += os.pwrite(descriptor, view[done : done + 2**30], at + done)
 
@@ -54,7 +54,7 @@ def copy_bytes(
 ) -> None:
     """Make a file of the size of ``source``, with its bytes in some ranges.
 
-    If the file is there, left from a run that was stopped, what is right in it stays.
+    If the file is there, left from a run that was stopped, bytes that are right in it stay.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     with (
@@ -69,18 +69,15 @@ def copy_bytes(
                 os.posix_fallocate(new.fileno(), 0, size)
         for start, stop in ranges:
             for at in range(start, stop, COPIED_AT_ONCE):
+                count = min(COPIED_AT_ONCE, stop - at)
                 with naming(source):
-                    piece = os.pread(old.fileno(), min(COPIED_AT_ONCE, stop - at), at)
-                if len(piece) < min(COPIED_AT_ONCE, stop - at):
+                    buffer = os.pread(old.fileno(), count, at)
+                if len(buffer) < count:
                     raise DamagedFileError(source, "became shorter while it was read")
-                if left:
-                    with naming(copy):
-                        if os.pread(new.fileno(), len(piece), at) == piece:
-                            progress(2 * len(piece))
-                            continue
                 with naming(copy):
-                    write_at(new.fileno(), at, piece)
-                progress(2 * len(piece))
+                    if not (left and os.pread(new.fileno(), count, at) == buffer):
+                        write_at(new.fileno(), at, buffer)
+                progress(2 * count)
 
 
 def sync(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""HDF5, Keras's ``.weights.h5`` among it.
+"""The HDF5 format, Keras's ``.weights.h5`` included.
 
 Datasets that lie in the file as bytes are read and written as such; the others, in chunks or
 compressed, by the HDF5 library in a copy of the file.

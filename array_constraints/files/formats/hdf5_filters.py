@@ -1,4 +1,4 @@
-"""The filters of an HDF5 dataset: whether what is written through them is what is read back."""
+"""The filters of an HDF5 dataset, and whether they keep all bits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fault_of_filters(
     dtype: str,
     chunks: tuple[int, ...],
 ) -> str | None:
-    """Return which numbers do not come back from a dataset with these filters, if any."""
+    """Say which numbers do not come back from a dataset with these filters, if any."""
     if not filters:
         return None
     most = lossy.longest_side(len(chunks))

@@ -1,4 +1,4 @@
-"""Files as the HDF5 library gets them: a part of one to read, one that takes all writes."""
+"""File objects for the HDF5 library: a window on a file to read, and a sink for writes."""
 
 from __future__ import annotations
 

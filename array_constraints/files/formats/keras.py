@@ -1,4 +1,4 @@
-"""The weights in a ``.keras`` archive: an HDF5 file in a member that is not compressed."""
+"""The ``.keras`` format: a ZIP archive with the weights as an HDF5 file, not compressed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from array_constraints.files.formats.hdf5_datasets import check_same_listing, li
 from array_constraints.files.formats.raw import FileSource, RawTarget, RawTensor
 from array_constraints.files.formats.zipped import local_of, members_of, zip_errors
 
-_WEIGHTS_OF_KERAS = "model.weights.h5"
+_WEIGHTS = "model.weights.h5"
 
 
 @dataclass
@@ -46,9 +46,9 @@ def open_source(path: Path) -> Keras:
     """Open a ``.keras`` archive: its list of members and that of its weights are read."""
     with zip_errors(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
         infos = members_of(archive, path)
-        found = [info for info in infos if info.filename == _WEIGHTS_OF_KERAS]
+        found = [info for info in infos if info.filename == _WEIGHTS]
         if len(found) != 1:
-            raise DamagedFileError(path, f"has {len(found)} members {_WEIGHTS_OF_KERAS}")
+            raise DamagedFileError(path, f"has {len(found)} members {_WEIGHTS}")
         (member,) = found
         packed = member.flag_bits & 1 or member.compress_type != zipfile.ZIP_STORED
         if not packed:
@@ -57,7 +57,7 @@ def open_source(path: Path) -> Keras:
             places = _places_of_checksum(file.fileno(), member, start, archive.start_dir)
     if packed:
         raise ValueError(
-            f"{path}: {_WEIGHTS_OF_KERAS} in it is compressed or encrypted, which is not read: "
+            f"{path}: {_WEIGHTS} in it is compressed or encrypted, which is not read: "
             "save the model with Keras, which does neither"
         )
     return Keras(path, listed(path, start, size), start, size, member.CRC, places)
@@ -69,9 +69,9 @@ def _place(file: int, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
     following = [info.header_offset for info in archive.infolist()]
     following = [at for at in following if at > member.header_offset]
     if member.compress_size != member.file_size:
-        raise ValueError(f"{_WEIGHTS_OF_KERAS} has two sizes")
+        raise ValueError(f"{_WEIGHTS} has two sizes")
     if start + member.file_size > min([*following, archive.start_dir]):
-        raise ValueError(f"something else lies in {_WEIGHTS_OF_KERAS}")
+        raise ValueError(f"something else lies in {_WEIGHTS}")
     return start
 
 
@@ -86,12 +86,12 @@ def _places_of_checksum(file: int, member: zipfile.ZipInfo, start: int, at: int)
         places = [behind + 4 * (os.pread(file, 4, behind) == b"PK\x07\x08")]
     while (entry := os.pread(file, 46, at))[:4] == b"PK\x01\x02":
         name, extra, comment = struct.unpack("<HHH", entry[28:34])
-        if os.pread(file, name, at + 46) == _WEIGHTS_OF_KERAS.encode():
+        if os.pread(file, name, at + 46) == _WEIGHTS.encode():
             places.append(at + 16)
         at += 46 + name + extra + comment
     found = [os.pread(file, 4, place) for place in places]
     if len(found) != 2 or set(found) != {struct.pack("<I", member.CRC)}:
-        raise ValueError(f"the checksum of {_WEIGHTS_OF_KERAS} is not where it should be")
+        raise ValueError(f"the checksum of {_WEIGHTS} is not where it should be")
     return places
 
 
@@ -104,7 +104,7 @@ class KerasTarget(RawTarget):
     def prepare(self, progress: Progress) -> None:
         (source,) = self.copies
         if self._checksum(source) != self.source.checksum:
-            raise DamagedFileError(source, f"the checksum of {_WEIGHTS_OF_KERAS} is wrong")
+            raise DamagedFileError(source, f"the checksum of {_WEIGHTS} is wrong")
         super().prepare(progress)
 
     def finish(self) -> None:
@@ -120,6 +120,6 @@ class KerasTarget(RawTarget):
         checksum, stop = 0, self.source.start + self.source.size
         with path.open("rb", buffering=0) as file:
             for at in range(self.source.start, stop, COPIED_AT_ONCE):
-                piece = os.pread(file.fileno(), min(COPIED_AT_ONCE, stop - at), at)
-                checksum = zlib.crc32(piece, checksum)
+                buffer = os.pread(file.fileno(), min(COPIED_AT_ONCE, stop - at), at)
+                checksum = zlib.crc32(buffer, checksum)
         return checksum

@@ -1,4 +1,4 @@
-"""Which symbolic links of a checkpoint are followed: those that stay with it."""
+"""The symbolic links of a checkpoint: those that stay within it are followed, no others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_link(entry: Path, folder: Path) -> None:
 
 
 def _blobs(folder: Path) -> list[Path]:
-    """Return where a cache keeps the files of ``REPO/snapshots/...``: in ``REPO/blobs``."""
+    """Return the folders ``REPO/blobs`` with the files of a cache's ``REPO/snapshots/...``."""
     found = [parent.parent for parent in folder.parents if parent.name == "snapshots"]
     blobs = [repository / "blobs" for repository in found if "--" in repository.name]
     return [path for path in blobs if path.is_dir() and not path.is_symlink()]

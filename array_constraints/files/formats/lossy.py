@@ -1,4 +1,4 @@
-"""Whether what is written behind codecs or filters is what is read back, found out by trying.
+"""Storage that rounds, found out by trying: other numbers are read back than were written.
 
 Codecs are not known by name: anyone may register one, and what it does may depend on its
 parameters and on the numbers. So numbers of every kind are written to a small array with the
@@ -15,7 +15,7 @@ from typing import Any
 from array_constraints.files.formats.base import numpy_dtype
 
 ENTRIES = 2**12
-"""About how many entries a chunk has that is tried, at most."""
+"""Entries of a chunk that is tried, at most about: enough for all kinds of numbers."""
 _LEAST_TRIES = 16
 """How many numbers of each kind are tried where a chunk has fewer."""
 _FRACTION_BITS = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
@@ -28,7 +28,7 @@ def longest_side(dimensions: int) -> int:
 
 
 def fault_of(dtype: str, shape: Sequence[int], rewritten: Callable[[Any], Any]) -> str | None:
-    """Return which numbers do not come back as they were written, if any.
+    """Say which numbers do not come back as they were written, if any.
 
     ``rewritten`` writes an array of that dtype and shape, and reads it again. A chunk holds
     numbers of one kind: some codecs round or do not for what else is in the chunk.

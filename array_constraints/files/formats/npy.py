@@ -1,4 +1,4 @@
-"""NumPy's ``.npy``: one array in a file."""
+"""The ``.npy`` format of NumPy: one array in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NumPy's ``.npz``: a ZIP archive of ``.npy``, compressed or not, used as a stream."""
+"""The ``.npz`` format of NumPy: a ZIP archive of ``.npy``, packed or not, used as a stream."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Member(RawTensor):
                 self.stream.insert(0, archive.open(self.member))
             yield self.stream[0]
 
-    def _read_at(self, file: Any, at: int, piece: memoryview) -> None:
+    def _read_at(self, file: Any, at: int, buffer: memoryview) -> None:
         file.seek(at)
-        read_all(file, piece)
+        fill(file, buffer)
 
     def spooled(self, content: Path) -> RawTensor:
         """Return a file for what cannot be written in the order of the archive."""
@@ -66,11 +66,11 @@ class Member(RawTensor):
             self.stream.pop(0).close()
 
 
-def read_all(file: Any, piece: memoryview) -> None:
-    """Fill ``piece`` from a stream."""
+def fill(file: Any, buffer: memoryview) -> None:
+    """Fill ``buffer`` from a stream."""
     done = 0
-    while done < len(piece):
-        got = file.readinto(piece[done : done + COPIED_AT_ONCE])
+    while done < len(buffer):
+        got = file.readinto(buffer[done : done + COPIED_AT_ONCE])
         if not got:
             raise EOFError("ends before its header says")
         done += got
@@ -78,7 +78,7 @@ def read_all(file: Any, piece: memoryview) -> None:
 
 @dataclass
 class Npz(Source):
-    """An archive, opened."""
+    """An ``.npz`` archive, opened."""
 
     path: Path
     members: dict[str, str]
@@ -157,14 +157,14 @@ class NpzTarget(Target):
     def _write(self, member: Member, region: Region, block: Any) -> None:
         if self.name != member.name:
             self._begin(member)
-            in_order = len(list(member.pieces(region, block))) == 1
+            in_order = len(list(member.buffers(region, block))) == 1
             self.spool = None if in_order else member.spooled(self.content)
         if self.spool is not None:
             self.spool.write(region, block)
             return
         block = member.as_stored(block)
-        for _, piece in member.pieces(region, block):
-            self.writer.write(piece)
+        for _, buffer in member.buffers(region, block):
+            self.writer.write(buffer)
 
     def _begin(self, tensor: Member) -> None:
         """Copy the members before that of a tensor, then its header."""
@@ -187,8 +187,8 @@ class NpzTarget(Target):
     def _end(self) -> None:
         if self.spool is not None:
             with self.spool.path.open("rb") as file:
-                while piece := file.read(COPIED_AT_ONCE):
-                    self.writer.write(piece)
+                while buffer := file.read(COPIED_AT_ONCE):
+                    self.writer.write(buffer)
             self.spool.path.unlink()
         if self.writer is not None:
             self.writer.close()

@@ -1,4 +1,4 @@
-"""Tensors that lie in a file as raw bytes, and copies of files in which they are written."""
+"""The tensors that lie in a file as raw bytes, and the copies in which they are written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RawTensor(Tensor):
     big_endian: bool = False
     fortran: bool = False
     """Whether the first dimension is the fastest, not the last."""
-    by_part = True
+    by_tile = True
     stored_bytes: int | None = None
     """The bytes in the file, of dtypes that are not supported."""
 
@@ -53,8 +53,8 @@ class RawTensor(Tensor):
         shape = tuple([part.stop - part.start for part in region])
         block = numpy.empty(shape[::-1] if self.fortran else shape, dtype)
         with self._opened() as file:
-            for at, piece in self.pieces(region, block):
-                self._read_at(file, at, piece)
+            for at, buffer in self.buffers(region, block):
+                self._read_at(file, at, buffer)
         if self.big_endian:
             block.view(f"u{self.itemsize}").byteswap(inplace=True)
         return block.T if self.fortran else block
@@ -64,8 +64,8 @@ class RawTensor(Tensor):
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
         try:
             with naming(self.path):
-                for at, piece in self.pieces(region, block):
-                    write_at(descriptor, at, piece)
+                for at, buffer in self.buffers(region, block):
+                    write_at(descriptor, at, buffer)
         finally:
             os.close(descriptor)
 
@@ -88,16 +88,16 @@ class RawTensor(Tensor):
         finally:
             os.close(descriptor)
 
-    def _read_at(self, file: Any, at: int, piece: memoryview) -> None:
+    def _read_at(self, file: Any, at: int, buffer: memoryview) -> None:
         done = 0
-        while done < len(piece):
-            got = os.preadv(file, [piece[done : done + 2**30]], at + done)
+        while done < len(buffer):
+            got = os.preadv(file, [buffer[done : done + 2**30]], at + done)
             if not got:
                 raise DamagedFileError(self.path, "became shorter while it was read")
             done += got
 
-    def pieces(self, region: Region, block: Any) -> Iterator[tuple[int, memoryview]]:
-        """Return the place in the file of each run of bytes, and its part of ``block``."""
+    def buffers(self, region: Region, block: Any) -> Iterator[tuple[int, memoryview]]:
+        """Return the place in the file of each run of bytes, and its memory in ``block``."""
         shape, parts = self.shape, list(region)
         if self.fortran:
             shape, parts = shape[::-1], parts[::-1]

@@ -1,4 +1,4 @@
-"""Zarr, version 2 and 3, sharded or not: a folder whose chunks are files."""
+"""The Zarr format, versions 2 and 3, sharded or not: a folder whose chunks are files."""
 
 from __future__ import annotations
 

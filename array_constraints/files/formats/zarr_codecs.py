@@ -1,4 +1,4 @@
-"""The codecs of a Zarr array: whether what is written through them is what is read back."""
+"""The codecs of a Zarr array, and whether they keep all bits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from array_constraints.files.formats import lossy
 def fault_of_codecs(
     metadata: dict[str, Any], version: Literal[2, 3], dtype: str, chunks: Sequence[int]
 ) -> str | None:
-    """Return which numbers do not come back from an array of such metadata, if any.
+    """Say which numbers do not come back from an array of such metadata, if any.
 
     It is tried with chunks that are smaller, where they are large, and as they are where some
     codec takes no others.

@@ -1,4 +1,4 @@
-"""ZIP archives, as ``.npz`` and ``.keras`` are: members listed, read, and copied."""
+"""The ZIP archives that ``.npz`` and ``.keras`` are: their members listed, checked, copied."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ERRORS = (
 )  # fmt: skip
 """What the ZIP library raises on damaged archives."""
 
-_MOST_COMPRESSED = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
-"""How many times smaller a method makes its bytes at most; others have no such bound."""
+_LARGEST_RATIO = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
+"""The highest compression ratio that each method can reach; others have no such bound."""
 _METHODS = {9: "deflate64", 12: "bzip2", 14: "lzma", 93: "zstd"}
 _ENCRYPTED, _DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800  # bits of the flags
 
@@ -50,7 +50,7 @@ def members_of(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
 
 def fault_of(info: zipfile.ZipInfo, path: Path) -> ValueError | None:
     """Return why a member cannot be unpacked, if so: it takes a password, or has no bound."""
-    most = _MOST_COMPRESSED.get(info.compress_type)
+    most = _LARGEST_RATIO.get(info.compress_type)
     if info.flag_bits & _ENCRYPTED:
         return ValueError(f"{path}: {info.filename} is encrypted: save it without a password")
     if most is None:
@@ -90,12 +90,12 @@ def copy_member(info: zipfile.ZipInfo, old: Path, new: zipfile.ZipFile) -> Itera
         stop = at + info.compress_size
         while at < stop:
             with naming(old):
-                piece = os.pread(file.fileno(), min(COPIED_AT_ONCE, stop - at), at)
-            if not piece:
+                buffer = os.pread(file.fileno(), min(COPIED_AT_ONCE, stop - at), at)
+            if not buffer:
                 raise EOFError(f"{info.filename} ends before the archive says")
-            target.write(piece)
-            at += len(piece)
-            yield len(piece)
+            target.write(buffer)
+            at += len(buffer)
+            yield len(buffer)
     if info.flag_bits & _DESCRIPTOR:  # kept: without it a password is checked by other bytes
         sizes = struct.pack("<QQ" if zip64 else "<II", info.compress_size, info.file_size)
         target.write(struct.pack("<4sI", b"PK\7\10", info.CRC) + sizes)
@@ -115,7 +115,7 @@ def _without_zip64(extra: bytes) -> bytes:
 
 
 def anew(info: zipfile.ZipInfo) -> zipfile.ZipInfo:
-    """Return what describes a member, without what depends on its bytes."""
+    """Return the description of a member, without all that depends on its bytes."""
     new = copy.copy(info)
     new.CRC = new.compress_size = new.file_size = new.header_offset = 0
     new.extra, new.flag_bits = b"", info.flag_bits & _UTF8

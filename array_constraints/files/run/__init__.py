@@ -1,1 +1,1 @@
-"""Runs: what is done, in which order, and by whom."""
+"""The runs on a file: planned, done region by region by workers, and reported."""

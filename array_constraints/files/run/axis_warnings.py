@@ -39,7 +39,7 @@ class _Selected(Protocol):
 
 
 def warnings_of(source: Source, items: Sequence[_Selected]) -> Iterator[str]:
-    """Return what looks like the wrong axis: each mistake once, with the first that has it."""
+    """Warn of what looks like the wrong axis: each mistake once, with its first tensor."""
     found: dict[str, list[TensorWork]] = {}
     conv1d = _kept_by_conv1d(source.tensors) if source.torch_style else None
     for work in (item.work for item in items):

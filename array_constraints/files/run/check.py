@@ -32,7 +32,7 @@ class Checking:
                 for (work, _), outcome in self.each("check", batch):
                     self.before[work.tensor.name] += outcome.before
             else:
-                self.surveyed(panel, batch)
+                self.survey(panel, batch)
         return Report(
             tuple(
                 TensorReport(item.tensor.name, item.constraint, self.before[item.tensor.name])
@@ -41,8 +41,8 @@ class Checking:
             self.plan.warnings,
         )
 
-    def surveyed(self, panel: Region, batch: Sequence[RegionWork]) -> Any:
-        """Return the measures of a panel's slices; ``before`` is told how far they are off."""
+    def survey(self, panel: Region, batch: Sequence[RegionWork]) -> Any:
+        """Return the measures of a panel's slices; add how far they are off to ``before``."""
         work = cast(SlicesWork, batch[0][0])
         forest = work.forest()
         for _, outcome in self.each("survey", batch):

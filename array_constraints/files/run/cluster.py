@@ -1,4 +1,4 @@
-"""The workers of a Dask cluster, which may fall silent: then a run ends, and can be resumed."""
+"""A Dask cluster that works on a run: once it falls silent the run ends, and can be resumed."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Cluster(Workers):
         return max(1, self._threads())
 
     def _patiently(self, attempt: Callable[[float], Any], futures: list[Any]) -> Any:
-        """Return what an attempt of some seconds returns, repeated while there is life."""
+        """Repeat an attempt of some seconds while workers are heard of; return its result."""
         from distributed.comm import CommClosedError
 
         seconds = min(5.0, self.patience / 4)
@@ -119,7 +119,7 @@ class Cluster(Workers):
                 )
 
     def _heard(self, futures: list[Any]) -> set[tuple[str, float]]:
-        """Return who is at the tasks, and when the scheduler last heard of each."""
+        """Return the workers at the tasks, and when the scheduler last heard of each."""
         try:
             workers = self._workers()
             at_work = self._ask(self.client.scheduler.processing, workers=None)
@@ -135,7 +135,7 @@ class Cluster(Workers):
         }
 
     def _workers(self) -> dict[str, dict[str, Any]]:
-        """Return what the scheduler knows of its workers."""
+        """Return the scheduler's description of its workers, by name."""
         workers: dict[str, dict[str, Any]]
         workers = self._ask(self.client.scheduler.identity)["workers"]
         threads = sum(worker["nthreads"] for worker in workers.values())

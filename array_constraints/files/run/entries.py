@@ -1,4 +1,4 @@
-"""Constraints on each entry alone, brought to the tiles of a region."""
+"""The work of constraints on each entry alone, tile by tile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from array_constraints.files.run.work import (
 
 
 class EntriesWork(TensorWork):
-    """A constraint on each entry alone."""
+    """The work of a constraint on each entry alone."""
 
     def check(self, region: Region, block: Any = None) -> Outcome:
         tiles, before = self.tiles(region, block), Summary()

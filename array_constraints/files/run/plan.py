@@ -24,7 +24,7 @@ from array_constraints.parameters import axes_of
 from array_constraints.rules import Rules
 
 BYTES_OF_NAME = 2**11
-"""Bytes for what is known of a tensor: its header while it is read, its place, its report."""
+"""Bytes that are held for each tensor listed: its header while it is read, place, report."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class Projecting(Checking):
         self.synced = time.monotonic()
 
     def copied(self, fingerprint: dict[str, Any]) -> Report:
-        """Make the copy, and return what was found and what is left."""
+        """Make the copy, and return the violations in both."""
         self.copy.prepare(self.progress)
         self.copy.sync()
         if self.plan.resumable and self.staging.begun is None:
@@ -82,7 +82,7 @@ class Projecting(Checking):
     def _twice(self, panel: Region, batch: list[RegionWork]) -> None:
         """Measure the slices of a panel, then constrain it region by region."""
         work = cast(SlicesWork, batch[0][0])
-        measures = self.workers.shared(self.surveyed(panel, batch))
+        measures = self.workers.shared(self.survey(panel, batch))
         forest = work.forest()
         for _, outcome in self._projected(batch, measures):
             forest.add_all(outcome.nodes)
@@ -106,9 +106,9 @@ class Projecting(Checking):
             self._wrote(_key(done))
 
     def _writing(self, work: TensorWork) -> tuple[TensorWork, TensorWork]:
-        """Return work that writes what is new, and work for what an earlier run says is done.
+        """Return work that writes new regions, and work for those that an earlier run has done.
 
-        That is not believed, but compared: it comes out the same, or is written again.
+        The latter are not believed, but compared: they come out the same, or are written again.
         """
         result, durable = self.copy.written(work.tensor), self.workers.remote
         left = ResumedTensor(result.name, result.shape, result.dtype, result)
@@ -118,7 +118,7 @@ class Projecting(Checking):
         )
 
     def _wrote(self, key: Key) -> None:
-        """Have it in the journal that regions are on the disk, every few seconds."""
+        """Note in the journal, every few seconds, that regions are on the disk."""
         self.written.append(key)
         resumable = self.staging.begun is not None
         if resumable and time.monotonic() > self.synced + _SECONDS_BETWEEN_SYNCS:
@@ -165,7 +165,7 @@ def project(plan: Plan, target: Path, workers: Workers, progress: Progress) -> R
 
 
 def _attempted(run: Projecting, fingerprint: dict[str, Any]) -> Report:
-    """Make the copy, or leave what can be continued, and nothing else."""
+    """Make the copy; if that fails, keep the staging folder only if it can be continued."""
     try:
         return run.copied(fingerprint)
     except BaseException as error:
@@ -178,7 +178,7 @@ def _attempted(run: Projecting, fingerprint: dict[str, Any]) -> Report:
 
 
 def check_unchanged(plan: Plan, fingerprint: dict[str, Any]) -> None:
-    """Raise ValueError if the source is not what it was when it was opened: it is once more."""
+    """Raise ValueError if the source, opened once more, is not as it was."""
     source = plan.source
     try:
         with open_weights(source.path) as now:

@@ -1,4 +1,4 @@
-"""Constraints on slices, whose tiles are measured, merged, and constrained one by one."""
+"""The work of constraints on slices, whose tiles are measured, merged, and constrained."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from array_constraints.files.run.work import (
 
 @dataclass(frozen=True)
 class SlicesWork(TensorWork):
-    """A constraint on slices through a measure that tiles are asked for apart."""
+    """The work of a constraint on slices: tiles are measured, then constrained."""
 
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         entries = self.entries_of(chunk_bytes)
@@ -32,7 +32,7 @@ class SlicesWork(TensorWork):
             yield panel, [panel] if fits else list(self.grid.regions(panel, entries))
 
     def survey(self, region: Region, block: Any = None) -> Outcome:
-        """Return the measures of a region's tiles, merged as far as it goes."""
+        """Return the measures of a region's tiles, merged where both siblings are in it."""
         tiles, forest = self.tiles(region, block), self.forest()
         for column, index, place in self.grid.tiles(region):
             forest.add(column, 0, index, self._measure(place, tiles.read(place)))
@@ -86,7 +86,7 @@ class SlicesWork(TensorWork):
         return measure, summary_of(self._form(read[0][1]).excess(measure, numpy_namespace()))
 
     def forest(self) -> Forest:
-        """Return where the nodes of a panel are merged."""
+        """Return an empty forest, in which the nodes of a panel are merged."""
         return Forest(lambda a, b: self.constraint.merge(a, b, numpy_namespace()))
 
     def measures(self, nodes: Sequence[Node]) -> Measures:
@@ -115,7 +115,7 @@ class SlicesWork(TensorWork):
         return self._form(place).measure(tile, self.axes, numpy_namespace())
 
     def _change(self, place: Region, measure: Any) -> Change:
-        """Return what is done to the slices of a column of tiles."""
+        """Return the change of the slices of a column of tiles."""
         library = libraries.of_namespace(numpy_namespace())
         return Change.of(self._form(place), measure, library)
 

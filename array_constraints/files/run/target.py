@@ -55,7 +55,7 @@ def check_leftover(plan: Plan, staging: Staging) -> bool:
 
 
 def _why_anew(plan: Plan, staging: Staging) -> str:
-    """Return why what is left is not continued, as a message goes on; nothing if it is."""
+    """Say why an earlier run is not continued, as a message goes on; nothing if it is."""
     if not plan.options.resume:
         return ": resume it, or overwrite it"
     if oddity := staging.oddity(plan.source.folder):

@@ -22,7 +22,7 @@ class RegionTiles:
     ) -> None:
         _free_a_large_array()
         self.tensor, self.result, self.region, self.block = tensor, result, region, given
-        self.direct = given is None and tensor.by_part and not kept
+        self.direct = given is None and tensor.by_tile and not kept
         if given is None and not self.direct:
             self.block = tensor.read(region)
 

@@ -1,4 +1,4 @@
-"""Constraints that need whole slices at once, or the whole tensor, region by region."""
+"""The work of constraints that need whole slices at once, or the whole tensor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from array_constraints.forms import Form
 
 
 class WholeWork(TensorWork):
-    """A constraint that needs whole slices at once, or the whole tensor: it is called."""
+    """The work of a constraint that is called on whole slices, or the whole tensor."""
 
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         for panel, fits in self.grid.panels(self.entries_of(chunk_bytes), SLICES_OF_PANEL):
@@ -52,7 +52,7 @@ class WholeWork(TensorWork):
         return summary_of(self.constraint.violation(self._given(block)))
 
     def _given(self, block: Any) -> Any:
-        """Return what a constraint gets: a callable may write to it."""
+        """Return the array for a constraint: a copy where a callable may write to it."""
         return block if isinstance(self.constraint, Form) else block.copy()
 
     def _result(self, block: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The work that a constraint on a tensor asks for, region by region: a base for each form.
+"""The work of a constraint on a tensor, region by region: the base of the three kinds.
 
 A :class:`TensorWork` is a value, sent to whichever thread or process has to do it: it reads a
 region, measures or constrains it, and writes it. The mathematics is all that of the form.
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True)
 class TensorWork(ABC):
-    """One constraint on one tensor of a file."""
+    """The work of one constraint on one tensor of a file."""
 
     constraint: Any
     tensor: Tensor

@@ -1,4 +1,4 @@
-"""Where work runs: threads of this process, or the workers of a Dask cluster."""
+"""The workers that do the work: threads of this process, or those of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class Workers(ABC):
         """Return once no call is under way any more."""
 
     def shared(self, value: Any) -> Any:
-        """Return what stands for a value in many jobs."""
+        """Return a stand-in for a value that many jobs are given."""
         return value
 
     def close(self) -> None:  # noqa: B027 - there may be nothing
-        """Let everything go that was opened here."""
+        """Close everything that was opened here."""
 
 
 class Threads(Workers):

@@ -1,0 +1,90 @@
+"""The standard streams of the commands, which may be closed, full, or have no reader left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+
+def printable(text: str) -> str:
+    """Return a text in one line, with escapes for what would speak to a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in "; ".join(text.split("\n")))
+
+
+def say(text: str) -> None:
+    """Print a line for people; where nobody reads it, the exit code says the same."""
+    try:
+        click.echo(printable(text), err=True)
+    except OSError:
+        _silence(sys.stderr)
+
+
+def _open_streams() -> None:
+    """Open the standard streams that are closed: files of weights would get their numbers."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the end
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # names in whatever encoding
+
+
+@contextlib.contextmanager
+def output(left: str = "") -> Iterator[None]:
+    """Say where output cannot be written. A reader who goes away early has seen enough."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
+    except OSError as error:
+        _silence(sys.stdout)
+        say(f"Error: the standard output cannot be written: {error.strerror or error}{left}")
+        sys.exit(1)
+
+
+def _silence(stream: TextIO) -> None:
+    """Drop what a stream holds and is still given: at exit, Python would fail to write it."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+class Commands(click.Group):
+    """Commands that end with one line of what is wrong, wherever the output goes."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command that the arguments name, and exit."""
+        _open_streams()
+        with output():
+            return super().main(*arguments, **options)
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _literally():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _literally():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _literally() -> Iterator[None]:
+    try:
+        yield
+    except click.ClickException as error:
+        said = "\n".join(map(printable, error.message.split("\n")))
+        error.message = said  # type: ignore[misc]
+        raise
