@@ -48,9 +48,10 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
     >>> apply(NonNeg(), {"kernel": np.asarray([1.0, -2.0]), "biases": [np.asarray([-3.0])]})
     {'kernel': array([1., 0.]), 'biases': [array([0.])]}
     """
-    mapped = None if copy is False else libraries.mapped_at_once(constraint, weights)
-    if mapped is not None:
-        return mapped
+    if copy is None or copy is True:
+        mapped = libraries.mapped_at_once(constraint, weights)
+        if mapped is not None:
+            return mapped
     arrays: list[Any] = []
     taken_apart = _take_apart(weights, arrays)
     return _put_together(taken_apart, _constrained(constraint, arrays, copy))

@@ -123,7 +123,8 @@ class Rescaler:
         self.numbers = isinstance(self.least, float) and isinstance(self.most, float)
         self.bounded, self.rate = found.bounded_below, float(found.interval.rate)
         self.near, self.far = _ORDINARY**-power, _ORDINARY**power
-        self.ordinary = all(map(self._is_ordinary, found.interval[:2]))
+        bounds = found.interval[:2] if self.bounded else found.interval[1:2]
+        self.ordinary = all(map(self._is_ordinary, bounds))
         self.upper_target, self.lower_target = (
             library.number(min(target, 2.0**1000)) if isinstance(target, float) else target
             for target in (inner.upper_target, inner.lower_target)
@@ -132,8 +133,7 @@ class Rescaler:
     def _is_ordinary(self, bound: Any) -> bool:
         """Whether no product with a factor can leave the range: bounds within 2**40 of 1."""
         if isinstance(bound, float):
-            absent = bound == math.inf or (bound == 0 and not self.bounded)
-            return absent or 2.0**-40 <= bound <= 2.0**40
+            return bound == math.inf or 2.0**-40 <= bound <= 2.0**40
         finite = self.library.xp.where(
             bound < math.inf, bound, self.library.xp.ones_like(bound)
         )
@@ -170,6 +170,8 @@ class Rescaler:
         goal = self.upper_target
         if self.bounded:
             goal = xp.where(value > self.most, self.upper_target, self.lower_target)
+        if not self.numbers:  # some may be infinite, where nothing moves
+            goal = xp.where(moved, goal, xp.ones_like(size))
         factor: Array = goal / xp.where(moved, size, goal)
         if self.rate != 1:
             factor = xp.where(moved, factor * self.rate + (1 - self.rate), factor)

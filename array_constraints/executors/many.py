@@ -21,7 +21,7 @@ def run(form: Any, arrays: list[Any]) -> dict[int, Any]:
 
     The others are missing, and those that need a call of their own.
     """
-    if needs_of(form) != "sizes":
+    if needs_of(form) != "sizes" or any(isinstance(b, tuple) for b in form.interval()):
         return {}
     results: dict[int, Any] = {}
     for places in _alike(arrays):
@@ -60,7 +60,7 @@ def _rescaled(form: Any, arrays: list[Any], library: Any) -> dict[int, Any]:
     sizes = [form.size(measure, xp) for measure in measures]
     sizes = [size if isinstance(size, Size) else Size(size) for size in sizes]
     rescaler = Rescaler(form, measures[0], library)
-    if not rescaler.numbers or any(size.scale is not None for size in sizes):
+    if any(size.scale is not None for size in sizes):
         return {}
     value = xp.concat([size.value for size in sizes])
     change = rescaler.change_of(Size(value, None, sizes[0].power))

@@ -85,10 +85,10 @@ class AtHand(Library):
             return Sum(self.count(x, axes), None, value, None, precision, power)
         order = self.memory_order(x)
         if order is None:
-            return self._sum_in_order(x, axes, power, precision)
+            return self._quiet_sum(x, axes, power, precision)
         within = tuple(sorted(order.index(i) for i in axes))
         x = self.xp.permute_dims(x, order)
-        return self._put_back(self._sum_in_order(x, within, power, precision), order)
+        return self._put_back(self._quiet_sum(x, within, power, precision), order)
 
     def _put_back(self, found: Sum, order: tuple[int, ...]) -> Sum:
         """Return sums with their dimensions as they were before they had that order."""
@@ -97,6 +97,13 @@ class AtHand(Library):
         parts = [None if x is None else self.xp.permute_dims(x, back) for x in parts]
         scale, value, error = parts
         return found._replace(scale=scale, value=value, rounding_error=error)
+
+    def _quiet_sum(
+        self, x: Array, axes: tuple[int, ...], power: int, precision: Precision
+    ) -> Sum:
+        """Sum where terms may leave the range: that is found out, and not to be reported."""
+        found: Sum = self.quietly(self._sum_in_order, x, axes, power, precision)
+        return found
 
     def _sum_in_order(
         self, x: Array, axes: tuple[int, ...], power: int, precision: Precision
