@@ -8,12 +8,12 @@ import shlex
 import sys
 
 import pytest
-from array_constraints_conformance import golden
 from array_constraints_conformance.cli import main
-from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import library
-from array_constraints_conformance.runner import Plan, run
+from array_constraints_conformance.numerics.formats import FORMATS
+from array_constraints_conformance.runner.judgement import Plan, run
+from array_constraints_conformance.weights import golden
 from faults.all import FAULTS
 
 import array_constraints as ac

@@ -6,11 +6,11 @@ import types
 
 import pytest
 from array_constraints_conformance import check_constraint
-from array_constraints_conformance.subject import single
+from array_constraints_conformance.trial.subject import single
 
 WRONG = """
 import sys
-import array_constraints_conformance.verdict as Outcome
+import array_constraints_conformance.counterexample as Outcome
 
 class NonNeg:
     def __call__(self, w):

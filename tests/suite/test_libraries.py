@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.libraries import UnknownLibrary, installed, library
+from array_constraints_conformance.numerics.formats import FORMATS
 
 NAMES = [name for name in installed() if name != "cupy"]
 

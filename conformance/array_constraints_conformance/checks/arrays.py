@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import agrees, where
+from array_constraints_conformance.catalogue import Rule, rank
 from array_constraints_conformance.checks.registry import check, law
-from array_constraints_conformance.comparison import same_bits
+from array_constraints_conformance.checks.shared import agrees, where
+from array_constraints_conformance.counterexample import NotApplicable, require, stated
 from array_constraints_conformance.libraries import library
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.rules import Rule, rank
-from array_constraints_conformance.strategies import LAYOUTS, Case
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import NotApplicable, require, stated
+from array_constraints_conformance.numerics.bits import same_bits
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.decks import LAYOUTS, Case
 
 SHAPES = ((1,), (1, 1), (5, 1), (1, 4, 1), (2, 1, 3, 1), (2, 3, 2, 2))
 

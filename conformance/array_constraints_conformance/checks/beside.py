@@ -6,9 +6,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from array_constraints_conformance.neighbours import FEW, IN_TURN, ORDINARY, Neighbourhood
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.neighbours import (
+    FEW,
+    IN_TURN,
+    ORDINARY,
+    Neighbourhood,
+)
 
 Compare = Callable[[Observation, Observation, np.ndarray, str], None]
 

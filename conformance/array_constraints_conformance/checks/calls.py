@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import agrees, where
+from array_constraints_conformance.catalogue import EntryRule
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.comparison import same_bits
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.rules import EntryRule
-from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import Refused, attempt, require
+from array_constraints_conformance.checks.shared import agrees, where
+from array_constraints_conformance.counterexample import Refused, attempt, require
+from array_constraints_conformance.numerics.bits import same_bits
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.decks import Case
 
 
 def cases(trial: Trial) -> list[Case]:

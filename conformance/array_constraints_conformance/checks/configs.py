@@ -12,9 +12,9 @@ import numpy as np
 
 from array_constraints_conformance.checks.errors import refuses
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.comparison import same_values
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import NotProvided, attempt, require, stated
+from array_constraints_conformance.counterexample import NotProvided, attempt, require, stated
+from array_constraints_conformance.numerics.bits import same_values
+from array_constraints_conformance.trial.trial import Trial
 
 ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "MaxNorm": [{}, {"max_value": 3, "axis": (0, 1)}, {"max_value": 0.1 + 0.2, "axis": None}],

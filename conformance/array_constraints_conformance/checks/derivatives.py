@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from array_constraints_conformance.catalogue import EntryRule, NormRule, Rule
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.formats import Format
-from array_constraints_conformance.rules import EntryRule, NormRule, Rule
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import attempt, require
+from array_constraints_conformance.counterexample import attempt, require
+from array_constraints_conformance.numerics.formats import Format
+from array_constraints_conformance.trial.trial import Trial
 
 W = np.asarray([0.3, -1.2, 0.5, 2.0])
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from array_constraints_conformance.catalogue import CATALOGUE
 from array_constraints_conformance.checks.configs import call, demand, made, through_json
 from array_constraints_conformance.checks.errors import raised, refuses
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.rules import CATALOGUE
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import attempt
+from array_constraints_conformance.counterexample import attempt
+from array_constraints_conformance.trial.trial import Trial
 
 MORE: list[dict[str, Any]] = [
     {"max_value": math.inf},

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from array_constraints_conformance.catalogue import EntryRule
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.rules import EntryRule
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import NotProvided, attempt, require, stated
+from array_constraints_conformance.counterexample import NotProvided, attempt, require, stated
+from array_constraints_conformance.trial.trial import Trial
 
 Mistake = tuple[str, Callable[[], Any], type[Exception], str, str]
 

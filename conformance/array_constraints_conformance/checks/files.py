@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import where
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.comparison import same_bits
-from array_constraints_conformance.neighbours import (
+from array_constraints_conformance.checks.shared import where
+from array_constraints_conformance.counterexample import NotProvided, attempt, require, stated
+from array_constraints_conformance.numerics.bits import same_bits
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.decks import Case
+from array_constraints_conformance.weights.neighbours import (
     BEYOND,
     IN_TURN,
     ORDINARY,
     Neighbourhood,
 )
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import NotProvided, attempt, require, stated
 
 
 def function(trial: Trial, name: str) -> Callable[..., Any]:

@@ -8,15 +8,15 @@ from fractions import Fraction
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import is_allowed, is_near, rebuilt, where
+from array_constraints_conformance.catalogue import EntryRule, NormRule
 from array_constraints_conformance.checks.registry import check, law
-from array_constraints_conformance.comparison import relative, same_bits, same_values
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import Slices, root
-from array_constraints_conformance.rules import EntryRule, NormRule
-from array_constraints_conformance.strategies import LAYOUTS, Case, deck
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import attempt, require
+from array_constraints_conformance.checks.shared import is_allowed, is_near, rebuilt, where
+from array_constraints_conformance.counterexample import attempt, require
+from array_constraints_conformance.numerics.bits import relative, same_bits, same_values
+from array_constraints_conformance.numerics.exact import Slices, root
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.decks import LAYOUTS, Case, deck
 
 
 @law("NUM-1")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from array_constraints_conformance.observation import Observation
 from array_constraints_conformance.specification import requirements
-from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
 
 Law = Callable[[Observation], int]
 Check = Callable[[Trial], int]

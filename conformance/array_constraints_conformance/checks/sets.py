@@ -8,8 +8,10 @@ from math import inf
 
 import numpy as np
 
+from array_constraints_conformance.catalogue import EntryRule, MembershipRule, NormRule
 from array_constraints_conformance.checks.beside import beside_anything
-from array_constraints_conformance.checks.judgements import (
+from array_constraints_conformance.checks.registry import check, law
+from array_constraints_conformance.checks.shared import (
     agrees,
     is_allowed,
     is_near,
@@ -18,13 +20,17 @@ from array_constraints_conformance.checks.judgements import (
     stays,
     where,
 )
-from array_constraints_conformance.checks.registry import check, law
-from array_constraints_conformance.comparison import relative, same_bits, same_values
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import Vector, difference, product, root, scaled
-from array_constraints_conformance.rules import EntryRule, MembershipRule, NormRule
-from array_constraints_conformance.strategies import LAYOUTS, Case, deck
-from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.numerics.bits import relative, same_bits, same_values
+from array_constraints_conformance.numerics.exact import (
+    Vector,
+    difference,
+    product,
+    root,
+    scaled,
+)
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.decks import LAYOUTS, Case, deck
 
 
 @law("SET-1")

@@ -7,12 +7,12 @@ import warnings
 
 import numpy as np
 
+from array_constraints_conformance.catalogue import NormRule, Rule
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.comparison import same_bits
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.rules import NormRule, Rule
-from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.numerics.bits import same_bits
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.decks import Case
 
 
 @check("NUM-12")

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import agrees
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import attempt, require
+from array_constraints_conformance.checks.shared import agrees
+from array_constraints_conformance.counterexample import attempt, require
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.decks import Case
 
 
 def samples(trial: Trial) -> list[Case]:

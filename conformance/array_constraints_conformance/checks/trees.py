@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import where
+from array_constraints_conformance.catalogue import Rule
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.comparison import same_bits
-from array_constraints_conformance.neighbours import alike
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.rules import Rule
-from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import attempt, require
+from array_constraints_conformance.checks.shared import where
+from array_constraints_conformance.counterexample import attempt, require
+from array_constraints_conformance.numerics.bits import same_bits
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.decks import Case
+from array_constraints_conformance.weights.neighbours import alike
 
 _KINDS = (list, tuple)
 _SPOILED = 8  # the place of the weight that holds anything

@@ -9,15 +9,15 @@ from fractions import Fraction
 import ml_dtypes
 import numpy as np
 
+from array_constraints_conformance.catalogue import EntryRule, NormRule
 from array_constraints_conformance.checks.beside import beside_anything
-from array_constraints_conformance.checks.judgements import where
 from array_constraints_conformance.checks.registry import check, law
-from array_constraints_conformance.comparison import relative, same_bits, same_values
-from array_constraints_conformance.formats import FORMATS
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import root
-from array_constraints_conformance.rules import EntryRule, NormRule
-from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.checks.shared import where
+from array_constraints_conformance.numerics.bits import relative, same_bits, same_values
+from array_constraints_conformance.numerics.exact import root
+from array_constraints_conformance.numerics.formats import FORMATS
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
 
 
 def flat(seen: Observation, violation: np.ndarray) -> np.ndarray:

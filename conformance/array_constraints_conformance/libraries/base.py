@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from array_constraints_conformance.formats import FORMATS
+from array_constraints_conformance.numerics.formats import FORMATS
 
 Map = Callable[[Any], Any]
 

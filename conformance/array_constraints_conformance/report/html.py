@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-from ..outcomes import OUTCOMES
+from .outcomes import OUTCOMES
 from .summary import SILENT, Record, named, visible
 
 SCRIPTS = ("elements.js", "law.js", "details.js", "matrix.js", "page.js")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from ..outcomes import FAILURES
+from .outcomes import FAILURES
 from .summary import Record, described, visible
 
 

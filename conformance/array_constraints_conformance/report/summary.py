@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ..outcomes import ORDER
+from .outcomes import ORDER
 
 Record = Mapping[str, Any]
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from array_constraints_conformance.formats import Format, format_of
+from array_constraints_conformance.numerics.formats import Format, format_of
 
 from array_constraints.execution import deliver
 from faults.making import after, implementation, in_its_byte_order

@@ -11,8 +11,8 @@ from collections import Counter
 import numpy as np
 import pytest
 from array_constraints_conformance import check_constraint, parametrize_with_checks
-from array_constraints_conformance.outcomes import ORDER
-from array_constraints_conformance.subject import module_subject
+from array_constraints_conformance.report.outcomes import ORDER
+from array_constraints_conformance.trial.subject import module_subject
 from faults.making import implementation
 
 import array_constraints as ac

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from array_constraints_conformance.formats import FORMATS
-from array_constraints_conformance.oracles import (
+from array_constraints_conformance.catalogue import CATALOGUE, NormRule
+from array_constraints_conformance.numerics.exact import (
     Slices,
     difference,
     product,
@@ -16,7 +16,7 @@ from array_constraints_conformance.oracles import (
     scaled,
     vector,
 )
-from array_constraints_conformance.rules import CATALOGUE, NormRule
+from array_constraints_conformance.numerics.formats import FORMATS
 from hypothesis import given
 from hypothesis import strategies as st
 

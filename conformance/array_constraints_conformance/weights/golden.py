@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.formats import FORMATS, Format
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.rules import CATALOGUE, NormRule, Rule
-from array_constraints_conformance.strategies import LAYOUTS, deck
+from array_constraints_conformance.catalogue import CATALOGUE, NormRule, Rule
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.numerics.formats import FORMATS, Format
+from array_constraints_conformance.weights.decks import LAYOUTS, deck
 
 SCHEMA = 1
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.formats import Format
-from array_constraints_conformance.oracles import Slices, root
-from array_constraints_conformance.verdict import WrongMembership, said, stated, text
+from array_constraints_conformance.counterexample import WrongMembership, said, stated, text
+from array_constraints_conformance.numerics.exact import Slices, root
+from array_constraints_conformance.numerics.formats import Format
 
 Axis = int | tuple[int, ...] | list[int] | None
 Membership = Callable[[np.ndarray, float], bool]

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from array_constraints_conformance.formats import format_of
+from array_constraints_conformance.numerics.formats import format_of
 
 
 def same_bits(a: np.ndarray, b: np.ndarray, flushes: bool = False) -> np.ndarray:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from threading import Event
 from typing import Any
 
+from array_constraints_conformance.counterexample import Counterexample
 from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import UnknownLibrary
-from array_constraints_conformance.orders import Order, libraries_of, subject_of
-from array_constraints_conformance.outcomes import ORDER
-from array_constraints_conformance.processes import Limits, Process
-from array_constraints_conformance.runner import Result, Task, not_met, with_gap
-from array_constraints_conformance.verdict import Counterexample
+from array_constraints_conformance.processes.order import Order, libraries_of, subject_of
+from array_constraints_conformance.processes.process import Limits, Process
+from array_constraints_conformance.report.outcomes import ORDER
+from array_constraints_conformance.runner.judgement import Result, Task, not_met, with_gap
 
 
 class Refusal(ValueError):

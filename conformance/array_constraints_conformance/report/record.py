@@ -12,9 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from array_constraints_conformance import report
-from array_constraints_conformance.outcomes import FAILURES, ORDER
-from array_constraints_conformance.runner import Plan, Result
+from array_constraints_conformance.report.files import SCHEMA_VERSION, write
+from array_constraints_conformance.report.outcomes import FAILURES, ORDER
+from array_constraints_conformance.runner.judgement import Plan, Result
 from array_constraints_conformance.specification import SCOPES
 
 NAME = "array_constraints_conformance"
@@ -56,7 +56,7 @@ class Report:
     def record(self) -> dict[str, Any]:
         """The record, as its schema in the package describes it."""
         return {
-            "schema_version": report.SCHEMA_VERSION,
+            "schema_version": SCHEMA_VERSION,
             "suite": {"name": NAME, "version": VERSION},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": self.command,
@@ -137,7 +137,7 @@ class Report:
 
     def write(self, folder: str | Path) -> list[Path]:
         """Write report.json, report.md, report.xml and report.html into a folder."""
-        return list(report.write(self.record, Path(folder)))
+        return write(self.record, Path(folder))
 
     def __str__(self) -> str:
         verdicts = self.record["verdicts"]

@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance import strategies
-from array_constraints_conformance.formats import FORMATS, Format
+from array_constraints_conformance.catalogue import MembershipRule, Rule
+from array_constraints_conformance.counterexample import NotProvided, attempt, stated
 from array_constraints_conformance.libraries import Library
-from array_constraints_conformance.neighbours import (
+from array_constraints_conformance.numerics.formats import FORMATS, Format
+from array_constraints_conformance.trial.observation import Observation, Pool
+from array_constraints_conformance.trial.subject import Subject
+from array_constraints_conformance.weights import decks as strategies
+from array_constraints_conformance.weights.decks import Case
+from array_constraints_conformance.weights.neighbours import (
     BEYOND,
     IN_TURN,
     Neighbourhood,
     spheres,
     wide,
 )
-from array_constraints_conformance.observation import Observation, Pool
-from array_constraints_conformance.rules import MembershipRule, Rule
-from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.subject import Subject
-from array_constraints_conformance.verdict import NotProvided, attempt, stated
 
 _LONG = 1000  # entries of the longest slices in a layout
 _KEPT = 3000  # observations: the draws of one constraint, so that each call is made once

@@ -8,14 +8,14 @@ from itertools import product
 
 import numpy as np
 
-from array_constraints_conformance.formats import Format
+from array_constraints_conformance.counterexample import said, text
 from array_constraints_conformance.libraries import Library
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import root
-from array_constraints_conformance.runner import MODULE, Plan, WrongPlan
-from array_constraints_conformance.subject import Subject
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import said, text
+from array_constraints_conformance.numerics.exact import root
+from array_constraints_conformance.numerics.formats import Format
+from array_constraints_conformance.runner.judgement import MODULE, Plan, WrongPlan
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.subject import Subject
+from array_constraints_conformance.trial.trial import Trial
 
 
 def compared(plan: Plan, other: Subject) -> Iterator[str]:

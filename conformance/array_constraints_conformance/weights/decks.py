@@ -17,10 +17,10 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
 from hypothesis import strategies as st
 
-from array_constraints_conformance.formats import Format
-from array_constraints_conformance.kinds import kinds
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.rules import Axis, NormRule, Rule, normalized, rank
+from array_constraints_conformance.catalogue import Axis, NormRule, Rule, normalized, rank
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.numerics.formats import Format
+from array_constraints_conformance.weights.kinds import kinds
 
 
 @dataclass(frozen=True)

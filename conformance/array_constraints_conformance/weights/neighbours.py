@@ -11,9 +11,9 @@ from itertools import product
 
 import numpy as np
 
-from array_constraints_conformance.formats import Format
-from array_constraints_conformance.rules import Entry, EntryRule, Rule
-from array_constraints_conformance.strategies import Case
+from array_constraints_conformance.catalogue import Entry, EntryRule, Rule
+from array_constraints_conformance.numerics.formats import Format
+from array_constraints_conformance.weights.decks import Case
 
 # 2**15 entries and a few: implementations take such a weight in blocks, or add it up in parts.
 WIDE = (((12, 2731), 1), ((342, 96), 0))

@@ -7,11 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from array_constraints_conformance.comparison import relative, same_values
-from array_constraints_conformance.neighbours import arranged
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import Slices, root
-from array_constraints_conformance.rules import EntryRule, MembershipRule, NormRule
+from array_constraints_conformance.catalogue import EntryRule, MembershipRule, NormRule
+from array_constraints_conformance.numerics.bits import relative, same_values
+from array_constraints_conformance.numerics.exact import Slices, root
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.weights.neighbours import arranged
 
 
 def where(mask: np.ndarray) -> list[int]:

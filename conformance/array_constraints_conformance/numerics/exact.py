@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from array_constraints_conformance.formats import Format, format_of
+from array_constraints_conformance.numerics.formats import Format, format_of
 
 
 class Vector(NamedTuple):

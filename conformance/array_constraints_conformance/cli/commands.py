@@ -14,17 +14,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from array_constraints_conformance import golden, known_gaps
-from array_constraints_conformance.formats import FORMATS
-from array_constraints_conformance.judging import Judging, Refusal, Unfinished
+from array_constraints_conformance import known_gaps
+from array_constraints_conformance.catalogue import CATALOGUE
+from array_constraints_conformance.cli.tables import listed, summary
 from array_constraints_conformance.known_gaps import BadGaps
 from array_constraints_conformance.libraries import UnknownLibrary, installed
-from array_constraints_conformance.orders import Order
-from array_constraints_conformance.processes import Limits
-from array_constraints_conformance.record import NAME, VERSION, Report
+from array_constraints_conformance.numerics.formats import FORMATS
+from array_constraints_conformance.processes.judging import Judging, Refusal, Unfinished
+from array_constraints_conformance.processes.order import Order
+from array_constraints_conformance.processes.process import Limits
+from array_constraints_conformance.report.record import NAME, VERSION, Report
 from array_constraints_conformance.report.summary import visible
-from array_constraints_conformance.rules import CATALOGUE
-from array_constraints_conformance.runner import (
+from array_constraints_conformance.runner.judgement import (
     MODULE,
     Plan,
     Result,
@@ -32,8 +33,8 @@ from array_constraints_conformance.runner import (
     closed_everywhere,
 )
 from array_constraints_conformance.specification import SCOPES, requirements
-from array_constraints_conformance.tables import listed, summary
-from array_constraints_conformance.trial import PROFILES
+from array_constraints_conformance.trial.trial import PROFILES
+from array_constraints_conformance.weights import golden
 
 _SCOPES = {"map": "map", "keras": "Keras API", "this": "this API"}
 _EPILOG = """examples:

@@ -11,8 +11,8 @@ from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
-from array_constraints_conformance.rules import CATALOGUE, Entry, MembershipRule, Rule
-from array_constraints_conformance.verdict import NotProvided, said, stated
+from array_constraints_conformance.catalogue import CATALOGUE, Entry, MembershipRule, Rule
+from array_constraints_conformance.counterexample import NotProvided, said, stated
 
 
 class UnknownSubject(ValueError):

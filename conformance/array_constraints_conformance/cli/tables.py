@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from array_constraints_conformance.record import Report, worst
+from array_constraints_conformance.report.record import Report, worst
 from array_constraints_conformance.specification import requirements
 
 

@@ -7,11 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from array_constraints_conformance import strategies
-from array_constraints_conformance.formats import FORMATS
-from array_constraints_conformance.oracles import Slices, root
-from array_constraints_conformance.rules import CATALOGUE
-from array_constraints_conformance.strategies import LAYOUTS, Case, deck
+from array_constraints_conformance.catalogue import CATALOGUE
+from array_constraints_conformance.numerics.exact import Slices, root
+from array_constraints_conformance.numerics.formats import FORMATS
+from array_constraints_conformance.weights import decks as strategies
+from array_constraints_conformance.weights.decks import LAYOUTS, Case, deck
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from array_constraints_conformance.formats import Format
+from array_constraints_conformance.numerics.formats import Format
 
 Kind = Callable[[np.random.Generator, int], np.ndarray]
 

@@ -7,11 +7,11 @@ from types import ModuleType
 from typing import Any
 
 from array_constraints_conformance import known_gaps
-from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.libraries import library
-from array_constraints_conformance.outcomes import FAILURES
-from array_constraints_conformance.record import Report
-from array_constraints_conformance.runner import (
+from array_constraints_conformance.numerics.formats import FORMATS
+from array_constraints_conformance.report.outcomes import FAILURES
+from array_constraints_conformance.report.record import Report
+from array_constraints_conformance.runner.judgement import (
     Plan,
     Result,
     closed_everywhere,
@@ -20,8 +20,8 @@ from array_constraints_conformance.runner import (
     with_gap,
 )
 from array_constraints_conformance.specification import SCOPES, requirements
-from array_constraints_conformance.subject import Subject, module_subject, single
-from array_constraints_conformance.trial import PROFILES, Trial
+from array_constraints_conformance.trial.subject import Subject, module_subject, single
+from array_constraints_conformance.trial.trial import PROFILES, Trial
 
 
 def check_constraint(

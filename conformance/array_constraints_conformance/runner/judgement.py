@@ -11,16 +11,8 @@ from itertools import islice
 
 from hypothesis.errors import Flaky
 
-from array_constraints_conformance import strategies
 from array_constraints_conformance.checks import CHECKS, CLOSE, COMPARING, LAWS
-from array_constraints_conformance.formats import FORMATS
-from array_constraints_conformance.known_gaps import Gap
-from array_constraints_conformance.libraries import Library, UnknownLibrary
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.specification import SCOPES, Requirement, requirements
-from array_constraints_conformance.subject import Subject
-from array_constraints_conformance.trial import PROFILES, Profile, Trial
-from array_constraints_conformance.verdict import (
+from array_constraints_conformance.counterexample import (
     Counterexample,
     NotApplicable,
     NotProvided,
@@ -29,6 +21,14 @@ from array_constraints_conformance.verdict import (
     is_own,
     said,
 )
+from array_constraints_conformance.known_gaps import Gap
+from array_constraints_conformance.libraries import Library, UnknownLibrary
+from array_constraints_conformance.numerics.formats import FORMATS
+from array_constraints_conformance.specification import SCOPES, Requirement, requirements
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.subject import Subject
+from array_constraints_conformance.trial.trial import PROFILES, Profile, Trial
+from array_constraints_conformance.weights import decks as strategies
 
 MODULE = "module"
 Task = tuple[Requirement, str, Library]

@@ -7,10 +7,10 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from array_constraints_conformance.against import compared
 from array_constraints_conformance.libraries import UnknownLibrary, library
-from array_constraints_conformance.orders import Order, subject_of
-from array_constraints_conformance.runner import (
+from array_constraints_conformance.processes.order import Order, subject_of
+from array_constraints_conformance.runner.against import compared
+from array_constraints_conformance.runner.judgement import (
     Plan,
     Result,
     WrongPlan,
@@ -19,7 +19,7 @@ from array_constraints_conformance.runner import (
     judge,
 )
 from array_constraints_conformance.specification import SCOPES
-from array_constraints_conformance.subject import UnknownSubject, module_named
+from array_constraints_conformance.trial.subject import UnknownSubject, module_named
 
 
 class Speaker:

@@ -17,9 +17,9 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from array_constraints_conformance.orders import Order
+from array_constraints_conformance.processes.order import Order
 from array_constraints_conformance.report.summary import visible
-from array_constraints_conformance.trial import PROFILES
+from array_constraints_conformance.trial.trial import PROFILES
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 _TICK = 0.05  # seconds between two looks at the clock and at the process

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from array_constraints_conformance.comparison import same_bits
-from array_constraints_conformance.formats import FORMATS, Format, format_of
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.rules import MembershipRule
-from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.verdict import (
+from array_constraints_conformance.catalogue import MembershipRule
+from array_constraints_conformance.counterexample import (
     Counterexample,
     RequirementNotMet,
     attempt,
     stated,
     text,
 )
+from array_constraints_conformance.numerics.bits import same_bits
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.numerics.formats import FORMATS, Format, format_of
+from array_constraints_conformance.weights.decks import Case
 
 if TYPE_CHECKING:
-    from array_constraints_conformance.trial import Trial
+    from array_constraints_conformance.trial.trial import Trial
 
 
 class Observation:
