@@ -139,9 +139,9 @@ class Judge:
     def suite(self) -> str | None:
         """Return the first requirement that is not met on NumPy, the cheapest ones first."""
         from array_constraints_conformance.libraries import library
-        from array_constraints_conformance.runner.judgement import Plan, judge
+        from array_constraints_conformance.runner import Plan, judge
+        from array_constraints_conformance.trial import PROFILES
         from array_constraints_conformance.trial.subject import module_named
-        from array_constraints_conformance.trial.trial import PROFILES
 
         plan = Plan(module_named("array_constraints"), [library("numpy")], PROFILES["quick"])
         trials = {}

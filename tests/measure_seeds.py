@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).parent / "suite"))
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from array_constraints_conformance.libraries import library
-from array_constraints_conformance.runner.judgement import Plan, run
+from array_constraints_conformance.runner import Plan, run
+from array_constraints_conformance.trial import PROFILES
 from array_constraints_conformance.trial.subject import module_subject
-from array_constraints_conformance.trial.trial import PROFILES
 from faults.all import CORRECT, FAULTS
 from rich.progress import track
 

@@ -11,17 +11,14 @@ from array_constraints_conformance.libraries import library
 from array_constraints_conformance.numerics.formats import FORMATS
 from array_constraints_conformance.report.outcomes import FAILURES
 from array_constraints_conformance.report.record import Report
-from array_constraints_conformance.runner.judgement import (
-    Plan,
-    Result,
-    closed_everywhere,
-    judge,
-    run,
-    with_gap,
-)
+from array_constraints_conformance.runner.gaps import closed_everywhere, with_gap
+from array_constraints_conformance.runner.judgement import judge, run
+from array_constraints_conformance.runner.plan import Plan
+from array_constraints_conformance.runner.results import Result
 from array_constraints_conformance.specification import SCOPES, requirements
+from array_constraints_conformance.trial.profiles import PROFILES
 from array_constraints_conformance.trial.subject import Subject, module_subject, single
-from array_constraints_conformance.trial.trial import PROFILES, Trial
+from array_constraints_conformance.trial.trial import Trial
 
 
 def check_constraint(

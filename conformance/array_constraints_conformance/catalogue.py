@@ -44,7 +44,7 @@ class Rule(ABC):
         """Return the same rule for slices along ``axis``, where it is not the rule's own."""
         return self
 
-    def fits(self, form: Format, n: int) -> bool:
+    def fits(self, fmt: Format, n: int) -> bool:
         """Whether the laws speak of slices of ``n`` entries in this format."""
         return True
 
@@ -93,9 +93,9 @@ class NormRule(Rule):
     def axes(self, ndim: int) -> tuple[int, ...]:
         return normalized(self.axis, ndim)
 
-    def fits(self, form: Format, n: int) -> bool:
+    def fits(self, fmt: Format, n: int) -> bool:
         """Whether the bounds are from sqrt(n) t to the largest number of the format."""
-        return all(math.sqrt(n) * form.smallest <= b <= form.largest for b in self.bounds)
+        return all(math.sqrt(n) * fmt.smallest <= b <= fmt.largest for b in self.bounds)
 
     def along(self, axis: Axis) -> NormRule:
         return replace(self, axis=axis, arguments={**self.arguments, "axis": axis})
@@ -195,8 +195,8 @@ class MembershipRule(Rule):
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A constraint of the catalogue: its signature, and the parameters it is judged with."""
+class Definition:
+    """The definition of a constraint: its signature, and the parameters it is judged with."""
 
     name: str
     defaults: Mapping[str, Any]
@@ -226,17 +226,17 @@ def _unit_norm(name: str, given: Mapping[str, Any]) -> Rule:
     return NormRule(name, given, given["axis"], 1.0, 1.0)
 
 
-CATALOGUE: dict[str, Entry] = {
-    entry.name: entry
-    for entry in (
-        Entry(
+CATALOGUE: dict[str, Definition] = {
+    definition.name: definition
+    for definition in (
+        Definition(
             "MaxNorm",
             {"max_value": 2, "axis": 0},
             # 2 by default, one that no binary format holds, and one of many digits.
             ({"max_value": 2}, {"max_value": 0.7}, {"max_value": 1.5 + 2.0**-20}),
             _max_norm,
         ),
-        Entry(
+        Definition(
             "MinMaxNorm",
             {"min_value": 0.0, "max_value": 1.0, "rate": 1.0, "axis": 0},
             (
@@ -256,7 +256,7 @@ CATALOGUE: dict[str, Entry] = {
                 {"min_value": 0.5, "max_value": math.inf},
             ),
         ),
-        Entry("NonNeg", {}, ({},), lambda name, given: EntryRule(name, given)),
-        Entry("UnitNorm", {"axis": 0}, ({},), _unit_norm),
+        Definition("NonNeg", {}, ({},), lambda name, given: EntryRule(name, given)),
+        Definition("UnitNorm", {"axis": 0}, ({},), _unit_norm),
     )
 }

@@ -62,10 +62,10 @@ def test_scaled_vectors_are_exact_to_200_bits(row, numerator, denominator):
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_bit_pattern_of_a_format_is_read_exactly(name):
-    form = FORMATS[name]
-    size = form.dtype.itemsize
+    fmt = FORMATS[name]
+    size = fmt.dtype.itemsize
     words = np.random.default_rng(0).integers(0, 2 ** (8 * size), 2000, dtype=f"u{size}")
-    values = words.view(form.dtype)
+    values = words.view(fmt.dtype)
     with np.errstate(invalid="ignore"):  # signalling NaN
         values = values[np.isfinite(values.astype(np.float64))]
     slices = Slices(values.reshape(1, -1), (0,))
@@ -135,9 +135,9 @@ def test_the_tolerances_are_those_of_the_specification():
         assert single.tolerance(n) == (8 + Fraction(3, 2) * log) * Fraction(1, 2**24)
         assert single.depth(n) == (12 + Fraction(3, 2) * log) * Fraction(1, 2**24)
         assert half.tolerance(n) == half.depth(n) == Fraction(205, 100) / 2**8
-    for form in FORMATS.values():
+    for fmt in FORMATS.values():
         import ml_dtypes
 
-        info = ml_dtypes.finfo(form.dtype)
-        assert float(form.u) == float(info.eps) / 2
-        assert form.smallest == float(info.smallest_normal)
+        info = ml_dtypes.finfo(fmt.dtype)
+        assert float(fmt.u) == float(info.eps) / 2
+        assert fmt.smallest == float(info.smallest_normal)

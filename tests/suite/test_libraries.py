@@ -18,10 +18,10 @@ def lib(request):
 
 
 def patterns(dtype: str) -> np.ndarray:
-    form = FORMATS[dtype]
-    size = form.dtype.itemsize
+    fmt = FORMATS[dtype]
+    size = fmt.dtype.itemsize
     words = np.random.default_rng(0).integers(0, 2 ** (8 * size), (40, 3), dtype=f"u{size}")
-    values = words.view(form.dtype)
+    values = words.view(fmt.dtype)
     with np.errstate(invalid="ignore"):  # signalling NaN
         values[np.isnan(values.astype(np.float64))] = np.nan
     return values

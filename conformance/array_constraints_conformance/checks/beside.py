@@ -26,11 +26,11 @@ def beside_anything(trial: Trial, compare: Compare) -> int:
     applied = 0
     for hood in [*_small(trial), *trial.neighbourhoods]:
         kept = ~hood.chosen
-        first = Observation(trial, hood.case(ORDINARY))
+        first = Observation(trial.calls, hood.case(ORDINARY))
         large = hood.rows.size > 2**14
-        few = trial.dear or (trial.profile.quick and large)
+        few = trial.slow or (trial.profile.quick and large)
         for name in FEW if few else (*hood.beside, IN_TURN):
-            compare(first, Observation(trial, hood.case(name)), kept, name)
+            compare(first, Observation(trial.calls, hood.case(name)), kept, name)
             applied += int(kept.sum())
     return applied
 
@@ -41,4 +41,4 @@ def _small(trial: Trial) -> Iterator[Neighbourhood]:
         seen = trial.observe(case)
         if len(seen.before) > 1:
             rows = seen.before.rows
-            yield Neighbourhood(case.rule, rows, case.w.shape, seen.axes, seen.before.format)
+            yield Neighbourhood(case.rule, rows, case.w.shape, seen.axes, seen.before.fmt)

@@ -80,7 +80,7 @@ def same_constraint(trial: Trial, shown: str, a: Any, b: Any) -> None:
 
 
 def _defaults(trial: Trial) -> dict[str, Any]:
-    return dict(trial.subject.entries[trial.constraint].defaults)
+    return dict(trial.definition.defaults)
 
 
 @check("CFG-1")
@@ -207,8 +207,8 @@ def configs_of_keras_are_read(trial: Trial) -> int:
         constraint = attempt(shown, partial(make, **{**defaults, **given}))
         keras_2 = {"class_name": trial.constraint, "config": plain({**defaults, **given})}
         keras_3 = {"module": "keras.constraints", **keras_2, "registered_name": None}
-        for form in (keras_2, keras_3):
-            restored = attempt(repr(form), deserialize, dict(form))
+        for config in (keras_2, keras_3):
+            restored = attempt(repr(config), deserialize, dict(config))
             same_constraint(trial, shown, constraint, restored)
             applied += 1
     return applied

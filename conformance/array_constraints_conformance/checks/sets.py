@@ -30,7 +30,9 @@ from array_constraints_conformance.numerics.exact import (
 )
 from array_constraints_conformance.trial.observation import Observation
 from array_constraints_conformance.trial.trial import Trial
-from array_constraints_conformance.weights.decks import LAYOUTS, Case, deck
+from array_constraints_conformance.weights.case import Case
+from array_constraints_conformance.weights.decks import deck
+from array_constraints_conformance.weights.layouts import LAYOUTS
 
 
 @law("SET-1")
@@ -111,7 +113,7 @@ def _demand(seen: Observation, i: int, member: Vector) -> None:
     step = difference(seen.before.vector(i), seen.after.vector(i))
     away = difference(member, seen.after.vector(i))
     reach = max(root(product(member, member)), root(seen.after.square(i)))
-    error = seen.form.near(seen.n) * reach + seen.underflow
+    error = seen.fmt.near(seen.n) * reach + seen.underflow
     allowed = error * (root(product(step, step)) + root(product(away, away)) + 3 * error)
     along = product(step, away)
     if along > allowed:
@@ -128,7 +130,7 @@ def projections_are_non_expansive(seen: Observation) -> int:
         apart = difference(seen.before.vector(i), seen.before.vector(j))
         images = difference(seen.after.vector(i), seen.after.vector(j))
         norms = root(seen.after.square(i)) + root(seen.after.square(j))
-        allowed = root(product(apart, apart)) + seen.form.near(seen.n) * norms
+        allowed = root(product(apart, apart)) + seen.fmt.near(seen.n) * norms
         allowed += 2 * seen.underflow
         found = root(product(images, images))
         if found > allowed:
@@ -159,17 +161,17 @@ def applying_twice_equals_applying_once(seen: Observation) -> int:
 def a_thousand_applications_do_not_drift(trial: Trial) -> int:
     applied = 0
     times = trial.profile.repetitions
-    if trial.lazy:
+    if trial.calls.lazy:
         times = max(5, times // 50)  # each is a graph, built and computed
     for case in trial.samples:
         if "idempotent maps" in case.rule.traits:
             seen = trial.observe(case)
             x = seen.output
             for _ in range(times - 1):
-                x = trial.call(case.rule, x)
-                if trial.lazy:
-                    x = trial.library.array(trial.result(case, x))
-            applied += stays(seen, trial.result(case, x), f"{times} times")
+                x = trial.calls.call(case.rule, x)
+                if trial.calls.lazy:
+                    x = trial.library.array(trial.calls.result(case, x))
+            applied += stays(seen, trial.calls.result(case, x), f"{times} times")
     return applied
 
 
@@ -206,7 +208,7 @@ def the_order_of_entries_does_not_matter(trial: Trial) -> int:
 
 @law("SET-10")
 def signs_are_symmetric(seen: Observation) -> int:
-    other = seen.trial.observe(Case(-seen.w, seen.rule))
+    other = Observation(seen.calls, Case(-seen.w, seen.rule))
     same = same_bits(-other.after.rows, seen.after.rows, seen.flushes)
     for i in where(seen.before.finite & ~same):
         seen.fail(i, "P(-w) is not -P(w)", -other.after.rows[i])
@@ -241,7 +243,7 @@ def a_rate_moves_by_its_share(seen: Observation) -> int:
     for i in chosen:
         expected = rule.target(root(seen.before.square(i)))
         norm = root(seen.after.square(i))
-        allowed = seen.form.near(seen.n) * max(expected, norm)
+        allowed = seen.fmt.near(seen.n) * max(expected, norm)
         seen.require(
             abs(norm - expected) <= allowed,
             i,
@@ -254,14 +256,16 @@ def a_rate_moves_by_its_share(seen: Observation) -> int:
 @check("SET-14")
 def bounds_at_the_ends_of_their_range(trial: Trial) -> int:
     applied = 0
-    entry = trial.subject.entries[trial.constraint]
+    definition = trial.definition
     given: list[dict[str, float]] = (
         [{"max_value": float("inf")}, {"max_value": 0}]
         if trial.constraint == "MaxNorm"
         else [{"min_value": 0.5, "max_value": float("inf")}, {"rate": 0.0, "min_value": 0.5}]
     )
-    for rule, form in trial.paired([entry.with_arguments(arguments) for arguments in given]):
-        for case in deck(LAYOUTS[1], rule, form, trial.seed):
+    for rule, fmt in trial.paired(
+        [definition.with_arguments(arguments) for arguments in given]
+    ):
+        for case in deck(LAYOUTS[1], rule, fmt, trial.seed):
             applied += _at_the_end(trial.observe(case))
     return applied
 

@@ -20,7 +20,7 @@ def where(mask: np.ndarray) -> list[int]:
 
 def is_allowed(seen: Observation, chosen: np.ndarray) -> int:
     """Require that the chosen slices of the result are allowed, within the tolerance."""
-    rule, slack = seen.rule, seen.form.tolerance(seen.n)
+    rule, slack = seen.rule, seen.fmt.tolerance(seen.n)
     allowed = rule.holds(seen.after, slack)
     for i in where(chosen & ~allowed):
         size, norm = seen.after.squares[i], ""
@@ -34,7 +34,7 @@ def expectation(seen: Observation, i: int) -> str:
     """Return in words what slice ``i`` should become."""
     rule = seen.rule
     if isinstance(rule, NormRule):
-        slack = relative(seen.form.tolerance(seen.n))
+        slack = relative(seen.fmt.tolerance(seen.n))
         return f"a norm in [{rule.lower:g}, {rule.upper:g}], within a relative {slack}"
     return "an entry that is at least 0" if isinstance(rule, EntryRule) else "an allowed value"
 
@@ -52,7 +52,7 @@ def is_near(seen: Observation, i: int, scale: Fraction) -> None:
     """Require that slice ``i`` of the result is ``scale`` times the input, within roundoff."""
     distance = seen.after.distance(i, seen.before, scale)
     norm = max(scale * root(seen.before.square(i)), root(seen.after.square(i)))
-    allowed = seen.form.near(seen.n) * norm + seen.underflow
+    allowed = seen.fmt.near(seen.n) * norm + seen.underflow
     if distance > allowed:
         nearest = seen.before.values[i] * float(scale)
         seen.fail(
@@ -80,7 +80,7 @@ def stays(seen: Observation, later: np.ndarray, times: str) -> int:
         distance, size = moved.distance(i, seen.after), root(seen.after.square(i))
         if isinstance(seen.rule, MembershipRule):  # it may bring any weight near zero
             size = max(size, root(seen.before.square(i)))
-        allowed = seen.form.tolerance(seen.n) * size + seen.underflow
+        allowed = seen.fmt.tolerance(seen.n) * size + seen.underflow
         if distance > allowed:
             how = f"moved by {relative(distance)}, allowed: {relative(allowed)}"
             seen.fail(i, f"applied {times}, it {how}", expected, moved.rows[i])
@@ -115,7 +115,7 @@ def agrees(
         distance = other.distance(i, seen.after)
         norm = max(root(seen.after.square(i)), root(other.square(i)))
         exact = isinstance(seen.rule, EntryRule)
-        allowed = Fraction(0) if exact else 2 * (seen.form.near(seen.n) * norm + seen.underflow)
+        allowed = Fraction(0) if exact else 2 * (seen.fmt.near(seen.n) * norm + seen.underflow)
         if distance > allowed and not either(seen, i):
             seen.fail(i, f"{message}: {relative(distance)} apart", seen.after.rows[i], rows[i])
     return len(rows)
@@ -125,5 +125,5 @@ def either(seen: Observation, i: int) -> bool:
     """Whether slice ``i`` is in the band of a bound, where it may be kept or projected."""
     if not isinstance(seen.rule, NormRule) or not seen.before.finite[i]:
         return False
-    norm, slack = root(seen.before.square(i)), seen.form.tolerance(seen.n)
+    norm, slack = root(seen.before.square(i)), seen.fmt.tolerance(seen.n)
     return any(abs(norm - Fraction(b)) <= slack * Fraction(b) for b in seen.rule.bounds)

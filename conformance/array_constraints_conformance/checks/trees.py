@@ -14,7 +14,7 @@ from array_constraints_conformance.numerics.bits import same_bits
 from array_constraints_conformance.numerics.exact import Slices
 from array_constraints_conformance.trial.observation import Observation
 from array_constraints_conformance.trial.trial import Trial
-from array_constraints_conformance.weights.decks import Case
+from array_constraints_conformance.weights.case import Case
 from array_constraints_conformance.weights.neighbours import alike
 
 _KINDS = (list, tuple)
@@ -25,12 +25,12 @@ _SPOILED = 8  # the place of the weight that holds anything
 def apply_treats_each_weight_as_a_call_of_its_own(trial: Trial) -> int:
     applied = 0
     trial.subject.function("apply")
-    entry = trial.subject.entries[trial.constraint]
-    formats = trial.formats[:1] if trial.sparse else trial.formats
-    for turn, form in enumerate(formats):
-        rule, weights = alike(entry, trial.rule, form, trial.seed, turn)
+    definition = trial.definition
+    formats = trial.formats[:1] if trial.samples_a_third else trial.formats
+    for turn, fmt in enumerate(formats):
+        rule, weights = alike(definition, trial.rule, fmt, trial.seed, turn)
         alone = [_alone(trial, Case(w, rule)) for w in weights]
-        for what, w in _anything(weights[_SPOILED], trial.dear).items():
+        for what, w in _anything(weights[_SPOILED], trial.slow).items():
             given, own = list(weights), list(alone)
             given[_SPOILED], own[_SPOILED] = w, _alone(trial, Case(w, rule))
             for w, expected, found in zip(
@@ -55,8 +55,8 @@ def _anything(w: np.ndarray, few: bool) -> dict[str, np.ndarray]:
 
 
 def _alone(trial: Trial, case: Case) -> np.ndarray:
-    x = trial.library.array(case.w)
-    return trial.result(case, attempt(str(case.rule), trial.constraint_of(case.rule), x))
+    constraint, x = trial.calls.constraint_of(case.rule), trial.library.array(case.w)
+    return trial.calls.result(case, attempt(str(case.rule), constraint, x))
 
 
 def _applied(trial: Trial, rule: Rule, weights: list[np.ndarray]) -> list[np.ndarray]:
@@ -69,11 +69,11 @@ def _applied(trial: Trial, rule: Rule, weights: list[np.ndarray]) -> list[np.nda
         expected=f"a list of {len(weights)}",
         got=f"{type(found).__name__}",
     )
-    return [trial.result(Case(w, rule), x) for w, x in zip(weights, found, strict=True)]
+    return [trial.calls.result(Case(w, rule), x) for w, x in zip(weights, found, strict=True)]
 
 
 def _apply(trial: Trial, rule: Rule, weights: Any) -> Any:
-    apply, constraint = trial.subject.function("apply"), trial.constraint_of(rule)
+    apply, constraint = trial.subject.function("apply"), trial.calls.constraint_of(rule)
     return attempt(f"apply({rule}, ...)", apply, constraint, weights)
 
 
@@ -85,7 +85,7 @@ def _same(case: Case, trial: Trial, expected: np.ndarray, found: Any, what: str)
     one, other = Slices(expected, axes).rows, Slices(found, axes).rows
     for i in where(~same_bits(one, other)):
         message = f"apply gives another result than a call, beside {what}"
-        Observation(trial, case).fail(i, message, one[i], other[i])
+        Observation(trial.calls, case).fail(i, message, one[i], other[i])
 
 
 def _containers(
@@ -97,7 +97,7 @@ def _containers(
     match found:
         case {"a": x, "b": [y, [z] as last] as both} if (type(both), type(last)) == _KINDS:
             for w, own, image in zip(weights, alone, (x, y, z), strict=False):
-                got = trial.result(Case(w, rule), image)
+                got = trial.calls.result(Case(w, rule), image)
                 _same(Case(w, rule), trial, own, got, "others in a dictionary")
         case _:
             message = "apply does not return the containers that it was given"

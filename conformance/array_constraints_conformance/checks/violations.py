@@ -57,13 +57,13 @@ def _distance(seen: Observation, i: int, found: float, largest: float) -> None:
         return
     norm, exact = root(seen.before.square(i)), rule.distance(seen.before, i)
     scale = max([norm, *map(Fraction, rule.bounds)])
-    allowed_error = (seen.form.band(seen.n) + Fraction(5, 2) * seen.form.u) * scale
+    allowed_error = (seen.fmt.band(seen.n) + Fraction(5, 2) * seen.fmt.u) * scale
     if (
         isinstance(rule, NormRule)
         and rule.lower > 0
         and rule.upper - rule.lower < rule.upper / 100
     ):
-        allowed_error += seen.form.tolerance(seen.n) * scale  # what is kept there counts as 0
+        allowed_error += seen.fmt.tolerance(seen.n) * scale  # what is kept there counts as 0
     allowed_error += seen.underflow
     if math.isnan(found):
         seen.fail(i, "the violation is NaN", relative(exact), found)
@@ -85,7 +85,7 @@ def it_is_zero_where_the_rule_holds(seen: Observation) -> int:
 @law("VIO-3", close=True)
 def it_is_zero_on_every_result(seen: Observation) -> int:
     found = flat(seen, seen.remaining)
-    chosen = seen.directed & ~(seen.flushes & (seen.after.peak < seen.form.smallest))
+    chosen = seen.directed & ~(seen.flushes & (seen.after.peak < seen.fmt.smallest))
     if isinstance(seen.rule, EntryRule):
         chosen = seen.before.finite
     for i in where(chosen & (found != 0)):
@@ -128,7 +128,7 @@ def it_keeps_the_sliced_dimensions(seen: Observation) -> int:
 def it_reports_zero_slices(seen: Observation) -> int:
     found, lower = flat(seen, seen.violation), seen.rule.lower  # type: ignore[attr-defined]
     chosen = seen.before.peak == 0
-    error = float(seen.form.u) * lower
+    error = float(seen.fmt.u) * lower
     for i in where(chosen & ~(np.abs(found - lower) <= error)):
         seen.fail(i, "the violation of a zero slice", lower, found[i])
     return int(chosen.sum())

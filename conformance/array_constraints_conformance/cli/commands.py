@@ -25,15 +25,11 @@ from array_constraints_conformance.processes.order import Order
 from array_constraints_conformance.processes.process import Limits
 from array_constraints_conformance.report.record import NAME, VERSION, Report
 from array_constraints_conformance.report.summary import visible
-from array_constraints_conformance.runner.judgement import (
-    MODULE,
-    Plan,
-    Result,
-    WrongPlan,
-    closed_everywhere,
-)
+from array_constraints_conformance.runner.gaps import closed_everywhere
+from array_constraints_conformance.runner.plan import MODULE, Plan, WrongPlan
+from array_constraints_conformance.runner.results import Result
 from array_constraints_conformance.specification import SCOPES, requirements
-from array_constraints_conformance.trial.trial import PROFILES
+from array_constraints_conformance.trial.profiles import PROFILES
 from array_constraints_conformance.weights import golden
 
 _SCOPES = {"map": "map", "keras": "Keras API", "this": "this API"}

@@ -1,9 +1,7 @@
-"""Libraries of arrays in memory: NumPy, array-api-strict, CuPy."""
+"""NumPy arrays."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -50,56 +48,3 @@ class Numpy(Library):
         row = a.ravel()[:1].copy()
         expanded = np.lib.stride_tricks.as_strided(row, a.shape, (0,) * a.ndim, writeable=True)
         return {"a read-only array": self.read_only(a), "an expanded array": expanded}
-
-
-class Strict(Library):
-    traits = frozenset({"writable", "strict"})
-
-    def numpy(self, x: Any) -> np.ndarray:
-        return np.asarray(self.xp.asarray(x, copy=True))
-
-    def shares_memory(self, a: Any, b: Any) -> bool:
-        return bool(np.shares_memory(np.from_dlpack(a), np.from_dlpack(b)))
-
-    def unwritable(self, a: np.ndarray) -> dict[str, Any]:
-        locked = a.copy()
-        locked.flags.writeable = False
-        return {"an array of read-only memory": self.xp.asarray(locked, copy=False)}
-
-    @contextlib.contextmanager
-    def bare(self) -> Iterator[None]:
-        """Switch off what a library may lack: see the flags of array-api-strict."""
-        with self.xp.ArrayAPIStrictFlags(
-            boolean_indexing=False, data_dependent_shapes=False, enabled_extensions=()
-        ):
-            yield
-
-
-class Cupy(Library):
-    traits = frozenset({"writable", "strided", "sixteen-bit"})
-
-    @property
-    def dtypes(self) -> tuple[str, ...]:
-        return ("float16", "float32", "float64")
-
-    def array(self, a: np.ndarray) -> Any:
-        with self.xp.cuda.Device(int(self.device_name or 0)):
-            return self.xp.asarray(a.copy())
-
-    def numpy(self, x: Any) -> np.ndarray:
-        return self.xp.asnumpy(x)
-
-    def shares_memory(self, a: Any, b: Any) -> bool:
-        return bool(self.xp.shares_memory(a, b))
-
-    def layouts(self, a: np.ndarray) -> dict[str, Any]:
-        return {
-            "Fortran order": self.xp.asfortranarray(self.array(a)),
-            "transposed": self.array(np.ascontiguousarray(a.T)).T,
-        }
-
-    def unwritable(self, a: np.ndarray) -> dict[str, Any]:
-        return {"an expanded array": self.xp.broadcast_to(self.array(a[:1]), a.shape)}
-
-    def read_only(self, a: np.ndarray) -> Any:
-        return self.xp.broadcast_to(self.array(a[:1]), a.shape)

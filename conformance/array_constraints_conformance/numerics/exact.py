@@ -78,7 +78,7 @@ class Slices:
         count = math.prod(array.shape[i] for i in kept)
         length = math.prod(array.shape[i] for i in axes)
         self.rows = array.transpose(kept + axes).reshape(count, length)
-        self.format: Format = format_of(array.dtype)
+        self.fmt: Format = format_of(array.dtype)
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -10,14 +10,9 @@ from typing import Any
 from array_constraints_conformance.libraries import UnknownLibrary, library
 from array_constraints_conformance.processes.order import Order, subject_of
 from array_constraints_conformance.runner.against import compared
-from array_constraints_conformance.runner.judgement import (
-    Plan,
-    Result,
-    WrongPlan,
-    crashed,
-    exemption,
-    judge,
-)
+from array_constraints_conformance.runner.judgement import exemption, judge
+from array_constraints_conformance.runner.plan import Plan, WrongPlan
+from array_constraints_conformance.runner.results import Result, crashed
 from array_constraints_conformance.specification import SCOPES
 from array_constraints_conformance.trial.subject import UnknownSubject, module_named
 
@@ -72,11 +67,10 @@ def _described(plan: Plan) -> dict[str, Any]:
 
 def _judged(plan: Plan, start: int, say: Speaker) -> None:
     for task, trial in plan.trials(start):
-        requirement, name, _ = task
         try:
-            found = judge(requirement, name, trial)
+            found = judge(task[0], task[1], trial)
         except KeyboardInterrupt as error:  # of the implementation: no key reaches this group
-            found = crashed(requirement, name, trial, error)
+            found = crashed(task, error)
         say(result=_written(found))
 
 

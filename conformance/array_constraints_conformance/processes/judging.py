@@ -14,7 +14,9 @@ from array_constraints_conformance.libraries import UnknownLibrary
 from array_constraints_conformance.processes.order import Order, libraries_of, subject_of
 from array_constraints_conformance.processes.process import Limits, Process
 from array_constraints_conformance.report.outcomes import ORDER
-from array_constraints_conformance.runner.judgement import Result, Task, not_met, with_gap
+from array_constraints_conformance.runner.gaps import with_gap
+from array_constraints_conformance.runner.plan import Task
+from array_constraints_conformance.runner.results import Result, not_met
 
 
 class Refusal(ValueError):

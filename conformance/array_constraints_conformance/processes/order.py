@@ -9,10 +9,10 @@ from typing import Any
 
 from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import Description, Elsewhere, Library
-from array_constraints_conformance.runner.judgement import Plan
+from array_constraints_conformance.runner.plan import Plan
 from array_constraints_conformance.specification import SCOPES
+from array_constraints_conformance.trial.profiles import PROFILES
 from array_constraints_conformance.trial.subject import Subject
-from array_constraints_conformance.trial.trial import PROFILES
 
 
 @dataclass(frozen=True)

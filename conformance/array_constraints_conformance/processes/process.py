@@ -19,7 +19,7 @@ from typing import Any
 
 from array_constraints_conformance.processes.order import Order
 from array_constraints_conformance.report.summary import visible
-from array_constraints_conformance.trial.trial import PROFILES
+from array_constraints_conformance.trial.profiles import PROFILES
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 _TICK = 0.05  # seconds between two looks at the clock and at the process

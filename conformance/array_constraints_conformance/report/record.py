@@ -14,7 +14,8 @@ from typing import Any
 
 from array_constraints_conformance.report.files import SCHEMA_VERSION, write
 from array_constraints_conformance.report.outcomes import FAILURES, ORDER
-from array_constraints_conformance.runner.judgement import Plan, Result
+from array_constraints_conformance.runner.plan import Plan
+from array_constraints_conformance.runner.results import Result
 from array_constraints_conformance.specification import SCOPES
 
 NAME = "array_constraints_conformance"
@@ -65,7 +66,7 @@ class Report:
             "timeout": self.timeout,
             "subject": {"name": self.plan.subject.name, "version": self.plan.subject.version},
             "libraries": [asdict(library.described) for library in self.plan.libraries],
-            "constraints": list(self.plan.subject.entries),
+            "constraints": list(self.plan.subject.definitions),
             "requirements": self._requirements(),
             "results": [self._result(result) for result in self.results],
             "verdicts": self._verdicts(),

@@ -12,7 +12,7 @@ from array_constraints_conformance.counterexample import said, text
 from array_constraints_conformance.libraries import Library
 from array_constraints_conformance.numerics.exact import root
 from array_constraints_conformance.numerics.formats import Format
-from array_constraints_conformance.runner.judgement import MODULE, Plan, WrongPlan
+from array_constraints_conformance.runner.plan import MODULE, Plan, WrongPlan
 from array_constraints_conformance.trial.observation import Observation
 from array_constraints_conformance.trial.subject import Subject
 from array_constraints_conformance.trial.trial import Trial
@@ -26,18 +26,18 @@ def compared(plan: Plan, other: Subject) -> Iterator[str]:
     if MODULE in plan.constraints:
         raise WrongPlan("constraints are compared, not modules")
     yield f"{plan.subject.name} against {other.name}"
-    names = plan.constraints or list(plan.subject.entries)
+    names = plan.constraints or list(plan.subject.definitions)
     for library, name in product(plan.libraries, names):
-        for form in plan.trial(name, library).formats:
+        for fmt in plan.trial(name, library).formats:
             ours, theirs = (
-                Trial(subject, name, library, plan.profile, plan.seed, [form])
+                Trial(subject, name, library, plan.profile, plan.seed, [fmt])
                 for subject in (plan.subject, other)
             )
-            yield f"\n{name}, {library.name}, {form.name}"
-            yield from _compared(ours, theirs, library, form)
+            yield f"\n{name}, {library.name}, {fmt.name}"
+            yield from _compared(ours, theirs, library, fmt)
 
 
-def _compared(ours: Trial, theirs: Trial, library: Library, form: Format) -> Iterator[str]:
+def _compared(ours: Trial, theirs: Trial, library: Library, fmt: Format) -> Iterator[str]:
     largest, shown, apart = 0.0, None, None
     with library.active(), np.errstate(all="ignore"):
         for case in ours.cases:
@@ -48,7 +48,7 @@ def _compared(ours: Trial, theirs: Trial, library: Library, form: Format) -> Ite
                 yield f"  cannot be compared at {case.rule}: {said(error)}"
                 return
             for i in range(len(a.before)):
-                found = _difference(a, b, i, form)
+                found = _difference(a, b, i, fmt)
                 if found == math.inf:
                     apart = apart or (a, b, i)
                 elif found > largest:
@@ -64,14 +64,14 @@ def _shown(a: Observation, b: Observation, i: int) -> Iterator[str]:
     yield f"    constraint: {a.rule}"
     yield f"    input: {text(a.before.rows[i])}"
     for seen in (a, b):
-        yield f"    {seen.trial.subject.name}: {text(seen.after.rows[i])}"
+        yield f"    {seen.calls.subject.name}: {text(seen.after.rows[i])}"
 
 
-def _difference(a: Observation, b: Observation, i: int, form: Format) -> float:
+def _difference(a: Observation, b: Observation, i: int, fmt: Format) -> float:
     """Return the distance of two slices, in roundoffs of the longer one."""
     one, two = a.after, b.after
     if not (one.finite[i] and two.finite[i]):
         same = np.array_equal(one.values[i], two.values[i], equal_nan=True)
         return 0.0 if same else math.inf
     longest = max(root(one.square(i)), root(two.square(i)))
-    return float(one.distance(i, two) / longest / form.u) if longest else 0.0
+    return float(one.distance(i, two) / longest / fmt.u) if longest else 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,30 +20,28 @@ from array_constraints_conformance.counterexample import (
 from array_constraints_conformance.numerics.bits import same_bits
 from array_constraints_conformance.numerics.exact import Slices
 from array_constraints_conformance.numerics.formats import FORMATS, Format, format_of
-from array_constraints_conformance.weights.decks import Case
-
-if TYPE_CHECKING:
-    from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.trial.calls import Calls
+from array_constraints_conformance.weights.case import Case
 
 
 class Observation:
     """A case, and what the implementation made of it; each call is made when first needed."""
 
-    def __init__(self, trial: Trial, case: Case) -> None:
-        self.trial, self.w, self.rule = trial, case.w, case.rule
+    def __init__(self, calls: Calls, case: Case) -> None:
+        self.calls, self.w, self.rule = calls, case.w, case.rule
         self.axes, self.case = case.rule.axes(case.w.ndim), case
-        self.flushes = trial.library.flushes(format_of(case.w.dtype).name)
+        self.flushes = calls.library.flushes(format_of(case.w.dtype).name)
 
     @cached_property
     def output(self) -> Any:
-        found = self.trial.call(self.rule, self.trial.library.array(self.w))
-        if not self.trial.lazy:  # at once: the implementation may write into it again
-            self._bits = self.trial.result(self.case, found).copy()
+        found = self.calls.call(self.rule, self.calls.library.array(self.w))
+        if not self.calls.lazy:  # at once: the implementation may write into it again
+            self._bits = self.calls.result(self.case, found).copy()
         return found
 
     @cached_property
     def _bits(self) -> np.ndarray:
-        return self.trial.result(self.case, self.output)
+        return self.calls.result(self.case, self.output)
 
     @cached_property
     def result(self) -> np.ndarray:
@@ -61,29 +59,29 @@ class Observation:
         return found
 
     @cached_property
-    def form(self) -> Format:
+    def fmt(self) -> Format:
         """The format of the weight, or that of the result where it is narrower: see ARR-2."""
         formats = (format_of(self.w.dtype), format_of(self.result.dtype))
-        return min(formats, key=lambda form: form.digits)
+        return min(formats, key=lambda fmt: fmt.digits)
 
     @cached_property
     def again(self) -> np.ndarray:
         """The constraint applied to its own result."""
-        return self.trial.result(self.case, self.trial.call(self.rule, self.output))
+        return self.calls.result(self.case, self.calls.call(self.rule, self.output))
 
     @cached_property
     def violation(self) -> np.ndarray:
         """The violation of the input, in its own shape and dtype."""
-        return self._violation(self.trial.library.array(self.w))
+        return self._violation(self.calls.library.array(self.w))
 
     @cached_property
     def remaining(self) -> np.ndarray:
         """The violation of the result."""
-        self.trial.method(self.rule, "violation")  # not provided, whatever the call does
+        self.calls.method(self.rule, "violation")  # not provided, whatever the call does
         return self._violation(self.output)
 
     def _violation(self, x: Any) -> np.ndarray:
-        run, numpy = self.trial.violation_of(self.rule), self.trial.library.numpy
+        run, numpy = self.calls.violation_of(self.rule), self.calls.library.numpy
         return attempt(str(self.rule), lambda: numpy(run(x)), w=self.w)
 
     @cached_property
@@ -101,20 +99,20 @@ class Observation:
     @property
     def underflow(self) -> Fraction:
         """What entries that become subnormal, or zero for that, add to a distance."""
-        added = self.form.underflow(self.n)
-        return added / self.form.u if self.flushes else added
+        added = self.fmt.underflow(self.n)
+        return added / self.fmt.u if self.flushes else added
 
     @cached_property
     def zero(self) -> np.ndarray:
         """Slices that are zero, or that the library counts as zero."""
-        least = self.form.smallest if self.flushes else 0.0
+        least = self.fmt.smallest if self.flushes else 0.0
         return self.before.peak < least if least else self.before.peak == 0
 
     @cached_property
     def flushed(self) -> np.ndarray:
         """Slices with an entry that the library counts as zero though it is not."""
         values = np.abs(self.before.values)
-        return self.flushes & ((values > 0) & (values < self.form.smallest)).any(axis=1)
+        return self.flushes & ((values > 0) & (values < self.fmt.smallest)).any(axis=1)
 
     @cached_property
     def directed(self) -> np.ndarray:
@@ -135,7 +133,7 @@ class Observation:
     def interior(self) -> np.ndarray:
         """Finite slices that are allowed by more than the band, or the custom tolerance."""
         n, custom = self.n, isinstance(self.rule, MembershipRule)
-        slack = self.form.tolerance(n) if custom else self.form.band(n)
+        slack = self.fmt.tolerance(n) if custom else self.fmt.band(n)
         return self.before.finite & self.rule.holds(self.before, -slack)
 
     def fail(self, i: int | None, message: str, expected: Any, got: Any = None) -> None:
@@ -163,7 +161,7 @@ class Pool(Observation):
 
     def __init__(self, group: Sequence[Observation]) -> None:
         stacked = Case(np.stack([seen.w for seen in group]), group[0].rule)
-        super().__init__(group[0].trial, stacked)
+        super().__init__(group[0].calls, stacked)
         self.axes = tuple(range(1, self.w.ndim))
         self.before = Slices(self.w, self.axes)
         self.result = np.stack([seen.result for seen in group])

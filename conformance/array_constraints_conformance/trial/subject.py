@@ -11,7 +11,7 @@ from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
-from array_constraints_conformance.catalogue import CATALOGUE, Entry, MembershipRule, Rule
+from array_constraints_conformance.catalogue import CATALOGUE, Definition, MembershipRule, Rule
 from array_constraints_conformance.counterexample import NotProvided, said, stated
 
 
@@ -29,7 +29,7 @@ class Subject:
         How it is called in a report.
     module
         Where ``MaxNorm``, ``get`` and the like are looked up; ``None`` for a single constraint.
-    entries
+    definitions
         What is judged, with the rules that it is judged by.
     made
         A constraint that exists already, and is judged as it is.
@@ -39,7 +39,7 @@ class Subject:
 
     name: str
     module: Any = None
-    entries: Mapping[str, Entry] = field(default_factory=lambda: CATALOGUE)
+    definitions: Mapping[str, Definition] = field(default_factory=lambda: CATALOGUE)
     made: Any = None
     scopes: Sequence[str] | None = None
     single: bool = False
@@ -122,8 +122,8 @@ def single(
     name = constraint.__name__ if inspect.isfunction(constraint) else type(constraint).__name__
     if contains is not None:
         member = MembershipRule(name, {}, axis, contains, convex, idempotent)
-        entry = Entry(name, {}, ({},), lambda name, given: member)
-        return Subject(name, None, {name: entry}, made=constraint, single=True)
+        definition = Definition(name, {}, ({},), lambda name, given: member)
+        return Subject(name, None, {name: definition}, made=constraint, single=True)
     if inspect.isclass(constraint):
         raise UnknownSubject(f"{constraint.__name__} is a class: pass an instance of it")
     if name not in CATALOGUE:
@@ -132,8 +132,8 @@ def single(
     try:
         given = constraint.get_config()
         config = {k: float(v) if v == "inf" else v for k, v in given.items()}
-        entry = replace(CATALOGUE[name], parameters=(config,), more=())
-        for rule in entry.rules():
+        definition = replace(CATALOGUE[name], parameters=(config,), more=())
+        for rule in definition.rules():
             _ = rule.traits
     except Exception as error:
         raise UnknownSubject(
@@ -141,4 +141,4 @@ def single(
             "pass contains=, its membership test"
         ) from error
     module = SimpleNamespace(**{name: type(constraint)})
-    return Subject(name, module, {name: entry}, single=True)
+    return Subject(name, module, {name: definition}, single=True)

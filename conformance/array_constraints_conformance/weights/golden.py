@@ -11,7 +11,8 @@ import numpy as np
 from array_constraints_conformance.catalogue import CATALOGUE, NormRule, Rule
 from array_constraints_conformance.numerics.exact import Slices
 from array_constraints_conformance.numerics.formats import FORMATS, Format
-from array_constraints_conformance.weights.decks import LAYOUTS, deck
+from array_constraints_conformance.weights.decks import deck
+from array_constraints_conformance.weights.layouts import LAYOUTS
 
 SCHEMA = 1
 
@@ -28,25 +29,25 @@ def vectors(seed: int = 0) -> dict[str, Any]:
         "schema": SCHEMA,
         "vectors": [
             vector
-            for entry in CATALOGUE.values()
-            for rule in entry.rules()
-            for form in FORMATS.values()
-            for vector in _of(rule, form, seed)
+            for definition in CATALOGUE.values()
+            for rule in definition.rules()
+            for fmt in FORMATS.values()
+            for vector in _of(rule, fmt, seed)
         ],
     }
 
 
-def _of(rule: Rule, form: Format, seed: int) -> list[dict[str, Any]]:
+def _of(rule: Rule, fmt: Format, seed: int) -> list[dict[str, Any]]:
     found = []
-    for case in deck(LAYOUTS[1], rule, form, seed):
+    for case in deck(LAYOUTS[1], rule, fmt, seed):
         slices = Slices(case.w, (0,))
         for i, row in enumerate(slices.rows):
-            result, tolerance = _result(case.rule, slices, i, form)
+            result, tolerance = _result(case.rule, slices, i, fmt)
             found.append(
                 {
                     "constraint": rule.name,
                     "config": {k: _number(v) for k, v in rule.arguments.items()},
-                    "dtype": form.name,
+                    "dtype": fmt.name,
                     "input": bits(row),
                     "result": bits(result),
                     "tolerance": tolerance,
@@ -55,17 +56,17 @@ def _of(rule: Rule, form: Format, seed: int) -> list[dict[str, Any]]:
     return found
 
 
-def _result(rule: Rule, slices: Slices, i: int, form: Format) -> tuple[np.ndarray, float]:
+def _result(rule: Rule, slices: Slices, i: int, fmt: Format) -> tuple[np.ndarray, float]:
     row = slices.rows[i]
     if not isinstance(rule, NormRule):
         return np.where(slices.values[i] < 0, 0.0, slices.values[i]).astype(row.dtype), 0.0
     if not slices.finite[i] or slices.peak[i] == 0:
         return row, 0.0
-    if rule.holds(slices, -form.band(slices.length))[i]:
+    if rule.holds(slices, -fmt.band(slices.length))[i]:
         return row, 0.0
     scale, vector = rule.scale(slices, i), slices.vector(i)
     exact = [float(scale * x * Fraction(2) ** vector.exponent) for x in vector.integers]
-    return np.asarray(exact).astype(row.dtype), float(form.near(slices.length))
+    return np.asarray(exact).astype(row.dtype), float(fmt.near(slices.length))
 
 
 def _number(value: Any) -> Any:
@@ -78,7 +79,7 @@ def bits(row: np.ndarray) -> list[str]:
     return [f"{int(word):0{2 * row.dtype.itemsize}x}" for word in words]
 
 
-def entries(words: list[str], form: Format) -> np.ndarray:
+def entries(words: list[str], fmt: Format) -> np.ndarray:
     """Return the entries that :func:`bits` wrote."""
-    size = form.dtype.itemsize
-    return np.asarray([int(word, 16) for word in words], dtype=f"u{size}").view(form.dtype)
+    size = fmt.dtype.itemsize
+    return np.asarray([int(word, 16) for word in words], dtype=f"u{size}").view(fmt.dtype)

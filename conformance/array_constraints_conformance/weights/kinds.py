@@ -13,14 +13,14 @@ from array_constraints_conformance.numerics.formats import Format
 Kind = Callable[[np.random.Generator, int], np.ndarray]
 
 
-def kinds(bounds: Sequence[float], form: Format) -> list[Kind]:
+def kinds(bounds: Sequence[float], fmt: Format) -> list[Kind]:
     """Return functions that make a slice of n entries, for a set with these bounds."""
     upper = max(bounds, default=1.0)
     return [
         *_ordinary(min(bounds, default=1.0), upper),
-        *_boundary(bounds, form),
-        *_extreme(form),
-        *_special(form, upper),
+        *_boundary(bounds, fmt),
+        *_extreme(fmt),
+        *_special(fmt, upper),
         *map(_filled, _ROUNDING),
     ]
 
@@ -82,14 +82,14 @@ def _ordinary(lower: float, upper: float) -> Iterator[Kind]:
     yield lambda g, n: np.where(_unit(g, n) != 0, 0.5 * lower, -0.0)
 
 
-def _boundary(bounds: Sequence[float], form: Format) -> Iterator[Kind]:
-    u = float(form.u)
+def _boundary(bounds: Sequence[float], fmt: Format) -> Iterator[Kind]:
+    u = float(fmt.u)
     for b in bounds:
         yield from (_of_norm(b * (1 + 2 * eps * u)) for eps in (-3, -2, -1, 0, 1, 2, 3))
         yield from (_single(b * (1 + 2 * eps * u)) for eps in (-1, 0, 1))
         for side in (-1, 1):
-            yield _beyond(b, side, form.band, form)
-            yield _beyond(b, side, form.tolerance, form)
+            yield _beyond(b, side, fmt.band, fmt)
+            yield _beyond(b, side, fmt.tolerance, fmt)
             yield _of_norm(b * (1 + side * 200 * u))  # beyond every margin
         yield _equal(b)
 
@@ -102,17 +102,17 @@ def _equal(norm: float) -> Kind:
     return lambda g, n: np.full(n, norm / math.sqrt(n))
 
 
-def _beyond(bound: float, side: int, margin: Callable[[int], Fraction], form: Format) -> Kind:
+def _beyond(bound: float, side: int, margin: Callable[[int], Fraction], fmt: Format) -> Kind:
     """Return slices whose norm is just beyond a margin of the specification."""
 
     def kind(g: np.random.Generator, n: int) -> np.ndarray:
-        return _direction(g, n) * bound * (1 + side * float(margin(n) + 3 * form.u))
+        return _direction(g, n) * bound * (1 + side * float(margin(n) + 3 * fmt.u))
 
     return kind
 
 
-def _extreme(form: Format) -> Iterator[Kind]:
-    largest, smallest, u = form.largest, form.smallest, float(form.u)
+def _extreme(fmt: Format) -> Iterator[Kind]:
+    largest, smallest, u = fmt.largest, fmt.smallest, float(fmt.u)
     yield _of_size(largest)
     yield _of_norm(largest)
     yield _of_size(math.sqrt(largest) * 2)  # its square overflows
@@ -129,11 +129,11 @@ def _extreme(form: Format) -> Iterator[Kind]:
     yield lambda g, n: np.clip(_direction(g, n), -0.9, 0.9) * 2.0 ** g.uniform(low, high, n)
 
 
-def _special(form: Format, upper: float) -> Iterator[Kind]:
+def _special(fmt: Format, upper: float) -> Iterator[Kind]:
     yield lambda g, n: np.zeros(n)
     yield lambda g, n: np.where(np.arange(n) % 2 == 0, -0.0, 0.0)
     yield from (_with_entry(value, 3 * upper) for value in (math.nan, math.inf, -math.inf))
-    yield _with_entry(math.nan, form.largest)
+    yield _with_entry(math.nan, fmt.largest)
     yield _with_entry(math.inf, 0.1 * upper)
     yield lambda g, n: np.where(np.arange(n) % 2 == 0, math.nan, -math.inf)
     yield lambda g, n: np.full(n, math.nan)

@@ -11,9 +11,9 @@ from itertools import product
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import Entry, EntryRule, Rule
+from array_constraints_conformance.catalogue import Definition, EntryRule, Rule
 from array_constraints_conformance.numerics.formats import Format
-from array_constraints_conformance.weights.decks import Case
+from array_constraints_conformance.weights.case import Case
 
 # 2**15 entries and a few: implementations take such a weight in blocks, or add it up in parts.
 WIDE = (((12, 2731), 1), ((342, 96), 0))
@@ -30,7 +30,7 @@ class Neighbourhood:
     rows: np.ndarray
     shape: tuple[int, ...]
     axes: tuple[int, ...]
-    form: Format
+    fmt: Format
 
     @cached_property
     def chosen(self) -> np.ndarray:
@@ -42,8 +42,8 @@ class Neighbourhood:
     @cached_property
     def beside(self) -> Mapping[str, np.ndarray]:
         """What the chosen slices may hold, by name."""
-        n, dtype = self.rows.shape[1], self.form.dtype
-        largest, smallest = self.form.largest, self.form.smallest
+        n, dtype = self.rows.shape[1], self.fmt.dtype
+        largest, smallest = self.fmt.largest, self.fmt.smallest
         signs, first = np.where(np.arange(n) % 3 == 1, -1.0, 1.0), np.arange(n) == n // 2
         likely = np.nan_to_num(self.rows[0].astype(np.float64), posinf=1.0, neginf=1.0)
         rows = {
@@ -62,7 +62,7 @@ class Neighbourhood:
     def case(self, name: str) -> Case:
         """Return the weight whose chosen slices hold this."""
         n = self.rows.shape[1]
-        ordinary = [np.linspace(1, 3, n).astype(self.form.dtype)]
+        ordinary = [np.linspace(1, 3, n).astype(self.fmt.dtype)]
         every = list(self.beside.values())
         some = {ORDINARY: ordinary, IN_TURN: every}.get(name) or [self.beside[name]]
         rows = self.rows.copy()
@@ -80,80 +80,86 @@ def arranged(rows: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) ->
 
 
 def wide(
-    entry: Entry, rules: Sequence[Rule], formats: Sequence[Format], seed: int, every: bool
+    definition: Definition,
+    rules: Sequence[Rule],
+    formats: Sequence[Format],
+    seed: int,
+    every: bool,
 ) -> Iterator[Neighbourhood]:
     """Yield large weights whose slices lie on their bound, and a few roundoffs beside it.
 
     Every rule in every format and shape, or each format once, in another shape and rule.
     """
     turns = list(product(range(2), range(len(WIDE)), formats))
-    chosen = turns if every else [(i, (i + 1) % 2, form) for i, form in enumerate(formats)]
-    for turn, which, form in chosen:
+    chosen = turns if every else [(i, (i + 1) % 2, fmt) for i, fmt in enumerate(formats)]
+    for turn, which, fmt in chosen:
         shape, axis = WIDE[which]
-        rng = np.random.default_rng([seed, form.digits, which])
+        rng = np.random.default_rng([seed, fmt.digits, which])
         if isinstance(rules[0], EntryRule):
-            rows = rng.standard_normal((math.prod(shape), 1)).astype(form.dtype)
-            yield Neighbourhood(rules[0], rows, shape, (), form)
+            rows = rng.standard_normal((math.prod(shape), 1)).astype(fmt.dtype)
+            yield Neighbourhood(rules[0], rows, shape, (), fmt)
             continue
-        bounded = "max_value" in entry.defaults
-        rows, norm = _about(rng, math.prod(shape) // shape[axis], shape[axis], form, bounded)
+        bounded = "max_value" in definition.defaults
+        rows, norm = _about(rng, math.prod(shape) // shape[axis], shape[axis], fmt, bounded)
         yield Neighbourhood(
-            _bound_by(entry, norm, turn).along(axis), rows, shape, (axis,), form
+            _bound_by(definition, norm, turn).along(axis), rows, shape, (axis,), fmt
         )
 
 
 def alike(
-    entry: Entry, rule: Rule, form: Format, seed: int, turn: int
+    definition: Definition, rule: Rule, fmt: Format, seed: int, turn: int
 ) -> tuple[Rule, list[np.ndarray]]:
     """Return a rule and many small weights of one shape, whose slices lie about its bound."""
-    rng = np.random.default_rng([seed, form.digits, _ALIKE])
+    rng = np.random.default_rng([seed, fmt.digits, _ALIKE])
     if isinstance(rule, EntryRule):
         shape = (_ALIKE, _SIDE, _SIDE)
-        return rule, list(rng.standard_normal(shape).astype(form.dtype))
+        return rule, list(rng.standard_normal(shape).astype(fmt.dtype))
     count = _ALIKE * _SIDE
-    rows, norm = _about(rng, count, _SIDE, form, "max_value" in entry.defaults)
-    rows[::5] *= form.dtype.type(3)  # and some that move
+    rows, norm = _about(rng, count, _SIDE, fmt, "max_value" in definition.defaults)
+    rows[::5] *= fmt.dtype.type(3)  # and some that move
     stack = rows.reshape(_ALIKE, _SIDE, _SIDE).swapaxes(1, 2)
-    return _bound_by(entry, norm, turn).along(0), [np.ascontiguousarray(w) for w in stack]
+    return _bound_by(definition, norm, turn).along(0), [np.ascontiguousarray(w) for w in stack]
 
 
 def _about(
-    rng: np.random.Generator, count: int, n: int, form: Format, free: bool
+    rng: np.random.Generator, count: int, n: int, fmt: Format, free: bool
 ) -> tuple[np.ndarray, float]:
     """Return rows of one norm, others of nearly that norm, and that norm: 1 unless free."""
     row = rng.standard_normal(n)
-    row = (row if free else row / math.sqrt(math.fsum(row * row))).astype(form.dtype)
+    row = (row if free else row / math.sqrt(math.fsum(row * row))).astype(fmt.dtype)
     wide = row.astype(np.float64)
-    steps = 1 + 2 * float(form.u) * rng.integers(-3, 4, count)
+    steps = 1 + 2 * float(fmt.u) * rng.integers(-3, 4, count)
     nearly = [(wide * step).astype(row.dtype) for step in steps]
     rows = [(row, rng.permutation(row), nearly[i])[i % 3] for i in range(count)]
     return np.stack(rows), math.sqrt(math.fsum(wide * wide))
 
 
-def _bound_by(entry: Entry, norm: float, turn: int) -> Rule:
+def _bound_by(definition: Definition, norm: float, turn: int) -> Rule:
     """Return the rule with this norm as its upper bound, or every other turn as its lower."""
-    if "max_value" not in entry.defaults:
-        return entry.with_arguments({})
-    if "min_value" not in entry.defaults:
-        return entry.with_arguments({"max_value": norm})
+    if "max_value" not in definition.defaults:
+        return definition.with_arguments({})
+    if "min_value" not in definition.defaults:
+        return definition.with_arguments({"max_value": norm})
     low, high = ((norm / 2, norm), (norm, 2 * norm))[turn % 2]
-    return entry.with_arguments({"min_value": low, "max_value": high})
+    return definition.with_arguments({"min_value": low, "max_value": high})
 
 
-def spheres(entry: Entry, formats: Sequence[Format], seed: int, count: int) -> Iterator[Case]:
+def spheres(
+    definition: Definition, formats: Sequence[Format], seed: int, count: int
+) -> Iterator[Case]:
     """Yield slices of three integers with one norm, and a bound that is this norm, rounded.
 
     Sums of their squares are exact: whoever compares roots has to round them in one way,
     which is hardest where the root is nearly in the middle of two numbers.
     """
-    if "max_value" not in entry.defaults:
+    if "max_value" not in definition.defaults:
         return
     for turn, square in enumerate(_hard_squares(seed, count)):
-        form = formats[-1 - turn // 2 % len(formats) if turn % 2 else -1]
-        triples = [t for t in _triples(square) if max(t) < 2**form.digits] or [(1, 2, 2)]
-        w = np.asarray(triples, np.float64).T.astype(form.dtype)
+        fmt = formats[-1 - turn // 2 % len(formats) if turn % 2 else -1]
+        triples = [t for t in _triples(square) if max(t) < 2**fmt.digits] or [(1, 2, 2)]
+        w = np.asarray(triples, np.float64).T.astype(fmt.dtype)
         norm = math.sqrt(sum(x * x for x in triples[0]))
-        yield Case(np.ascontiguousarray(w), _bound_by(entry, norm, turn).along(0))
+        yield Case(np.ascontiguousarray(w), _bound_by(definition, norm, turn).along(0))
 
 
 @cache

@@ -61,12 +61,12 @@ class Slices:
         return self.rows.dtype.name
 
     @property
-    def form(self) -> Format:
+    def fmt(self) -> Format:
         return format_of(self.rows.dtype)
 
     @property
     def u(self) -> float:
-        return float(self.form.u)
+        return float(self.fmt.u)
 
     @property
     def wide(self) -> bool:
@@ -165,7 +165,7 @@ class Guard:
         spent = self.roundoffs(s) * own
         if s.u == own:
             return spent
-        least = min(s.form.smallest / bound, 1 / math.sqrt(s.n)) if bound else 0.0
+        least = min(s.fmt.smallest / bound, 1 / math.sqrt(s.n)) if bound else 0.0
         return spent + s.u * (1 + 2 * s.u) * (1 + s.n * least * least / 4)
 
 
@@ -240,7 +240,7 @@ class Steps:
 
 def within_range(s: Slices) -> Slices:
     """Return the slices with bounds that the dtype has: what is beyond constrains nothing."""
-    upper = s.upper if s.upper <= s.form.largest else math.inf
+    upper = s.upper if s.upper <= s.fmt.largest else math.inf
     return dataclasses.replace(s, lower=float(s.lower), upper=float(upper))
 
 
