@@ -1,4 +1,4 @@
-"""The suite in code: one call that judges a constraint, and cases for pytest."""
+"""The suite in Python: a function that judges a constraint, and a decorator for pytest."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def plan_of(
     gaps: str | None,
     dtypes: str | Sequence[str],
 ) -> Plan:
-    """Return the plan that these words name, or raise ValueError."""
+    """Return the plan that these arguments name, or raise ValueError."""
     names, scopes, only, dtypes = map(_listed, (xp, scope, only, dtypes))
     for wrong, known in (
         ([s for s in scopes if s not in SCOPES], SCOPES),
@@ -135,8 +135,8 @@ def _listed(words: str | Sequence[str]) -> list[str]:
     return [words] if isinstance(words, str) else list(dict.fromkeys(words))
 
 
-class Case:
-    """One requirement for one constraint on one library, as a test to call."""
+class PytestCheck:
+    """A requirement for a constraint on a library, as a check that a test calls."""
 
     def __init__(self, report: Report, trial: Trial, result: Result) -> None:
         self.report, self.trial, self.result = report, trial, result
@@ -159,7 +159,7 @@ class Case:
             pytest.skip(f"{found.outcome}: {found.reason}")
 
     def _others(self) -> Iterator[Result]:
-        """Yield what is judged of the same requirement, for a gap that covers several."""
+        """Yield all results of the same requirement: a known gap may cover several of them."""
         plan = self.report.plan
         for requirement, name, lib in plan.tasks():
             if requirement == self.result.requirement:
@@ -200,6 +200,8 @@ def parametrize_with_checks(*constraints: Any, **options: Any) -> Any:
             if key not in trials:
                 trials[key] = plan.trial(name, lib)
             cases.append(
-                Case(report, trials[key], Result(requirement, name, lib.name, "untested"))
+                PytestCheck(
+                    report, trials[key], Result(requirement, name, lib.name, "untested")
+                )
             )
     return pytest.mark.parametrize("check", cases, ids=repr)

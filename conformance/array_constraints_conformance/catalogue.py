@@ -1,4 +1,4 @@
-"""The constraints that the suite knows by name: their parameters, and what they allow."""
+"""The catalogue of constraints known by name: their parameters, and the slices they allow."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.counterexample import WrongMembership, said, stated, text
+from array_constraints_conformance.counterexample import (
+    WrongMembership,
+    as_python,
+    message_of,
+    stated,
+)
+from array_constraints_conformance.numerics.axes import Axis, normalized
 from array_constraints_conformance.numerics.exact import Slices, root
 from array_constraints_conformance.numerics.formats import Format
 
-Axis = int | tuple[int, ...] | list[int] | None
 Membership = Callable[[np.ndarray, float], bool]
 
 
 @dataclass(frozen=True)
 class Rule(ABC):
-    """One constraint with its arguments, and what it demands of each slice."""
+    """One constraint with its arguments: the slices that it allows."""
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -41,7 +46,7 @@ class Rule(ABC):
         """Whether each finite slice is allowed, with bounds widened by ``slack`` of each."""
 
     def along(self, axis: Axis) -> Rule:
-        """Return the same rule for slices along ``axis``, where it is not the rule's own."""
+        """Return this rule for slices along ``axis``; itself where it has no such argument."""
         return self
 
     def fits(self, fmt: Format, n: int) -> bool:
@@ -55,17 +60,6 @@ class Rule(ABC):
     def __str__(self) -> str:
         given = {**self.arguments, **({"axis": self.axis} if "axis" in self.arguments else {})}
         return f"{self.name}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
-
-
-def rank(axis: Axis) -> int:
-    """Return how many dimensions an array needs to have this axis, and at least one."""
-    axes = () if axis is None else (axis,) if isinstance(axis, int) else axis
-    return max((i + 1 if i >= 0 else -i for i in axes), default=1)
-
-
-def normalized(axis: Axis, ndim: int) -> tuple[int, ...]:
-    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    return tuple(sorted({i % ndim for i in axes})) if ndim else ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +105,7 @@ class NormRule(Rule):
         finite = self.upper < math.inf
         return low, (Fraction(self.upper) * (1 + slack)) ** 2 if finite else None
 
-    def target(self, norm: Fraction) -> Fraction:
+    def norm_after(self, norm: Fraction) -> Fraction:
         """Return the norm that the definition gives to a slice of this norm."""
         clipped = max(norm, Fraction(self.lower))
         clipped = min(clipped, Fraction(self.upper)) if self.upper < math.inf else clipped
@@ -119,9 +113,9 @@ class NormRule(Rule):
         return (1 - rate) * norm + rate * clipped
 
     def scale(self, slices: Slices, i: int) -> Fraction:
-        """Return what the nearest allowed point is of slice ``i``, which has a direction."""
+        """Return the factor that moves slice ``i``, which has a direction, to its result."""
         norm = root(slices.square(i))
-        return self.target(norm) / norm
+        return self.norm_after(norm) / norm
 
     def distance(self, slices: Slices, i: int) -> Fraction:
         """Return how far the norm of slice ``i`` is from the interval."""
@@ -136,17 +130,9 @@ class EntryRule(Rule):
 
     @property
     def traits(self) -> frozenset[str]:
-        return frozenset(
-            {
-                self.name,
-                "every constraint",
-                "built-in constraints",
-                "convex sets",
-                "idempotent maps",
-                "projections",
-                "sets with an interior",
-            }
-        )
+        found = {self.name, "every constraint", "built-in constraints", "convex sets"}
+        found |= {"idempotent maps", "projections", "sets with an interior"}
+        return frozenset(found)
 
     def axes(self, ndim: int) -> tuple[int, ...]:
         return ()
@@ -185,8 +171,9 @@ class MembershipRule(Rule):
         try:
             answer = self.contains(row, slack)
         except Exception as error:
-            given = f"for {text(row)} and slack {slack:g}"
-            raise stated(WrongMembership(f"contains= raised {said(error)}, {given}")) from error
+            given = f"for {as_python(row)} and slack {slack:g}"
+            wrong = WrongMembership(f"contains= raised {message_of(error)}, {given}")
+            raise stated(wrong) from error
         if not isinstance(answer, bool | np.bool_):
             raise stated(
                 WrongMembership(f"contains= is to return True or False, not {answer!r:.80}")

@@ -1,4 +1,4 @@
-"""What a check says: `require`, and the counterexample that it raises."""
+"""Counterexamples, and the exceptions that carry them from a check to its outcome."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Counterexample:
-    """What was put in, what the requirement expects, and what came out."""
+    """A weight that shows a broken law: the input, the expected result, the result."""
 
     message: str
     constraint: str = ""
@@ -23,15 +23,15 @@ class Counterexample:
 
 
 class RequirementNotMet(Exception):
-    """A law does not hold; never an AssertionError: it survives ``python -O``."""
+    """A law that does not hold; no AssertionError, so that ``python -O`` keeps it."""
 
     def __init__(self, counterexample: Counterexample) -> None:
         super().__init__(counterexample.message)
         self.counterexample = counterexample
 
 
-class Refused(Exception):
-    """The implementation raised: kept apart from what the suite itself may raise."""
+class Raised(Exception):
+    """An error of the implementation, kept apart from errors of the suite itself."""
 
     def __init__(self, error: BaseException, counterexample: Counterexample) -> None:
         super().__init__(counterexample.message)
@@ -39,15 +39,15 @@ class Refused(Exception):
 
 
 class NotProvided(Exception):
-    """The implementation has no such function, method or argument."""
+    """A function, method or argument that the implementation does not have."""
 
 
 class WrongMembership(ValueError):
-    """The membership test of a custom constraint raised, or returned something else."""
+    """A membership test that raised, or returned neither True nor False."""
 
 
 class NotApplicable(Exception):
-    """The requirement does not apply here; the message says why."""
+    """A requirement that does not apply here, for the reason in the message."""
 
 
 _E = TypeVar("_E", bound=Exception)
@@ -55,44 +55,44 @@ _STATED: WeakValueDictionary[int, Exception] = WeakValueDictionary()
 
 
 def stated(outcome: _E) -> _E:
-    """Return an outcome that the suite is about to raise, so that it is known as its own."""
+    """Note an exception that the suite is about to raise, and return it."""
     _STATED[id(outcome)] = outcome
     return outcome
 
 
-def is_own(error: BaseException) -> bool:
-    """Whether the suite stated it: the same exception of an implementation is a crash."""
+def was_stated(error: BaseException) -> bool:
+    """Return whether the suite noted it: raised by an implementation it is a crash."""
     return id(error) in _STATED
 
 
 def require(condition: object, message: str, **details: Any) -> None:
     """Raise :class:`RequirementNotMet` unless ``condition`` holds."""
     if not condition:
-        shown = {key: text(value) for key, value in details.items()}
+        shown = {key: as_python(value) for key, value in details.items()}
         raise stated(RequirementNotMet(Counterexample(message, **shown)))
 
 
 def attempt(constraint: str, run: Callable[..., Any], *arguments: Any, w: Any = "") -> Any:
-    """Run code of the implementation; what it raises becomes its counterexample.
+    """Run code of the implementation; an error becomes a :class:`Raised`.
 
-    ``w`` is the weight to show then, or a function that returns it.
+    ``w`` is the weight that its counterexample shows, or a function that returns it.
     """
     try:
         return run(*arguments)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, and the panics of compiled extensions
-        if is_own(error):
+        if was_stated(error):
             raise
-        message = f"raised {said(error)}"
+        message = f"raised {message_of(error)}"
         shown = w() if callable(w) else w
         dtype = str(shown.dtype) if isinstance(shown, np.ndarray) else None
         name = type(error).__name__
-        details = Counterexample(message, constraint, dtype, text(shown), "a result", name)
-        raise stated(Refused(error, details)) from error
+        details = Counterexample(message, constraint, dtype, as_python(shown), "a result", name)
+        raise stated(Raised(error, details)) from error
 
 
-def said(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Return the class and the message of an error, whose ``str`` may raise too."""
     try:
         message = str(error)
@@ -101,8 +101,8 @@ def said(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}"[:500]
 
 
-def text(value: Any) -> str:
-    """Return a value as Python that gives it back, long arrays shortened."""
+def as_python(value: Any) -> str:
+    """Return a value as Python source, long arrays shortened."""
     if isinstance(value, str):
         return value
     if not isinstance(value, np.ndarray):

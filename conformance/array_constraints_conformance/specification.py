@@ -1,4 +1,4 @@
-"""The requirements, read from specification.md: their only home."""
+"""The requirements, read from ``specification.md``, their only home."""
 
 from __future__ import annotations
 

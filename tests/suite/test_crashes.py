@@ -29,7 +29,7 @@ RAISES = {
     "raise type('Mine', (Findings.NotProvided,), {})('no')": "Mine: no",
     "raise ExceptionGroup('', [Findings.NotProvided('no')])": "ExceptionGroup",
     "raise Findings.RequirementNotMet.__new__(Findings.RequirementNotMet)": "RequirementNotMet",
-    "raise Findings.Refused.__new__(Findings.Refused, 1)": "Refused",
+    "raise Findings.Raised.__new__(Findings.Raised, 1)": "Raised",
 }
 
 

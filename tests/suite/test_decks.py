@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from array_constraints_conformance.catalogue import CATALOGUE, normalized
+from array_constraints_conformance.catalogue import CATALOGUE
+from array_constraints_conformance.numerics.axes import normalized
 from array_constraints_conformance.numerics.exact import Slices, root
 from array_constraints_conformance.numerics.formats import FORMATS
 from array_constraints_conformance.weights.case import Case

@@ -102,7 +102,7 @@ def test_no_allowed_point_is_nearer_than_the_nearest(rule, angle, norm):
     w = np.asarray([norm * math.cos(angle), norm * math.sin(angle)])
     slices = Slices(w.reshape(1, 2), (1,))
     if rule.rate != 1:
-        expected = rule.target(root(slices.square(0)))
+        expected = rule.norm_after(root(slices.square(0)))
         clipped = min(max(norm, rule.lower), rule.upper)
         assert float(expected) == pytest.approx((1 - rule.rate) * norm + rule.rate * clipped)
         return

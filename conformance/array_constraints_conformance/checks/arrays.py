@@ -1,4 +1,4 @@
-"""ARR: what is kept of an array, and which arrays are taken."""
+"""ARR: shape, dtype, type and memory of arrays are kept; which arrays are accepted."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import Rule, rank
+from array_constraints_conformance.catalogue import Rule
 from array_constraints_conformance.checks.registry import check, law
 from array_constraints_conformance.checks.shared import agrees, where
 from array_constraints_conformance.counterexample import NotApplicable, require, stated
 from array_constraints_conformance.libraries import library
+from array_constraints_conformance.numerics.axes import rank
 from array_constraints_conformance.numerics.bits import same_bits
 from array_constraints_conformance.numerics.exact import Slices
 from array_constraints_conformance.trial.observation import Observation
@@ -151,11 +152,11 @@ def all_forms_of_an_axis_agree(trial: Trial) -> int:
         (None, (0, 1, 2)),
     ]
     applied = 0
-    judged = trial.half(spellings, len(trial.constraint))
+    chosen = trial.half(spellings, len(trial.constraint))
     for turn, (rule, fmt) in enumerate(trial.pairs):
         rng = np.random.default_rng(trial.seed)
         w = (rng.standard_normal((3, 2, 4)) * 2).astype(fmt.dtype)
-        for given, plain in judged[turn :: len(trial.pairs) if trial.profile.quick else 1]:
+        for given, plain in chosen[turn :: len(trial.pairs) if trial.profile.quick else 1]:
             seen = trial.observe(Case(w, rule.along(plain)))
             result = trial.calls.image(rule.along(given), w)
             rows = Slices(result, seen.axes).rows
@@ -176,7 +177,7 @@ def libraries_agree(trial: Trial) -> int:
 
 
 def _on_numpy(numpy: Trial, trial: Trial, rule: Rule, w: np.ndarray) -> np.ndarray:
-    """Return what the implementation makes of the weight on NumPy, if it takes it there."""
+    """Return the result on NumPy; raise :class:`NotApplicable` where that is not accepted."""
     try:
         result = numpy.calls.constraint_of(rule)(w)
     except Exception as error:

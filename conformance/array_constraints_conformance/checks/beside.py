@@ -1,4 +1,4 @@
-"""What is the same whatever the other slices of a weight hold."""
+"""Comparisons of a weight with weights of which some slices were replaced."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ Compare = Callable[[Observation, Observation, np.ndarray, str], None]
 
 
 def beside_anything(trial: Trial, compare: Compare) -> int:
-    """Compare what is seen of a weight with what is seen where some slices hold anything.
+    """Compare a weight with others of which only chosen slices differ.
 
-    ``compare`` takes both, which slices are the same in both, and what the others hold.
+    ``compare`` takes both observations, a mask of the equal slices, and the name of what the
+    others hold.
     """
     applied = 0
     for hood in [*_small(trial), *trial.neighbourhoods]:

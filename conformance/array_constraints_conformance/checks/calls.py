@@ -1,4 +1,4 @@
-"""CALL: what the argument copy means, and where it is refused."""
+"""CALL: the argument ``copy``: new arrays, arrays written in place, refusals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from array_constraints_conformance.catalogue import EntryRule
 from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.checks.shared import agrees, where
-from array_constraints_conformance.counterexample import Refused, attempt, require
+from array_constraints_conformance.counterexample import Raised, attempt, require
 from array_constraints_conformance.numerics.bits import same_bits
 from array_constraints_conformance.numerics.exact import Slices
 from array_constraints_conformance.trial.trial import Trial
@@ -33,7 +33,7 @@ def same_as_default(trial: Trial, case: Case, x: Any, result: Any, message: str)
 
 
 def unchanged(trial: Trial) -> list[Case]:
-    """Return weights that there is nothing to change of: zeros, nothing at all, no rate."""
+    """Return weights that no call changes: zeros, empty weights, and any with a rate of 0."""
     rules = [trial.rule.along(0)]
     definition = trial.definition
     if "rate" in definition.defaults:
@@ -84,7 +84,7 @@ def copy_false_writes_into_the_weight(trial: Trial) -> int:
 
 
 def _nothing_beside(trial: Trial) -> int:
-    """Write into a window of an array, and look at the window and at what lies around it."""
+    """Require that a call on a window of an array writes there and nowhere else."""
     rule = trial.rule.along(0)
     for fmt in trial.formats:
         around = (np.random.default_rng(trial.seed).standard_normal((6, 5)) * 3).astype(
@@ -142,7 +142,7 @@ def refused(
     details = {"constraint": str(case.rule), "dtype": case.w.dtype.name, "input": case.w}
     try:
         trial.calls.call(case.rule, x, **options)
-    except Refused as raised:
+    except Raised as raised:
         got = f"{type(raised.error).__name__}: {raised.error}"
         right = isinstance(raised.error, error)
         require(right, message, expected=error.__name__, got=got[:300], **details)

@@ -48,7 +48,7 @@ def made(trial: Trial, *more: dict[str, Any]) -> Iterator[Made]:
 
 
 def demand(shown: str, condition: object, message: str, expected: Any, got: Any) -> None:
-    """Require something of a constraint that was made as ``shown``."""
+    """Require a condition of a constraint that was made as ``shown``."""
     require(condition, message, constraint=shown, input=shown, expected=expected, got=got)
 
 
@@ -125,7 +125,7 @@ def from_config_restores_the_constraint(trial: Trial) -> int:
 def through_json(
     trial: Trial, shown: str, constraint: Any, strict: bool = False, **options: Any
 ) -> Any:
-    """Return what deserialize makes of the JSON text of a serialised constraint."""
+    """Return the constraint that deserialize restores from JSON of a serialised one."""
     serialize, deserialize = (trial.subject.function(n) for n in ("serialize", "deserialize"))
     config = attempt(shown, partial(serialize, **options), constraint)
     text = attempt(shown, partial(json.dumps, allow_nan=not strict), config)

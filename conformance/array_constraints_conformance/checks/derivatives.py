@@ -1,4 +1,4 @@
-"""GRAD: derivatives: finite, the identity where nothing moves, else the rescaling's."""
+"""GRAD: derivatives are finite, and those of the identity or of the rescaling."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def demand(
     require(close.all(), message, expected=expected, got=found, **details)
 
 
-def rescaling(w: np.ndarray, target: float) -> np.ndarray:
-    """Return the Jacobian of ``target * w / norm(w)``."""
+def rescaling(w: np.ndarray, bound: float) -> np.ndarray:
+    """Return the Jacobian of ``bound * w / norm(w)``."""
     v = w.astype(np.float64)
     unit = v / math.sqrt(math.fsum(v * v))
     norm = math.sqrt(math.fsum(v * v))
-    return target / norm * (np.eye(len(w)) - np.outer(unit, unit))
+    return bound / norm * (np.eye(len(w)) - np.outer(unit, unit))
 
 
 @check("GRAD-1")
@@ -157,7 +157,7 @@ def _magnitudes(rule: Rule, fmt: Format) -> Iterator[np.ndarray]:
 
 
 def _single_entries(trial: Trial, rule: Rule, fmt: Format) -> Iterator[np.ndarray]:
-    """Slices of one entry: their Jacobian is 0 or 1 - rate however short they are."""
+    """Yield slices of one entry: their Jacobian is 0 or 1 - rate at every magnitude."""
     if isinstance(rule, NormRule):
         subnormal = 0 if trial.library.flushes(fmt.name) else fmt.digits - 1
         low = math.log2(fmt.smallest)

@@ -1,4 +1,4 @@
-"""ERR: bad input gets an error of the right type, and a message that helps."""
+"""ERR: wrong parameters and arrays raise errors of the right type, with a clear message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FILE: weights in files: the same slices, whatever lies beside them, and once is enough."""
+"""FILE: slices of a file are independent, and a projected file is left alone."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ def function(trial: Trial, name: str) -> Callable[..., Any]:
 
 
 def neighbourhoods(trial: Trial) -> list[Neighbourhood]:
-    """Return those in the formats that NumPy's files have; quickly, in those of most use."""
+    """Return large weights in the formats that NumPy's files have; quickly, in two of them."""
     names = ("float32", "float64") if trial.profile.quick else ("float16", "float32", "float64")
     chosen = [hood for hood in trial.neighbourhoods if hood.fmt.name in names]
     return chosen or [h for h in trial.neighbourhoods if h.fmt.name != "bfloat16"]
 
 
 def projected(trial: Trial, case: Case, w: np.ndarray) -> np.ndarray:
-    """Return what becomes of an array through a file."""
+    """Return the array of a file that was projected, where the source holds ``w``."""
     with TemporaryDirectory() as folder:
-        source, target = Path(folder, "weight.npy"), Path(folder, "result.npy")
+        source, result = Path(folder, "weight.npy"), Path(folder, "result.npy")
         np.save(source, w)
-        given = (source, target, trial.calls.constraint_of(case.rule))
+        given = (source, result, trial.calls.constraint_of(case.rule))
         attempt(str(case.rule), function(trial, "project_file"), *given, w=w)
-        found: np.ndarray = attempt(str(case.rule), np.load, target, w=w)
+        found: np.ndarray = attempt(str(case.rule), np.load, result, w=w)
     shape = {"expected": f"{w.dtype} {w.shape}", "got": f"{found.dtype} {found.shape}"}
     alike = (found.shape, found.dtype) == (w.shape, w.dtype)
     require(alike, "the file holds another shape or dtype", constraint=str(case.rule), **shape)

@@ -1,4 +1,4 @@
-"""Judgements that several checks share: allowed, near, stable, in agreement."""
+"""Laws that several checks require: a result is allowed, near, stable, in agreement."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from array_constraints_conformance.weights.neighbours import arranged
 
 
 def where(mask: np.ndarray) -> list[int]:
+    """Return the indices at which a mask is true."""
     return [int(i) for i in np.flatnonzero(mask)]
 
 
@@ -39,8 +40,8 @@ def expectation(seen: Observation, i: int) -> str:
     return "an entry that is at least 0" if isinstance(rule, EntryRule) else "an allowed value"
 
 
-def judged(seen: Observation) -> np.ndarray:
-    """Slices whose result can be allowed at all."""
+def has_to_be_allowed(seen: Observation) -> np.ndarray:
+    """Return which slices have a result that is to be allowed: finite ones, at rate 1."""
     if isinstance(seen.rule, EntryRule):
         return seen.before.finite
     if isinstance(seen.rule, NormRule) and seen.rule.rate != 1:
@@ -95,7 +96,7 @@ def rebuilt(rows: np.ndarray, seen: Observation) -> np.ndarray:
 def agrees(
     seen: Observation, rows: np.ndarray, message: str, chosen: Iterable[int] | None = None
 ) -> int:
-    """Require that rows are those of the result, within twice what either may be off."""
+    """Require that rows agree with the result, within twice the error that each may have."""
     if rows.shape != seen.after.rows.shape or rows.dtype != seen.after.rows.dtype:
         shown = f"shape {rows.shape}, dtype {rows.dtype}"
         seen.fail(
@@ -116,12 +117,12 @@ def agrees(
         norm = max(root(seen.after.square(i)), root(other.square(i)))
         exact = isinstance(seen.rule, EntryRule)
         allowed = Fraction(0) if exact else 2 * (seen.fmt.near(seen.n) * norm + seen.underflow)
-        if distance > allowed and not either(seen, i):
+        if distance > allowed and not goes_either_way(seen, i):
             seen.fail(i, f"{message}: {relative(distance)} apart", seen.after.rows[i], rows[i])
     return len(rows)
 
 
-def either(seen: Observation, i: int) -> bool:
+def goes_either_way(seen: Observation, i: int) -> bool:
     """Whether slice ``i`` is in the band of a bound, where it may be kept or projected."""
     if not isinstance(seen.rule, NormRule) or not seen.before.finite[i]:
         return False

@@ -1,4 +1,4 @@
-"""NUM-12: slices of one entry, all 65,536 of them: a proof for the 16-bit dtypes."""
+"""NUM-12: a proof for the 16-bit dtypes: all 65,536 slices of one entry are tried."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CALL-6: many weights in one call of ``apply``, each of them as if it were alone."""
+"""CALL-6: ``apply`` treats each of many weights as a call of its own does."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def apply_treats_each_weight_as_a_call_of_its_own(trial: Trial) -> int:
 
 
 def _anything(w: np.ndarray, few: bool) -> dict[str, np.ndarray]:
-    """Return what one weight may hold, by name."""
+    """Return a weight, and copies with special numbers, by the name of what they hold."""
     largest = np.finfo(np.float32).max if w.dtype.itemsize > 2 else 60000.0
     found = {"ordinary numbers": w}
     values = [("infinity", np.inf), ("NaN", np.nan), ("huge numbers", largest)]
@@ -91,7 +91,7 @@ def _same(case: Case, trial: Trial, expected: np.ndarray, found: Any, what: str)
 def _containers(
     trial: Trial, rule: Rule, weights: list[np.ndarray], alone: list[np.ndarray]
 ) -> None:
-    """Require that dictionaries, lists and tuples come back as what they are."""
+    """Require that dictionaries, lists and tuples come back as such."""
     a, b, c = (trial.library.array(w) for w in weights[:3])
     found = _apply(trial, rule, {"a": a, "b": [b, (c,)]})
     match found:

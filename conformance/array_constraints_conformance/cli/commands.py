@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from array_constraints_conformance import known_gaps
-from array_constraints_conformance.cli.options import WrongCall, order_of, parser
+from array_constraints_conformance.cli.options import WrongCall, parser, request_of
 from array_constraints_conformance.cli.tables import listed, summary
 from array_constraints_conformance.known_gaps import BadGaps
 from array_constraints_conformance.libraries import UnknownLibrary
@@ -65,7 +65,7 @@ def _main(options: argparse.Namespace, console: Console, command: str) -> int:
                 raise WrongCall(f"--against takes no --{option.replace('_', '-')}")
     gaps = known_gaps.read(options.known_gaps) if options.known_gaps else ()
     limits = Limits.of(options.profile, options.timeout)
-    with Judging(order_of(options), limits, gaps, options.known_gaps) as judging:
+    with Judging(request_of(options), limits, gaps, options.known_gaps) as judging:
         if options.against:
             for line in judging.lines():
                 console.print(visible(line), markup=False)
@@ -73,7 +73,7 @@ def _main(options: argparse.Namespace, console: Console, command: str) -> int:
         _refuse_idle_gaps(judging.plan)
         if options.report:
             options.report.mkdir(parents=True, exist_ok=True)  # or fail before judging
-        results = _judged(judging, options.processes)
+        results = _results(judging, options.processes)
     return _reported(Report(judging.plan, results, command, limits.judging), options, console)
 
 
@@ -95,7 +95,7 @@ def _progress(total: int) -> Iterator[Progress]:
         yield progress
 
 
-def _judged(judging: Judging, processes: int) -> list[Result]:
+def _results(judging: Judging, processes: int) -> list[Result]:
     results: list[Result] = []
     with _progress(len(judging.tasks)) as progress:
         for result in judging.results(processes):
@@ -106,7 +106,7 @@ def _judged(judging: Judging, processes: int) -> list[Result]:
 
 
 def _refuse_idle_gaps(plan: Plan) -> None:
-    """Refuse known gaps of judged requirements for constraints that there are not."""
+    """Refuse known gaps that cover no constraint, though their requirement is judged."""
     judged = {(requirement.id, name) for requirement, name, _ in plan.tasks()}
     ids = {requirement for requirement, _ in judged}
     for gap in plan.gaps:

@@ -1,4 +1,4 @@
-"""The options of the command line, and the order that they make."""
+"""The options of the command line, and the request that they make."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from array_constraints_conformance.catalogue import CATALOGUE
 from array_constraints_conformance.libraries import installed
 from array_constraints_conformance.numerics.formats import FORMATS
-from array_constraints_conformance.processes.order import Order
+from array_constraints_conformance.processes.request import Request
 from array_constraints_conformance.report.record import NAME, VERSION
 from array_constraints_conformance.runner.plan import MODULE
 from array_constraints_conformance.specification import SCOPES, requirements
@@ -28,7 +28,7 @@ exit status: 0 when nothing is "not met" or "gap closed", 1 when something is,
 
 
 class WrongCall(ValueError):
-    """The arguments do not fit together."""
+    """Arguments that do not fit together."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -167,13 +167,13 @@ def _seconds(text: str) -> float:
     return number
 
 
-def order_of(options: argparse.Namespace) -> Order:
-    """Return the order that the options make, or raise :class:`WrongCall`."""
+def request_of(options: argparse.Namespace) -> Request:
+    """Return the request that the options make, or raise :class:`WrongCall`."""
     unknown = [name for name in options.only if name not in requirements()]
     unknown += [name for name in options.constraint if name not in (*CATALOGUE, MODULE)]
     if unknown:
         raise WrongCall(f"{unknown[0]!r} is no requirement or constraint")
-    return Order(
+    return Request(
         options.constraints,
         installed() if options.matrix else list(dict.fromkeys(options.xp or ["numpy"])),
         options.profile,

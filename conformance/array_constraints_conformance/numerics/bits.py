@@ -1,4 +1,4 @@
-"""Rows that are the same: by their bits, or by their values."""
+"""Comparisons of rows, by their bits or by their values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from array_constraints_conformance.numerics.formats import format_of
 
 
 def same_bits(a: np.ndarray, b: np.ndarray, flushes: bool = False) -> np.ndarray:
-    """Whether rows have the same bits: NaN is NaN, and what is flushed may be zero."""
+    """Return which rows have the same bits; NaN is NaN, and a flushed entry may be zero."""
     if a.dtype != b.dtype:
         return np.zeros(len(a), dtype=bool)
     bits = np.dtype(f"i{a.dtype.itemsize}")
@@ -26,7 +26,7 @@ def same_bits(a: np.ndarray, b: np.ndarray, flushes: bool = False) -> np.ndarray
 
 
 def same_values(a: np.ndarray, b: np.ndarray, flushes: bool = False) -> np.ndarray:
-    """Whether rows have equal entries in the dtype of ``b``: 0 is -0, and NaN is NaN."""
+    """Return which rows are equal in the dtype of ``b``: 0 is -0, and NaN is NaN."""
     with np.errstate(over="ignore"):
         x, y = a.astype(b.dtype).astype(np.float64), b.astype(np.float64)
     same = (x == y) | (np.isnan(x) & np.isnan(y))
@@ -36,5 +36,5 @@ def same_values(a: np.ndarray, b: np.ndarray, flushes: bool = False) -> np.ndarr
 
 
 def relative(x: Fraction) -> str:
-    """Return a rational number for people."""
+    """Return a rational number in six digits, to be read."""
     return f"{float(x):.6g}"

@@ -49,11 +49,11 @@ class Format:
         return self._times(12, n)
 
     def near(self, n: int) -> Fraction:
-        """How far two right results may lie from the nearest point, relative to its norm."""
+        """Return how far a right result may be from the nearest point, relative to its norm."""
         return self.depth(n) + 3 * self.u
 
     def underflow(self, n: int) -> Fraction:
-        """Return what entries that become subnormal add to a distance."""
+        """Return the distance that entries add which become subnormal."""
         return Fraction(int(np.ceil(np.sqrt(n)))) * self.u * Fraction(self.smallest)
 
     def _times(self, constant: int, n: int) -> Fraction:

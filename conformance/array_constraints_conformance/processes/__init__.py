@@ -1,5 +1,5 @@
-"""Judging in a process of its own, which the implementation may end as it likes.
+"""Judging in a process of its own: whatever ends it, every task gets an outcome.
 
-``judging`` stays in the suite's process and starts a ``process`` for an ``order``; there
-``keeper`` waits for the ``child``, which judges.
+``judging`` stays with the suite and sends a ``request`` to a ``process``. There ``keeper``
+waits for its ``child``, which judges, and tells how it ended.
 """

@@ -1,4 +1,4 @@
-"""The process that judges: it imports the implementation, and hands over result by result."""
+"""The process that judges: it imports the implementation and sends result by result."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from array_constraints_conformance.libraries import UnknownLibrary, library
-from array_constraints_conformance.processes.order import Order, subject_of
+from array_constraints_conformance.processes.request import Request, subject_of
 from array_constraints_conformance.runner.against import compared
 from array_constraints_conformance.runner.judgement import exemption, judge
 from array_constraints_conformance.runner.plan import Plan, WrongPlan
@@ -17,8 +17,8 @@ from array_constraints_conformance.specification import SCOPES
 from array_constraints_conformance.trial.subject import UnknownSubject, module_named
 
 
-class Speaker:
-    """The pipe to the suite: one message a line, from this process alone."""
+class Sender:
+    """A pipe to the suite: one message a line, from this process and not from its forks."""
 
     def __init__(self, report: int, token: str) -> None:
         self.report, self.token, self.process = report, token, os.getpid()
@@ -32,30 +32,30 @@ class Speaker:
 
 
 def main(words: dict[str, Any]) -> None:
-    """Do what was ordered, and say so."""
-    say, order = Speaker(words["report"], words["token"]), Order(**words["order"])
-    say(started=True)
+    """Judge or compare as requested, and send each result."""
+    send, request = Sender(words["report"], words["token"]), Request(**words["request"])
+    send(started=True)
     try:
-        subject = module_named(order.constraints) if words["imports"] else subject_of(order)
-        say(imported=True)
-        libraries = [library(name, order.device) for name in order.libraries]
-        plan = order.plan(subject, libraries)
-        say(plan=_described(plan))
-        if order.against:
-            other = module_named(order.against, "--against")
+        subject = module_named(request.constraints) if words["imports"] else subject_of(request)
+        send(imported=True)
+        libraries = [library(name, request.device) for name in request.libraries]
+        plan = request.plan(subject, libraries)
+        send(plan=_described(plan))
+        if request.against:
+            other = module_named(request.against, "--against")
             for line in compared(plan, other):
-                say(line=line)
-            say(compared=True)
+                send(line=line)
+            send(compared=True)
             return
     except (UnknownSubject, UnknownLibrary, WrongPlan) as error:
-        say(refused=str(error))
+        send(refused=str(error))
         return
     if words["imports"]:
-        _judged(plan, words["start"], say)
+        _judge(plan, words["start"], send)
 
 
 def _described(plan: Plan) -> dict[str, Any]:
-    """Return what the suite has to know of a plan that it cannot make itself."""
+    """Return the parts of a plan that are known only where the module is imported."""
     claimed = plan.subject.scopes
     return {
         "version": plan.subject.version,
@@ -65,13 +65,13 @@ def _described(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _judged(plan: Plan, start: int, say: Speaker) -> None:
+def _judge(plan: Plan, start: int, send: Sender) -> None:
     for task, trial in plan.trials(start):
         try:
             found = judge(task[0], task[1], trial)
         except KeyboardInterrupt as error:  # of the implementation: no key reaches this group
             found = crashed(task, error)
-        say(result=_written(found))
+        send(result=_written(found))
 
 
 def _written(found: Result) -> dict[str, Any]:

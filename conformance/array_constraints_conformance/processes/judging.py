@@ -1,4 +1,4 @@
-"""A run in processes of its own: every task gets an outcome, whatever becomes of them."""
+"""A run in processes of its own, seen from the suite: every task gets an outcome."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from array_constraints_conformance.counterexample import Counterexample
 from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import UnknownLibrary
-from array_constraints_conformance.processes.order import Order, libraries_of, subject_of
 from array_constraints_conformance.processes.process import Limits, Process
+from array_constraints_conformance.processes.request import Request, libraries_of, subject_of
 from array_constraints_conformance.report.outcomes import ORDER
 from array_constraints_conformance.runner.gaps import with_gap
 from array_constraints_conformance.runner.plan import Task
@@ -20,15 +20,15 @@ from array_constraints_conformance.runner.results import Result, not_met
 
 
 class Refusal(ValueError):
-    """What is named is not there, or leaves nothing to judge, as the other process says."""
+    """A request that the other process refuses: nothing to judge, or no such module."""
 
 
 class Unfinished(RuntimeError):
-    """The process that compares ended before it had done so."""
+    """A comparison whose process ended too early."""
 
 
 class Judging:
-    """An order, the processes that carry it out, and the plan that they made of it.
+    """A request, the processes that carry it out, and the plan that they made of it.
 
     Raises
     ------
@@ -38,21 +38,21 @@ class Judging:
 
     def __init__(
         self,
-        order: Order,
+        request: Request,
         limits: Limits,
         gaps: Sequence[Gap] = (),
         gaps_named: str | None = None,
     ) -> None:
-        self.order, self.limits, self.stop = order, limits, Event()
-        self.process = self._started(order)
+        self.request, self.limits, self.stop = request, limits, Event()
+        self.process = self._started(request)
         try:
             said, self.lost = _plan_of(self.process), ""
             if said is None:
-                self.lost = self.process.how
+                self.lost = self.process.how_it_ended
                 said = self._without_importing()
-            subject = subject_of(order, said["version"], said["scopes"])
-            libraries = libraries_of(order, said["libraries"])
-            self.plan = order.plan(subject, libraries, gaps, gaps_named)
+            subject = subject_of(request, said["version"], said["scopes"])
+            libraries = libraries_of(request, said["libraries"])
+            self.plan = request.plan(subject, libraries, gaps, gaps_named)
         except BaseException:
             self.process.end()
             raise
@@ -67,23 +67,23 @@ class Judging:
         self.stop.set()
         self.process.end()
 
-    def _started(self, order: Order, *, imports: bool = True, start: int = 0) -> Process:
-        return Process(order, self.limits, self.stop, imports=imports, start=start)
+    def _started(self, request: Request, *, imports: bool = True, start: int = 0) -> Process:
+        return Process(request, self.limits, self.stop, imports=imports, start=start)
 
     def _without_importing(self) -> dict[str, Any]:
-        """Return what is known of the plan though importing the module ended the process."""
-        with self._started(self.order, imports=False) as another:
+        """Return the plan as far as it is known where importing the module ends a process."""
+        with self._started(self.request, imports=False) as another:
             said = _plan_of(another)
         if said is None:
-            raise UnknownLibrary(another.how)
+            raise UnknownLibrary(another.how_it_ended)
         return said
 
     def results(self, processes: int = 1) -> Iterator[Result]:
         """Yield a result for each task, in their order; some gaps may seem closed."""
         if self.lost:
             yield from (_unreached(*task, self.lost) for task in self.tasks)
-        elif processes == 1 or len(self.order.libraries) == 1:
-            yield from self._judged(self.order, self.tasks, self.process)
+        elif processes == 1 or len(self.request.libraries) == 1:
+            yield from self._results_of_one(self.request, self.tasks, self.process)
         else:
             self.process.end()
             yield from self._side_by_side(processes)
@@ -91,7 +91,7 @@ class Judging:
     def _side_by_side(self, processes: int) -> Iterator[Result]:
         def of_library(name: str) -> list[Result]:
             tasks = [task for task in self.tasks if task[0][2].name == name]
-            return list(self._judged(replace(self.order, libraries=[name]), tasks))
+            return list(self._results_of_one(replace(self.request, libraries=[name]), tasks))
 
         with ThreadPoolExecutor(processes) as pool:
             try:
@@ -100,19 +100,19 @@ class Judging:
             finally:
                 self.stop.set()  # or the pool would wait for what nobody wants any more
 
-    def _judged(
+    def _results_of_one(
         self,
-        order: Order,
+        request: Request,
         tasks: Sequence[tuple[Task, str | None]],
         process: Process | None = None,
     ) -> Iterator[Result]:
         """Yield the results of one process; after its end, a new one judges what is left.
 
-        What was under way then is not met, and the rest of that constraint is not reached.
+        The task that it ended in is not met, and the rest of that constraint is not reached.
         """
         done = 0
         while done < len(tasks) and not self.stop.is_set():
-            with process or self._started(order, start=done) as running:
+            with process or self._started(request, start=done) as running:
                 for task, said in zip(tasks[done:], _results_of(running), strict=False):
                     found = _result(task[0], said)
                     if found is None:
@@ -122,8 +122,8 @@ class Judging:
                     done += 1
             if done < len(tasks) and not self.stop.is_set():
                 lost = _rest_of_constraint(tasks, done)
-                yield not_met(lost[0][0], running.how)
-                at = f"not reached: at {lost[0][0][0].id} {running.how}"
+                yield not_met(lost[0][0], running.how_it_ended)
+                at = f"not reached: at {lost[0][0][0].id} {running.how_it_ended}"
                 yield from (_unreached(*task, at) for task in lost[1:])
                 done, process = done + len(lost), None
 
@@ -134,11 +134,11 @@ class Judging:
                 return
             _refuse(message)
             yield message["line"]
-        raise Unfinished(f"not compared to the end: {self.process.how}")
+        raise Unfinished(f"not compared to the end: {self.process.how_it_ended}")
 
 
 def _plan_of(process: Process) -> dict[str, Any] | None:
-    """Return what a process says of its plan; None where it ends before."""
+    """Return the plan that a process sends; None where it ends before."""
     for message in process.messages:
         _refuse(message)
         if "plan" in message:

@@ -1,4 +1,4 @@
-"""The process between the suite and the one that judges: it waits, and tells how that ended.
+"""The process between the suite and the one that judges: it reports how that one ended.
 
 Nothing of the implementation runs here, and nothing but the standard library is imported.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Start the process that judges; what it is to do is the first line of standard input."""
+    """Start the process that judges; the first line of standard input holds the request."""
     words = json.loads(sys.stdin.buffer.readline())
     sys.path[:] = words["path"]
     os.set_inheritable(words["report"], False)
@@ -34,7 +34,7 @@ def _say(words: dict[str, Any], **message: int) -> None:
 
 
 def _judge(words: dict[str, Any]) -> None:
-    """Judge, and end without doing what the implementation has left to be done at exit."""
+    """Judge, and end without running the exit handlers of the implementation."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     try:

@@ -1,4 +1,4 @@
-"""Processes that judge, each with a time limit, and what they have handed over."""
+"""Processes that judge, each with a time limit, and the messages that they send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from array_constraints_conformance.processes.order import Order
+from array_constraints_conformance.processes.request import Request
 from array_constraints_conformance.report.summary import visible
 from array_constraints_conformance.trial.profiles import PROFILES
 
@@ -30,7 +30,7 @@ _OWN_IMPORTS = 600.0  # seconds: those of the suite and the libraries are not ju
 
 @dataclass(frozen=True)
 class Limits:
-    """How many seconds a process has for each requirement, and to import the module."""
+    """Limits in seconds: for each requirement, and to import the module."""
 
     judging: float
     importing: float
@@ -43,14 +43,20 @@ class Limits:
 
 
 class Process:
-    """A process that judges, and what it says.
+    """A process that judges, and its messages.
 
     It leads a session of its own, which is ended as a whole. Only lines with its token are
     believed; what is printed there comes out on standard error.
     """
 
     def __init__(
-        self, order: Order, limits: Limits, stop: Event, *, imports: bool = True, start: int = 0
+        self,
+        request: Request,
+        limits: Limits,
+        stop: Event,
+        *,
+        imports: bool = True,
+        start: int = 0,
     ) -> None:
         self.limits, self.stop, self.token = limits, stop, secrets.token_hex(16)
         self.stage, self.limit = " before the module was imported", _OWN_IMPORTS
@@ -72,18 +78,18 @@ class Process:
         self._open = [self._report, self._output]
         self.messages = self._messages()
         words = {"path": sys.path, "report": report, "token": self.token, "imports": imports}
-        self._tell({**words, "order": asdict(order), "start": start})
+        self._tell({**words, "request": asdict(request), "start": start})
 
     def _tell(self, words: dict[str, Any]) -> None:
-        """Send what is to be done; the pipe stays open, for it ends with this process."""
+        """Send the request; the pipe stays open, for its end tells that the suite is gone."""
         if self._keeper.stdin is not None:
             with contextlib.suppress(BrokenPipeError):  # it has ended, and will be seen to
                 self._keeper.stdin.write(json.dumps(words).encode() + b"\n")
                 self._keeper.stdin.flush()
 
     @property
-    def how(self) -> str:
-        """How it ended, and at what."""
+    def how_it_ended(self) -> str:
+        """Words for how the process ended, and in which stage."""
         return self.ending + self.stage
 
     def __enter__(self) -> Process:
@@ -111,7 +117,7 @@ class Process:
                 kill(which, signal.SIGKILL)
 
     def _messages(self) -> Iterator[dict[str, Any]]:
-        """Yield what the process says; where it says no more, ``ending`` tells why."""
+        """Yield the messages of the process; after the last, ``ending`` tells why."""
         heard, rest = time.monotonic(), b""
         while not self.ending and not self.stop.is_set():
             gone = self._keeper.poll() is not None
@@ -130,7 +136,7 @@ class Process:
                 self.ending = f"the process was stopped after {self.limit:g} s"
 
     def _follow(self, message: dict[str, Any] | None) -> None:
-        """Learn from a message what the process does now."""
+        """Note from a message the stage that the process has reached."""
         if message is None:
             self.ending = "something else was written into the record"
         elif "judge" in message:  # it may leave the group
@@ -145,7 +151,7 @@ class Process:
             self.stage, self.limit = "", self.limits.judging
 
     def _read(self) -> bytes:
-        """Return what has come, and show what was printed."""
+        """Return the bytes that have come, and show what was printed."""
         ready, _, _ = select.select(self._open, [], [], _TICK)
         if not self._open:
             time.sleep(_TICK)

@@ -1,3 +1,5 @@
+"""The report as one web page."""
+
 from __future__ import annotations
 
 import base64

@@ -24,7 +24,7 @@ VERSION = metadata.version("array-constraints")  # one distribution
 
 @dataclass(frozen=True)
 class Report:
-    """The results of a run, and what was run.
+    """The results of a run, with its plan.
 
     ``timeout`` is how many seconds a requirement had in a process of its own; None where it
     was judged in the process of the caller, without a limit.
@@ -93,7 +93,7 @@ class Report:
         }
 
     def reproduce(self, result: Result) -> str:
-        """Return one line that judges this requirement again."""
+        """Return a command, or a call, that judges this requirement again."""
         plan = self.plan
         device = plan.libraries[0].device_name if plan.libraries else None
         if plan.subject.single:
@@ -153,7 +153,7 @@ class Report:
         return "\n".join(lines)
 
     def explained(self, result: Result) -> list[str]:
-        """Return a failure in lines, down to how to reproduce it."""
+        """Return the lines that explain a failure, the last of them how to reproduce it."""
         where = f"{result.constraint} on {result.library}"
         lines = [
             f"{result.requirement.id} {result.requirement.title}: {result.outcome}, {where}"

@@ -1,7 +1,7 @@
-"""Runs: a plan of what is judged, the results of its tasks, known gaps among them."""
+"""A run: its plan, the judgement of each task, the results, known gaps among them."""
 
-from array_constraints_conformance.runner.judgement import judge, judged, run
+from array_constraints_conformance.runner.judgement import judge, run
 from array_constraints_conformance.runner.plan import MODULE, Plan, WrongPlan
 from array_constraints_conformance.runner.results import Result
 
-__all__ = ["MODULE", "Plan", "Result", "WrongPlan", "judge", "judged", "run"]
+__all__ = ["MODULE", "Plan", "Result", "WrongPlan", "judge", "run"]

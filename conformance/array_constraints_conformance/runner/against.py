@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from array_constraints_conformance.counterexample import said, text
+from array_constraints_conformance.counterexample import as_python, message_of
 from array_constraints_conformance.libraries import Library
 from array_constraints_conformance.numerics.exact import root
 from array_constraints_conformance.numerics.formats import Format
@@ -45,7 +45,7 @@ def _compared(ours: Trial, theirs: Trial, library: Library, fmt: Format) -> Iter
                 a, b = ours.observe(case), theirs.observe(case)
                 _ = a.after, b.after  # the calls
             except Exception as error:
-                yield f"  cannot be compared at {case.rule}: {said(error)}"
+                yield f"  cannot be compared at {case.rule}: {message_of(error)}"
                 return
             for i in range(len(a.before)):
                 found = _difference(a, b, i, fmt)
@@ -62,9 +62,9 @@ def _compared(ours: Trial, theirs: Trial, library: Library, fmt: Format) -> Iter
 
 def _shown(a: Observation, b: Observation, i: int) -> Iterator[str]:
     yield f"    constraint: {a.rule}"
-    yield f"    input: {text(a.before.rows[i])}"
+    yield f"    input: {as_python(a.before.rows[i])}"
     for seen in (a, b):
-        yield f"    {seen.calls.subject.name}: {text(seen.after.rows[i])}"
+        yield f"    {seen.calls.subject.name}: {as_python(seen.after.rows[i])}"
 
 
 def _difference(a: Observation, b: Observation, i: int, fmt: Format) -> float:

@@ -1,4 +1,4 @@
-"""Known gaps among results: which are listed, and which of them have closed."""
+"""Known gaps among the results, and gaps that have closed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def with_gap(result: Result, plan: Plan) -> Result:
 
 
 def closed_everywhere(result: Result, results: Iterable[Result], plan: Plan) -> Result:
-    """Return the result, as met where the entry of its closed gap still shows in another."""
+    """Return the result; met, where the gap that it closes still shows in another result."""
     if result.outcome != "gap closed":
         return result
     key = result.requirement.id, result.constraint, result.library

@@ -1,4 +1,4 @@
-"""Run the checks of a subject on libraries, and judge: every outcome, never a crash."""
+"""The judgement of each task of a plan: it runs a check, and never crashes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from array_constraints_conformance.checks import CHECKS, CLOSE, COMPARING, LAWS
 from array_constraints_conformance.counterexample import (
     NotApplicable,
     NotProvided,
-    Refused,
+    Raised,
     RequirementNotMet,
-    is_own,
+    was_stated,
 )
 from array_constraints_conformance.libraries import Library
 from array_constraints_conformance.runner.gaps import closed_everywhere, with_gap
@@ -47,11 +47,11 @@ _LIBRARY_TERMS: dict[str, Callable[[Library], bool]] = {
 
 def run(plan: Plan) -> list[Result]:
     """Run a plan and return a result for each of its tasks, in their order."""
-    results = list(judged(plan))
+    results = list(results_of(plan))
     return [closed_everywhere(result, results, plan) for result in results]
 
 
-def judged(plan: Plan) -> Iterator[Result]:
+def results_of(plan: Plan) -> Iterator[Result]:
     """Yield a result for each task of a plan; some gaps may seem closed until all are known."""
     for (requirement, name, _), trial in plan.trials():
         yield with_gap(judge(requirement, name, trial), plan)
@@ -86,12 +86,12 @@ def _outcome(requirement: Requirement, name: str, trial: Trial) -> Result:
 
 
 def _raised(error: BaseException, requirement: Requirement, name: str, trial: Trial) -> Result:
-    """Return the outcome that the suite stated, or a crash."""
-    if not is_own(error):
+    """Return the outcome that the suite's exception stands for, or a crash."""
+    if not was_stated(error):
         return crashed((requirement, name, trial.library), error)
     blank = Result(requirement, name, trial.library.name, "untested")
     match error:
-        case RequirementNotMet() | Refused():
+        case RequirementNotMet() | Raised():
             found = error.counterexample
             return replace(blank, outcome="not met", counterexample=found)
         case NotProvided():
@@ -117,7 +117,7 @@ def exemption(task: Task, trial: Trial) -> str | None:
 
 
 def put_to_the_test(requirement: str, trial: Trial) -> int:
-    """Return how often the law of a requirement applied, or raise what is wrong."""
+    """Return how often the law of a requirement applied, or raise its counterexample."""
     if requirement in CHECKS:
         return CHECKS[requirement](trial)
     law = LAWS[requirement]
@@ -136,7 +136,7 @@ def put_to_the_test(requirement: str, trial: Trial) -> int:
         try:
             for case in drawn(*source):
                 holds(case)
-        except (RequirementNotMet, Refused):
+        except (RequirementNotMet, Raised):
             with contextlib.suppress(Flaky):  # it fails in another way each time
                 search(holds, *source)  # raises for the smallest weight
             raise

@@ -19,12 +19,12 @@ Task = tuple[Requirement, str, Library]
 
 
 class WrongPlan(ValueError):
-    """What was asked for cannot be judged, or is nothing."""
+    """A plan that has no tasks, or cannot be carried out."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to judge, and how thoroughly."""
+    """The constraints, libraries and requirements of a run, and how thorough it is."""
 
     subject: Subject
     libraries: Sequence[Library]
@@ -38,7 +38,7 @@ class Plan:
     gaps_named: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what would judge nothing: it would seem to be met."""
+        """Refuse a plan without tasks: everything would seem to be met."""
         if self.seed < 0:
             raise WrongPlan(f"a seed is not negative, got {self.seed}")
         for library in self.libraries:
@@ -66,7 +66,7 @@ class Plan:
             yield task, trials[key]
 
     def tasks(self) -> Iterator[Task]:
-        """Yield every requirement for every constraint on every library that was asked for."""
+        """Yield every requirement for every constraint on every library of the plan."""
         claimed = SCOPES if self.subject.scopes is None else self.subject.scopes
         scopes = [scope for scope in self.scopes if scope in claimed]
         for library in self.libraries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from array_constraints_conformance.counterexample import Counterexample, said
+from array_constraints_conformance.counterexample import Counterexample, message_of
 from array_constraints_conformance.runner.plan import Task
 from array_constraints_conformance.specification import Requirement
 
@@ -25,7 +25,7 @@ class Result:
 
 def crashed(task: Task, error: BaseException) -> Result:
     """Return that a requirement is not met, as the implementation raised an error."""
-    return not_met(task, f"raised {said(error)}")
+    return not_met(task, f"raised {message_of(error)}")
 
 
 def not_met(task: Task, message: str) -> Result:

@@ -1,4 +1,4 @@
-"""One constraint on trial: the subject, its calls, observations of them, the cases it faces."""
+"""A constraint on trial: the subject, its calls, observations, and the cases it faces."""
 
 from array_constraints_conformance.trial.calls import Calls
 from array_constraints_conformance.trial.observation import Observation

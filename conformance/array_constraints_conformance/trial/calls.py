@@ -1,4 +1,4 @@
-"""Calls of a subject's constraints on one array library; what they raise is a finding."""
+"""Calls of a subject's constraints on one array library; an error there is a finding."""
 
 from __future__ import annotations
 

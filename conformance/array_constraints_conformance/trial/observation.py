@@ -1,4 +1,4 @@
-"""What is seen of one weight: each call is made once, whatever the number of laws."""
+"""Observations of one weight: each call is made once, whatever the number of laws."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from array_constraints_conformance.catalogue import MembershipRule
 from array_constraints_conformance.counterexample import (
     Counterexample,
     RequirementNotMet,
+    as_python,
     attempt,
     stated,
-    text,
 )
 from array_constraints_conformance.numerics.bits import same_bits
 from array_constraints_conformance.numerics.exact import Slices
@@ -25,7 +25,7 @@ from array_constraints_conformance.weights.case import Case
 
 
 class Observation:
-    """A case, and what the implementation made of it; each call is made when first needed."""
+    """A case and its results; each call is made when a law first needs it."""
 
     def __init__(self, calls: Calls, case: Case) -> None:
         self.calls, self.w, self.rule = calls, case.w, case.rule
@@ -98,7 +98,7 @@ class Observation:
 
     @property
     def underflow(self) -> Fraction:
-        """What entries that become subnormal, or zero for that, add to a distance."""
+        """The distance that entries add which become subnormal, or zero instead."""
         added = self.fmt.underflow(self.n)
         return added / self.fmt.u if self.flushes else added
 
@@ -138,15 +138,15 @@ class Observation:
 
     def fail(self, i: int | None, message: str, expected: Any, got: Any = None) -> None:
         """Raise with slice ``i`` as the counterexample; all of the weight where it is None."""
-        shown = text(self.w if i is None else self.before.rows[i])
+        shown = as_python(self.w if i is None else self.before.rows[i])
         if i is not None and len(self.before) > 1:
             shown += f"  # one slice of a weight of shape {self.w.shape}"
         got = self.after.rows[i] if got is None and i is not None else got
-        found = text(got)
+        found = as_python(got)
         if getattr(got, "dtype", self.w.dtype) != self.w.dtype:
             found += f"  # {got.dtype}"
         details = Counterexample(
-            message, str(self.rule), self.w.dtype.name, shown, text(expected), found
+            message, str(self.rule), self.w.dtype.name, shown, as_python(expected), found
         )
         raise stated(RequirementNotMet(details))
 

@@ -1,4 +1,4 @@
-"""What is judged: a module with constraints of Keras's names, or one constraint."""
+"""The subject of a run: a module with constraints of Keras's names, or one constraint."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from array_constraints_conformance.catalogue import CATALOGUE, Definition, MembershipRule, Rule
-from array_constraints_conformance.counterexample import NotProvided, said, stated
+from array_constraints_conformance.counterexample import NotProvided, message_of, stated
 
 
 class UnknownSubject(ValueError):
-    """There is no such module, or nothing in it to judge."""
+    """A module that cannot be imported, or has no constraint to judge."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Subject:
     Attributes
     ----------
     name
-        How it is called in a report.
+        Its name in a report.
     module
         Where ``MaxNorm``, ``get`` and the like are looked up; ``None`` for a single constraint.
     definitions
-        What is judged, with the rules that it is judged by.
+        The constraints that are judged, with their parameters, by name.
     made
         A constraint that exists already, and is judged as it is.
     single
@@ -76,7 +76,7 @@ class Subject:
 
 
 def looked_up(module: Any, name: str) -> Any:
-    """Return what a module has by a name; None where looking it up raises."""
+    """Return an attribute of a module; None where there is none, or looking it up raises."""
     try:
         return getattr(module, name, None)
     except Exception:
@@ -94,7 +94,9 @@ def module_named(name: str, option: str = "--constraints") -> Subject:
     try:
         module = importlib.import_module(name)
     except (Exception, SystemExit) as error:  # whatever a module does when it is imported
-        raise UnknownSubject(f"{option} {name!r} cannot be imported: {said(error)}") from error
+        raise UnknownSubject(
+            f"{option} {name!r} cannot be imported: {message_of(error)}"
+        ) from error
     return module_subject(module, name)
 
 
@@ -137,7 +139,7 @@ def single(
             _ = rule.traits
     except Exception as error:
         raise UnknownSubject(
-            f"get_config() does not give the parameters of {name} ({said(error)}): "
+            f"get_config() does not give the parameters of {name} ({message_of(error)}): "
             "pass contains=, its membership test"
         ) from error
     module = SimpleNamespace(**{name: type(constraint)})

@@ -1,4 +1,4 @@
-"""One constraint on trial: its calls, the cases that it is judged by, observations of them."""
+"""A trial: the cases that one constraint is judged by on one library."""
 
 from __future__ import annotations
 

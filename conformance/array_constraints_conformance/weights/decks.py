@@ -18,26 +18,26 @@ from array_constraints_conformance.weights.layouts import Layout
 
 
 def bounds_of(rule: Rule) -> tuple[float, ...]:
+    """Return the finite bounds of a rule; 1, where it has none by its kind."""
     return rule.bounds if isinstance(rule, NormRule) else (1.0,)
 
 
 _DECKS: dict[tuple[object, ...], list[Case]] = {}
 
 
-def deck(
-    layout: Layout, rule: Rule, fmt: Format, seed: int, sparse: bool = False
-) -> list[Case]:
+def deck(layout: Layout, rule: Rule, fmt: Format, seed: int, few: bool = False) -> list[Case]:
     """Return the arrays that together hold a slice of every kind, made once.
 
-    Where the array is one slice, a third of the kinds have to do, or ``sparse`` a twelfth.
+    Where the array is one slice, it takes an array for each: of every third kind, or of every
+    twelfth where ``few`` are asked for.
     """
-    key = (layout.name, rule.key, fmt.name, seed, sparse)
+    key = (layout.name, rule.key, fmt.name, seed, few)
     if key not in _DECKS:
-        _DECKS[key] = _deck(layout, rule, fmt, seed, sparse)
+        _DECKS[key] = _deck(layout, rule, fmt, seed, few)
     return _DECKS[key]
 
 
-def _deck(layout: Layout, rule: Rule, fmt: Format, seed: int, sparse: bool) -> list[Case]:
+def _deck(layout: Layout, rule: Rule, fmt: Format, seed: int, few: bool) -> list[Case]:
     rng = np.random.default_rng([seed, len(layout.name), fmt.digits])
     made = kinds(bounds_of(rule), fmt)
     n = layout.length(len(made))
@@ -47,11 +47,11 @@ def _deck(layout: Layout, rule: Rule, fmt: Format, seed: int, sparse: bool) -> l
     if math.prod(layout.shape(len(rows))) > n:
         return [Case(_locked(layout.array(rows)), rule)]
     first = (fmt.digits + fmt.max_exponent) % 3  # others in other formats, at every seed
-    chosen = rows[first :: 12 if sparse else 3]
+    chosen = rows[first :: 12 if few else 3]
     return [Case(_locked(layout.array([row])), rule) for row in chosen]
 
 
 def _locked(w: np.ndarray) -> np.ndarray:
-    """Return a weight that nobody can write into: others will see it again."""
+    """Return the weight, made read-only, as every trial gets the same."""
     w.flags.writeable = False
     return w

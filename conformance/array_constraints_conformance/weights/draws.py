@@ -36,7 +36,7 @@ def drawn(source: Fitting, seed: int, count: int) -> list[Case]:
 
 
 def search(holds: Callable[[Case], object], source: Fitting, seed: int, count: int) -> None:
-    """Draw weights for ``holds``; where it raises, raise for the smallest weight found."""
+    """Draw weights for ``holds``; where it raises, raise for the smallest such weight."""
     limits = settings(
         max_examples=count,
         database=None,
@@ -55,7 +55,7 @@ def search(holds: Callable[[Case], object], source: Fitting, seed: int, count: i
 
 
 def weights(source: Fitting) -> st.SearchStrategy[Case]:
-    """Small weights whose every entry is drawn, ordinary ones first."""
+    """Yield small weights whose every entry is drawn, ordinary numbers first."""
 
     def entries(pair: tuple[Format, Sequence[Rule]]) -> st.SearchStrategy[Case]:
         fmt, rules = pair

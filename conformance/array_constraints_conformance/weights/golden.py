@@ -1,4 +1,4 @@
-"""Golden vectors: inputs and exact results as bits, for implementations in other languages."""
+"""Golden vectors: weights and exact results as bits, for other programming languages."""
 
 from __future__ import annotations
 

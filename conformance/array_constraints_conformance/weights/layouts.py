@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import Axis, Rule, normalized, rank
+from array_constraints_conformance.catalogue import Rule
+from array_constraints_conformance.numerics.axes import Axis, normalized, rank
 
 
 @dataclass(frozen=True)

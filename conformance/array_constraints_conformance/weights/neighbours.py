@@ -1,4 +1,4 @@
-"""Weights of many slices about their bound, and all that may lie beside a slice."""
+"""Large weights with slices near their bound, and special slices beside them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FEW = ("zeros", BEYOND, "NaN", IN_TURN)  # what shows most
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Slices as rows, of which the chosen may hold anything; the others are judged."""
+    """Slices as rows: chosen ones are replaced by special slices, the others are judged."""
 
     rule: Rule
     rows: np.ndarray
@@ -34,14 +34,14 @@ class Neighbourhood:
 
     @cached_property
     def chosen(self) -> np.ndarray:
-        """A seventh of many slices, or one of few; never all of them."""
+        """The slices to replace: a seventh of many, or one of few, never all of them."""
         count = len(self.rows)
         found: np.ndarray = np.arange(count) % min(7, max(count, 2)) == min(3, count - 1)
         return found
 
     @cached_property
     def beside(self) -> Mapping[str, np.ndarray]:
-        """What the chosen slices may hold, by name."""
+        """The special slices by name."""
         n, dtype = self.rows.shape[1], self.fmt.dtype
         largest, smallest = self.fmt.largest, self.fmt.smallest
         signs, first = np.where(np.arange(n) % 3 == 1, -1.0, 1.0), np.arange(n) == n // 2
@@ -60,7 +60,7 @@ class Neighbourhood:
         return {name: row.astype(dtype) for name, row in rows.items()}
 
     def case(self, name: str) -> Case:
-        """Return the weight whose chosen slices hold this."""
+        """Return the weight whose chosen slices are the special ones of this name."""
         n = self.rows.shape[1]
         ordinary = [np.linspace(1, 3, n).astype(self.fmt.dtype)]
         every = list(self.beside.values())
@@ -149,8 +149,8 @@ def spheres(
 ) -> Iterator[Case]:
     """Yield slices of three integers with one norm, and a bound that is this norm, rounded.
 
-    Sums of their squares are exact: whoever compares roots has to round them in one way,
-    which is hardest where the root is nearly in the middle of two numbers.
+    Sums of their squares are exact, so only the rounding of the square root decides; that is
+    hardest where the root is nearly halfway between two numbers.
     """
     if "max_value" not in definition.defaults:
         return

@@ -1,4 +1,4 @@
-"""What a process is told to judge, in words: all that a plan can be made of there and here."""
+"""A request to judge, in plain data: a plan can be made of it in either process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from array_constraints_conformance.known_gaps import Gap
-from array_constraints_conformance.libraries import Description, Elsewhere, Library
+from array_constraints_conformance.libraries import DescribedLibrary, Description, Library
 from array_constraints_conformance.runner.plan import Plan
 from array_constraints_conformance.specification import SCOPES
 from array_constraints_conformance.trial.profiles import PROFILES
@@ -16,8 +16,8 @@ from array_constraints_conformance.trial.subject import Subject
 
 
 @dataclass(frozen=True)
-class Order:
-    """The words of the command line, in lists, strings and numbers alone."""
+class Request:
+    """The arguments of the command line, as lists, strings and numbers alone."""
 
     constraints: str
     libraries: Sequence[str]
@@ -37,7 +37,7 @@ class Order:
         gaps: Sequence[Gap] = (),
         gaps_named: str | None = None,
     ) -> Plan:
-        """Return the plan for the module and the libraries that these words name."""
+        """Return the plan for the module and the libraries that are named."""
         return Plan(
             subject,
             libraries,
@@ -53,12 +53,12 @@ class Order:
 
 
 def subject_of(
-    order: Order, version: str | None = None, scopes: Sequence[str] | None = None
+    request: Request, version: str | None = None, scopes: Sequence[str] | None = None
 ) -> Subject:
-    """Return the module as it is known without importing it."""
-    return Subject(order.constraints, SimpleNamespace(__version__=version), scopes=scopes)
+    """Return a subject with the module's name, version and scopes, without importing it."""
+    return Subject(request.constraints, SimpleNamespace(__version__=version), scopes=scopes)
 
 
-def libraries_of(order: Order, described: Sequence[Mapping[str, Any]]) -> list[Library]:
-    """Return the libraries as they are known by their descriptions."""
-    return [Elsewhere(Description(**one), order.device) for one in described]
+def libraries_of(request: Request, described: Sequence[Mapping[str, Any]]) -> list[Library]:
+    """Return libraries that have nothing but their descriptions."""
+    return [DescribedLibrary(Description(**one), request.device) for one in described]
