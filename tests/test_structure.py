@@ -1,4 +1,4 @@
-"""How modules may import each other, and how large they may be."""
+"""Rules for the modules of a package: no circles of imports, and their size."""
 
 from __future__ import annotations
 

@@ -28,6 +28,11 @@ class Requirement:
     constraints: str
     libraries: str
 
+    @property
+    def terms(self) -> frozenset[str]:
+        """The terms for the constraints that it applies to; one of them is enough."""
+        return frozenset(term.strip() for term in self.constraints.split(","))
+
 
 def text() -> str:
     """Return the specification as it is written."""

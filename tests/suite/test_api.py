@@ -138,7 +138,7 @@ class TestACustomConstraint:
 
     def test_that_crashes_is_not_met_and_does_not_crash_the_suite(self):
         class Panic(BaseException):
-            """What compiled extensions may raise."""
+            """An error like those that compiled extensions raise."""
 
         class UnprintableError(Exception):
             def __str__(self):

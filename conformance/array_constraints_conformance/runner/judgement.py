@@ -11,6 +11,7 @@ from dataclasses import replace
 from hypothesis.errors import Flaky
 
 from array_constraints_conformance.checks import CHECKS, CLOSE, COMPARING, LAWS
+from array_constraints_conformance.checks.registry import Law
 from array_constraints_conformance.counterexample import (
     NotApplicable,
     NotProvided,
@@ -22,10 +23,9 @@ from array_constraints_conformance.libraries import Library
 from array_constraints_conformance.runner.gaps import closed_everywhere, with_gap
 from array_constraints_conformance.runner.plan import MODULE, Plan, Task
 from array_constraints_conformance.runner.results import Result, crashed
-from array_constraints_conformance.specification import Requirement, requirements
+from array_constraints_conformance.specification import Requirement
 from array_constraints_conformance.trial.observation import Observation
 from array_constraints_conformance.trial.trial import Trial
-from array_constraints_conformance.weights.case import Case
 from array_constraints_conformance.weights.draws import drawn, fitting, search
 from array_constraints_conformance.weights.layouts import may_be_drawn
 
@@ -75,7 +75,7 @@ def _outcome(requirement: Requirement, name: str, trial: Trial) -> Result:
             return replace(blank, outcome="not provided", reason=missing)
         with trial.library.active(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            applied = put_to_the_test(requirement.id, trial)
+            applied = put_to_the_test(requirement, trial)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # whatever an implementation may do
@@ -110,42 +110,38 @@ def exemption(task: Task, trial: Trial) -> str | None:
         fmt.half for fmt in trial.formats
     ):
         return "no 16-bit dtype is judged"
-    terms = {term.strip() for term in requirement.constraints.split(",")}
-    if name != MODULE and not any(terms & rule.traits for rule in trial.rules):
+    if name != MODULE and not any(requirement.terms & rule.traits for rule in trial.rules):
         return f"applies to {requirement.constraints}"
     return None
 
 
-def put_to_the_test(requirement: str, trial: Trial) -> int:
+def put_to_the_test(requirement: Requirement, trial: Trial) -> int:
     """Return how often the law of a requirement applied, or raise its counterexample."""
-    if requirement in CHECKS:
-        return CHECKS[requirement](trial)
-    law = LAWS[requirement]
-    terms = {term.strip() for term in requirements()[requirement].constraints.split(",")}
-    rules = [rule for rule in trial.rules if terms & rule.traits]
-    applied = 0
-
-    def holds(case: Case) -> None:
-        nonlocal applied
-        applied += law(trial.observe(case))
-
-    if may_be_drawn(trial.rule):
-        fewer = 3 if trial.samples_a_third else 1
-        count = trial.profile.examples // fewer
-        source = (fitting(rules, trial.formats), trial.seed, count)
-        try:
-            for case in drawn(*source):
-                holds(case)
-        except (RequirementNotMet, Raised):
-            with contextlib.suppress(Flaky):  # it fails in another way each time
-                search(holds, *source)  # raises for the smallest weight
-            raise
+    if requirement.id in CHECKS:
+        return CHECKS[requirement.id](trial)
+    law = LAWS[requirement.id]
+    applied = _in_draws(law, requirement, trial)
     for case in trial.cases:
-        if terms & case.rule.traits:
-            holds(case)
-    for case in trial.close_cases if requirement in CLOSE else ():
-        if terms & case.rule.traits:
+        if requirement.terms & case.rule.traits:
+            applied += law(trial.observe(case))
+    for case in trial.close_cases if requirement.id in CLOSE else ():
+        if requirement.terms & case.rule.traits:
             applied += law(Observation(trial.calls, case))  # too large to be kept
-    if requirement in COMPARING:
+    if requirement.id in COMPARING:
         applied += sum(law(pool) for pool in trial.pools)
     return applied
+
+
+def _in_draws(law: Law, requirement: Requirement, trial: Trial) -> int:
+    """Return how often a law applied to drawn weights, or raise for the smallest found."""
+    if not may_be_drawn(trial.rule):
+        return 0
+    rules = [rule for rule in trial.rules if requirement.terms & rule.traits]
+    count = trial.profile.examples // (3 if trial.samples_a_third else 1)
+    source = (fitting(rules, trial.formats), trial.seed, count)
+    try:
+        return sum(law(trial.observe(case)) for case in drawn(*source))
+    except (RequirementNotMet, Raised):
+        with contextlib.suppress(Flaky):  # it fails in another way each time
+            search(lambda case: law(trial.observe(case)), *source)
+        raise

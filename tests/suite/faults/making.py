@@ -1,4 +1,4 @@
-"""How an implementation with one fault is made from the right one."""
+"""Implementations with one fault each, made from the right one."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ Pair = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class Guard:
-    """What to keep and where to aim, given the roundoffs of a slice until it is kept.
+    """Norms to keep and to aim at, given the roundoffs of a slice until it is kept.
 
     ``roundoffs`` are those of the dtype that a slice is rescaled in: ``working``, or float64.
     """
@@ -183,7 +183,7 @@ def divided(s: Slices, norms: np.ndarray, targets: np.ndarray) -> Rows:
 
 @dataclass(frozen=True)
 class Steps:
-    """What a norm constraint does: measure, decide what to keep, aim, rescale."""
+    """The steps of a norm constraint: measure, decide which slices to keep, aim, rescale."""
 
     norms: Callable[[Slices], np.ndarray] = lambda s: s.scaled_norms
     keeps: Callable[[Slices], Pair] = bounds
