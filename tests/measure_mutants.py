@@ -141,8 +141,8 @@ class Judge:
         """Return the first requirement that is not met on NumPy, the cheapest ones first."""
         from array_constraints_conformance.libraries import library
         from array_constraints_conformance.runner import Plan, judge
-        from array_constraints_conformance.subject import module_named
         from array_constraints_conformance.trial import PROFILES
+        from array_constraints_conformance.trial.subject import module_named
 
         plan = Plan(module_named("array_constraints"), [library("numpy")], PROFILES["quick"])
         trials = {}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from array_constraints_conformance.known_gaps import read
-from array_constraints_conformance.outcomes import OUTCOMES, SYMBOLS
+from array_constraints_conformance.report.outcomes import OUTCOMES, SYMBOLS
 from array_constraints_conformance.report.summary import cell
 from array_constraints_conformance.specification import Requirement, requirements
 from rich.progress import track

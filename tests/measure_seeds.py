@@ -18,8 +18,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from array_constraints_conformance.libraries import library
 from array_constraints_conformance.runner import Plan, run
-from array_constraints_conformance.subject import module_subject
 from array_constraints_conformance.trial import PROFILES
+from array_constraints_conformance.trial.subject import module_subject
 from faults.all import CORRECT, FAULTS
 from rich.progress import track
 

@@ -1,4 +1,4 @@
-"""The requirements, read from specification.md: their only home."""
+"""The requirements, read from ``specification.md``, their only home."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ class Requirement:
     law: str
     constraints: str
     libraries: str
+
+    @property
+    def terms(self) -> frozenset[str]:
+        """The terms for the constraints that it applies to; one of them is enough."""
+        return frozenset(term.strip() for term in self.constraints.split(","))
 
 
 def text() -> str:

@@ -88,7 +88,7 @@ class Page:
 
 
 def words(cell) -> str:
-    """What a cell of the matrix shows: library (on a phone), symbol, outcome, count."""
+    """The text of a cell of the matrix: library (on a phone), symbol, outcome, count."""
     parts = cell.find_elements(By.CSS_SELECTOR, ".where, .badge, .count")
     return " ".join(" ".join(part.text.split()) for part in parts if part.is_displayed())
 

@@ -8,12 +8,12 @@ import shlex
 import sys
 
 import pytest
-from array_constraints_conformance import golden
 from array_constraints_conformance.cli import main
-from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import library
+from array_constraints_conformance.numerics.formats import FORMATS
 from array_constraints_conformance.runner import Plan, run
+from array_constraints_conformance.weights import golden
 from faults.all import FAULTS
 
 import array_constraints as ac
@@ -266,8 +266,8 @@ class TestGoldenVectors:
         import numpy as np
 
         for vector in vectors:
-            form = FORMATS[vector["dtype"]]
-            w, expected = (golden.entries(vector[key], form) for key in ("input", "result"))
+            fmt = FORMATS[vector["dtype"]]
+            w, expected = (golden.entries(vector[key], fmt) for key in ("input", "result"))
             assert golden.bits(w) == vector["input"]
             config = {"class_name": vector["constraint"], "config": vector["config"]}
             result = ac.deserialize(config)(w.reshape(-1, 1)).ravel()
@@ -277,6 +277,6 @@ class TestGoldenVectors:
                 continue
             scale = np.max(np.abs(b), initial=0.0) or 1.0
             distance = np.linalg.norm(a / scale - b / scale)
-            tiny = 2 * float(form.u) * form.smallest / scale
-            limit = (vector["tolerance"] + float(form.u)) * np.linalg.norm(b / scale) + 2 * tiny
+            tiny = 2 * float(fmt.u) * fmt.smallest / scale
+            limit = (vector["tolerance"] + float(fmt.u)) * np.linalg.norm(b / scale) + 2 * tiny
             assert distance <= limit, vector

@@ -6,11 +6,11 @@ import types
 
 import pytest
 from array_constraints_conformance import check_constraint
-from array_constraints_conformance.subject import single
+from array_constraints_conformance.trial.subject import single
 
 WRONG = """
 import sys
-import array_constraints_conformance.verdict as Outcome
+import array_constraints_conformance.counterexample as Findings
 
 class NonNeg:
     def __call__(self, w):
@@ -23,13 +23,13 @@ RAISES = {
     "raise MemoryError": "MemoryError",
     "import pytest; pytest.skip('not here')": "Skipped: not here",
     "import hypothesis; hypothesis.reject()": "UnsatisfiedAssumption",
-    "raise Outcome.NotProvided('no')": "NotProvided: no",
-    "raise Outcome.NotApplicable('no')": "NotApplicable: no",
-    "raise Outcome.WrongMembership('no')": "WrongMembership: no",
-    "raise type('Mine', (Outcome.NotProvided,), {})('no')": "Mine: no",
-    "raise ExceptionGroup('', [Outcome.NotProvided('no')])": "ExceptionGroup",
-    "raise Outcome.RequirementNotMet.__new__(Outcome.RequirementNotMet)": "RequirementNotMet",
-    "raise Outcome.Refused.__new__(Outcome.Refused, 1)": "Refused",
+    "raise Findings.NotProvided('no')": "NotProvided: no",
+    "raise Findings.NotApplicable('no')": "NotApplicable: no",
+    "raise Findings.WrongMembership('no')": "WrongMembership: no",
+    "raise type('Mine', (Findings.NotProvided,), {})('no')": "Mine: no",
+    "raise ExceptionGroup('', [Findings.NotProvided('no')])": "ExceptionGroup",
+    "raise Findings.RequirementNotMet.__new__(Findings.RequirementNotMet)": "RequirementNotMet",
+    "raise Findings.Raised.__new__(Findings.Raised, 1)": "Raised",
 }
 
 

@@ -9,8 +9,8 @@ import pytest
 from array_constraints_conformance.libraries import library
 from array_constraints_conformance.runner import Plan, run
 from array_constraints_conformance.specification import requirements
-from array_constraints_conformance.subject import Subject, module_subject
 from array_constraints_conformance.trial import PROFILES
+from array_constraints_conformance.trial.subject import Subject, module_subject
 from faults.all import CORRECT, FAULTS
 from faults.making import Fault
 

@@ -97,7 +97,8 @@ def test_whatever_ends_the_process_is_not_met(judged, line, message):
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("raise type('Mine', (KeyboardInterrupt,), {})", "Mine"),
         (
-            "import array_constraints_conformance.verdict as v; raise v.NotProvided('no')",
+            "import array_constraints_conformance.counterexample as v; "
+            "raise v.NotProvided('no')",
             "NotProvided: no",
         ),
     ],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.libraries import UnknownLibrary, installed, library
+from array_constraints_conformance.numerics.formats import FORMATS
 
 NAMES = [name for name in installed() if name != "cupy"]
 
@@ -18,10 +18,10 @@ def lib(request):
 
 
 def patterns(dtype: str) -> np.ndarray:
-    form = FORMATS[dtype]
-    size = form.dtype.itemsize
+    fmt = FORMATS[dtype]
+    size = fmt.dtype.itemsize
     words = np.random.default_rng(0).integers(0, 2 ** (8 * size), (40, 3), dtype=f"u{size}")
-    values = words.view(form.dtype)
+    values = words.view(fmt.dtype)
     with np.errstate(invalid="ignore"):  # signalling NaN
         values[np.isnan(values.astype(np.float64))] = np.nan
     return values

@@ -7,10 +7,11 @@ from importlib import resources
 
 import pytest
 from array_constraints_conformance import specification
+from array_constraints_conformance.catalogue import CATALOGUE, MembershipRule
 from array_constraints_conformance.checks import CHECKS, LAWS
 from array_constraints_conformance.checks.registry import check, law
-from array_constraints_conformance.rules import CATALOGUE, MembershipRule
-from array_constraints_conformance.runner import _LIBRARY_TERMS, MODULE
+from array_constraints_conformance.runner import MODULE
+from array_constraints_conformance.runner.judgement import _LIBRARY_TERMS
 from array_constraints_conformance.specification import LEVELS, SCOPES, requirements
 
 

@@ -1,4 +1,4 @@
-"""ARR: what is kept of an array, and which arrays are taken."""
+"""ARR: shape, dtype, type and memory of arrays are kept; which arrays are accepted."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import agrees, where
+from array_constraints_conformance.catalogue import Rule
 from array_constraints_conformance.checks.registry import check, law
-from array_constraints_conformance.comparison import same_bits
+from array_constraints_conformance.checks.shared import agrees, where
+from array_constraints_conformance.counterexample import NotApplicable, require, stated
 from array_constraints_conformance.libraries import library
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.rules import Rule, rank
-from array_constraints_conformance.strategies import LAYOUTS, Case
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import NotApplicable, require, stated
+from array_constraints_conformance.numerics.axes import rank
+from array_constraints_conformance.numerics.bits import same_bits
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.case import Case
+from array_constraints_conformance.weights.layouts import LAYOUTS
 
 SHAPES = ((1,), (1, 1), (5, 1), (1, 4, 1), (2, 1, 3, 1), (2, 3, 2, 2))
 
@@ -24,13 +26,13 @@ SHAPES = ((1,), (1, 1), (5, 1), (1, 4, 1), (2, 1, 3, 1), (2, 3, 2, 2))
 def the_shape_is_kept(trial: Trial) -> int:
     applied = 0
     for turn, shape in enumerate(SHAPES):
-        for axis in trial.share((0, -1), turn):
+        for axis in trial.half((0, -1), turn):
             rule = trial.rules[turn % len(trial.rules)].along(axis)
             if len(shape) < rank(rule.axis):
                 continue
             w = (np.arange(1.0, 1 + np.prod(shape)) - 3).reshape(shape)
             w = w.astype(trial.formats[turn % len(trial.formats)].dtype)
-            got = tuple(trial.call(rule, trial.library.array(w)).shape)
+            got = tuple(trial.calls.call(rule, trial.library.array(w)).shape)
             shown = {"constraint": str(rule), "dtype": w.dtype.name, "input": w}
             require(got == shape, "the shape changed", expected=shape, got=got, **shown)
             applied += 1
@@ -39,7 +41,7 @@ def the_shape_is_kept(trial: Trial) -> int:
 
 @law("ARR-2")
 def the_dtype_is_kept(seen: Observation) -> int:
-    dtype = seen.trial.library.dtype(seen.output)
+    dtype = seen.calls.library.dtype(seen.output)
     if dtype != seen.w.dtype.name:
         seen.fail(None, "the dtype changed", seen.w.dtype.name, dtype)
     return 1
@@ -47,8 +49,8 @@ def the_dtype_is_kept(seen: Observation) -> int:
 
 @law("ARR-3")
 def the_array_type_and_the_device_are_kept(seen: Observation) -> int:
-    made = seen.trial.library.array(seen.w)
-    for kept in (seen.trial.library.type_of, seen.trial.library.device):
+    made = seen.calls.library.array(seen.w)
+    for kept in (seen.calls.library.type_of, seen.calls.library.device):
         if kept(seen.output) != kept(made):
             seen.fail(None, "the array type or device changed", kept(made), kept(seen.output))
     return 1
@@ -56,10 +58,10 @@ def the_array_type_and_the_device_are_kept(seen: Observation) -> int:
 
 @law("ARR-4")
 def the_input_is_untouched(seen: Observation) -> int:
-    trial = seen.trial
-    x = trial.library.array(seen.w)
-    trial.library.numpy(trial.call(seen.rule, x))
-    after = Slices(trial.library.numpy(x), seen.axes)
+    calls = seen.calls
+    x = calls.library.array(seen.w)
+    calls.library.numpy(calls.call(seen.rule, x))
+    after = Slices(calls.library.numpy(x), seen.axes)
     for i in where(~same_bits(seen.before.rows, after.rows)):
         seen.fail(i, "the input was modified", seen.before.rows[i], after.rows[i])
     return 1
@@ -71,7 +73,7 @@ def read_only_input_is_accepted(trial: Trial) -> int:
     for case in trial.samples:
         w = np.broadcast_to(case.w[:1], case.w.shape)
         seen = trial.observe(Case(np.ascontiguousarray(w), case.rule))
-        result = trial.call(case.rule, trial.library.read_only(seen.w))
+        result = trial.calls.call(case.rule, trial.library.read_only(seen.w))
         rows = Slices(trial.library.numpy(result), seen.axes).rows
         applied += agrees(seen, rows, "an array that cannot be written gives another result")
     return applied
@@ -84,7 +86,8 @@ def the_memory_order_does_not_matter(trial: Trial) -> int:
     for case in [*trial.cases, *long]:
         seen = trial.observe(case)
         for name, x in trial.library.layouts(case.w).items():
-            rows = Slices(trial.result(case, trial.call(case.rule, x)), seen.axes).rows
+            result = trial.calls.result(case, trial.calls.call(case.rule, x))
+            rows = Slices(result, seen.axes).rows
             applied += agrees(seen, rows, f"the result differs for an array: {name}")
     return applied
 
@@ -94,7 +97,7 @@ def the_byte_order_is_kept(trial: Trial) -> int:
     applied = 0
     for case in trial.samples:
         for x in trial.library.byte_orders(case.w):
-            result = trial.call(case.rule, x)
+            result = trial.calls.call(case.rule, x)
             shown = {"constraint": str(case.rule), "dtype": str(x.dtype), "input": case.w}
             kept = result.dtype == x.dtype
             require(kept, "another byte order", expected=x.dtype, got=result.dtype, **shown)
@@ -105,13 +108,13 @@ def the_byte_order_is_kept(trial: Trial) -> int:
 @check("ARR-7")
 def empty_arrays_come_back_empty(trial: Trial) -> int:
     applied = 0
-    for form in trial.formats:
+    for fmt in trial.formats:
         for shape in ((0, 3), (3, 0), (0,), (2, 0, 3), (1, 0, 2, 1)):
-            w = np.zeros(shape, form.dtype)
+            w = np.zeros(shape, fmt.dtype)
             rule = trial.rule.along(0)
             if len(shape) < rank(rule.axis):
                 continue
-            result = trial.image(rule, w)
+            result = trial.calls.image(rule, w)
             details = {"constraint": str(rule), "input": f"an array of shape {shape}"}
             kept = result.shape == shape
             require(kept, "an empty array changed", expected=shape, got=result.shape, **details)
@@ -123,12 +126,12 @@ def empty_arrays_come_back_empty(trial: Trial) -> int:
 def an_array_without_dimensions_is_one_slice(trial: Trial) -> int:
     applied = 0
     values = (3.0, -3.0, 0.25, 1.0, 0.0, np.nan)
-    for turn, (rule, form) in enumerate(trial.pairs):
+    for turn, (rule, fmt) in enumerate(trial.pairs):
         whole = rule.along(None)
-        for value in trial.share(values, turn):
-            w = np.asarray(value, dtype=form.dtype)
+        for value in trial.half(values, turn):
+            w = np.asarray(value, dtype=fmt.dtype)
             seen = trial.observe(Case(w.reshape(1), whole))
-            result = trial.image(whole, w)
+            result = trial.calls.image(whole, w)
             if result.shape != ():
                 seen.fail(None, "a 0-d array changed its shape", (), result.shape)
             rows = result.reshape(seen.after.rows.shape)
@@ -138,7 +141,7 @@ def an_array_without_dimensions_is_one_slice(trial: Trial) -> int:
 
 @check("ARR-9")
 def all_forms_of_an_axis_agree(trial: Trial) -> int:
-    forms: list[tuple[Any, Any]] = [
+    spellings: list[tuple[Any, Any]] = [
         (-1, 2),
         (-3, 0),
         ((1,), 1),
@@ -149,13 +152,13 @@ def all_forms_of_an_axis_agree(trial: Trial) -> int:
         (None, (0, 1, 2)),
     ]
     applied = 0
-    judged = trial.share(forms, len(trial.constraint))
-    for turn, (rule, form) in enumerate(trial.pairs):
+    chosen = trial.half(spellings, len(trial.constraint))
+    for turn, (rule, fmt) in enumerate(trial.pairs):
         rng = np.random.default_rng(trial.seed)
-        w = (rng.standard_normal((3, 2, 4)) * 2).astype(form.dtype)
-        for given, plain in judged[turn :: len(trial.pairs) if trial.profile.quick else 1]:
+        w = (rng.standard_normal((3, 2, 4)) * 2).astype(fmt.dtype)
+        for given, plain in chosen[turn :: len(trial.pairs) if trial.profile.quick else 1]:
             seen = trial.observe(Case(w, rule.along(plain)))
-            result = trial.image(rule.along(given), w)
+            result = trial.calls.image(rule.along(given), w)
             rows = Slices(result, seen.axes).rows
             applied += agrees(seen, rows, f"axis={given!r} gives another result than {plain!r}")
     return applied
@@ -174,9 +177,9 @@ def libraries_agree(trial: Trial) -> int:
 
 
 def _on_numpy(numpy: Trial, trial: Trial, rule: Rule, w: np.ndarray) -> np.ndarray:
-    """Return what the implementation makes of the weight on NumPy, if it takes it there."""
+    """Return the result on NumPy; raise :class:`NotApplicable` where that is not accepted."""
     try:
-        result = numpy.constraint_of(rule)(w)
+        result = numpy.calls.constraint_of(rule)(w)
     except Exception as error:
         raise stated(
             NotApplicable(f"{trial.subject.name} takes no NumPy arrays: {error}")
@@ -192,9 +195,9 @@ def chunks_do_not_matter(trial: Trial) -> int:
     for turn, case in enumerate(trial.cases):
         seen = trial.observe(case)
         thirds, *others = chunkings(case.w.shape)
-        for chunks in [thirds, *(others[turn % 2 :: 2] if trial.dear else others)]:
+        for chunks in [thirds, *(others[turn % 2 :: 2] if trial.slow else others)]:
             x = trial.library.chunked(case.w, chunks)  # type: ignore[attr-defined]
-            result = trial.result(case, trial.call(case.rule, x))
+            result = trial.calls.result(case, trial.calls.call(case.rule, x))
             rows = Slices(result, seen.axes).rows
             applied += agrees(seen, rows, f"chunks of {chunks} give another result")
     return applied
@@ -218,7 +221,7 @@ def integers_are_kept(trial: Trial) -> int:
             continue
         info = np.iinfo(name)
         w = np.asarray([[info.min, 0, 1], [info.max, info.min // 2, 5]], dtype=name)
-        result = trial.image(trial.rule, w)
+        result = trial.calls.image(trial.rule, w)
         expected = np.where(w < 0, 0, w).astype(name)
         same = result.dtype == w.dtype and (result == expected).all()
         shown = {"input": w, "expected": expected, "got": result, "dtype": name}
@@ -231,11 +234,11 @@ def integers_are_kept(trial: Trial) -> int:
 def a_later_call_leaves_an_earlier_result_alone(trial: Trial) -> int:
     rng = np.random.default_rng(trial.seed)
     for case in trial.samples:
-        result = trial.call(case.rule, trial.library.array(case.w))
-        before = trial.result(case, result).copy()
+        result = trial.calls.call(case.rule, trial.library.array(case.w))
+        before = trial.calls.result(case, result).copy()
         other = rng.uniform(-3, 3, case.w.shape).astype(case.w.dtype)
-        trial.image(case.rule, other)
-        seen, after = trial.observe(case), trial.result(case, result)
+        trial.calls.image(case.rule, other)
+        seen, after = trial.observe(case), trial.calls.result(case, result)
         rows = (Slices(array, seen.axes).rows for array in (before, after))
         same = same_bits(*rows)
         message = "a call with another weight changed this result"

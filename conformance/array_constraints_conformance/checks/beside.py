@@ -1,4 +1,4 @@
-"""What is the same whatever the other slices of a weight hold."""
+"""Comparisons of a weight with weights of which some slices were replaced."""
 
 from __future__ import annotations
 
@@ -6,26 +6,32 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from array_constraints_conformance.neighbours import FEW, IN_TURN, ORDINARY, Neighbourhood
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.neighbours import (
+    FEW,
+    IN_TURN,
+    ORDINARY,
+    Neighbourhood,
+)
 
 Compare = Callable[[Observation, Observation, np.ndarray, str], None]
 
 
 def beside_anything(trial: Trial, compare: Compare) -> int:
-    """Compare what is seen of a weight with what is seen where some slices hold anything.
+    """Compare a weight with others of which only chosen slices differ.
 
-    ``compare`` takes both, which slices are the same in both, and what the others hold.
+    ``compare`` takes both observations, a mask of the equal slices, and the name of what the
+    others hold.
     """
     applied = 0
     for hood in [*_small(trial), *trial.neighbourhoods]:
         kept = ~hood.chosen
-        first = Observation(trial, hood.case(ORDINARY))
+        first = Observation(trial.calls, hood.case(ORDINARY))
         large = hood.rows.size > 2**14
-        few = trial.dear or (trial.profile.quick and large)
+        few = trial.slow or (trial.profile.quick and large)
         for name in FEW if few else (*hood.beside, IN_TURN):
-            compare(first, Observation(trial, hood.case(name)), kept, name)
+            compare(first, Observation(trial.calls, hood.case(name)), kept, name)
             applied += int(kept.sum())
     return applied
 
@@ -36,4 +42,4 @@ def _small(trial: Trial) -> Iterator[Neighbourhood]:
         seen = trial.observe(case)
         if len(seen.before) > 1:
             rows = seen.before.rows
-            yield Neighbourhood(case.rule, rows, case.w.shape, seen.axes, seen.before.format)
+            yield Neighbourhood(case.rule, rows, case.w.shape, seen.axes, seen.before.fmt)

@@ -1,4 +1,4 @@
-"""CALL: what the argument copy means, and where it is refused."""
+"""CALL: the argument ``copy``: new arrays, arrays written in place, refusals."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import agrees, where
+from array_constraints_conformance.catalogue import EntryRule
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.comparison import same_bits
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.rules import EntryRule
-from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import Refused, attempt, require
+from array_constraints_conformance.checks.shared import agrees, where
+from array_constraints_conformance.counterexample import Raised, attempt, require
+from array_constraints_conformance.numerics.bits import same_bits
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.case import Case
 
 
 def cases(trial: Trial) -> list[Case]:
-    trial.accepts(trial.rule, "copy")
+    trial.calls.accepts(trial.rule, "copy")
     return list(trial.samples)
 
 
 def same_as_default(trial: Trial, case: Case, x: Any, result: Any, message: str) -> None:
     """Require the bits of the call without copy, which is not compiled either."""
-    plain = attempt(str(case.rule), trial.constraint_of(case.rule), x, w=case.w)
+    plain = attempt(str(case.rule), trial.calls.constraint_of(case.rule), x, w=case.w)
     axes = case.rule.axes(case.w.ndim)
     expected, got = (Slices(trial.library.numpy(y), axes).rows for y in (plain, result))
     for i in where(~same_bits(expected, got)):
@@ -33,16 +33,16 @@ def same_as_default(trial: Trial, case: Case, x: Any, result: Any, message: str)
 
 
 def unchanged(trial: Trial) -> list[Case]:
-    """Return weights that there is nothing to change of: zeros, nothing at all, no rate."""
+    """Return weights that no call changes: zeros, empty weights, and any with a rate of 0."""
     rules = [trial.rule.along(0)]
-    entry = trial.subject.entries[trial.constraint]
-    if "rate" in entry.defaults:
-        rules.append(entry.with_arguments({"rate": 0.0}))
+    definition = trial.definition
+    if "rate" in definition.defaults:
+        rules.append(definition.with_arguments({"rate": 0.0}))
     shapes = ((3, 2), (0, 2))
     found = [
-        Case(np.zeros(shape, form.dtype), rule)
+        Case(np.zeros(shape, fmt.dtype), rule)
         for rule in rules
-        for form in trial.formats
+        for fmt in trial.formats
         for shape in shapes
     ]
     if isinstance(trial.rule, EntryRule):
@@ -55,7 +55,7 @@ def copy_true_returns_a_new_array(trial: Trial) -> int:
     found = [*unchanged(trial), *cases(trial)]
     for case in found:
         x = trial.library.array(case.w)
-        result = trial.call(case.rule, x, copy=True)
+        result = trial.calls.call(case.rule, x, copy=True)
         shared = result is x or trial.library.shares_memory(result, x)
         shown = {"constraint": str(case.rule), "dtype": case.w.dtype.name, "input": case.w}
         message = "copy=True returned the weight, or a view of it"
@@ -73,7 +73,7 @@ def copy_false_writes_into_the_weight(trial: Trial) -> int:
             arrays |= trial.library.layouts(case.w)
         for name, x in arrays.items():
             seen = trial.observe(case)
-            result = trial.call(case.rule, x, copy=False)
+            result = trial.calls.call(case.rule, x, copy=False)
             if result is not x:
                 seen.fail(
                     None, f"copy=False did not return the weight ({name})", "the weight", ""
@@ -84,14 +84,14 @@ def copy_false_writes_into_the_weight(trial: Trial) -> int:
 
 
 def _nothing_beside(trial: Trial) -> int:
-    """Write into a window of an array, and look at the window and at what lies around it."""
+    """Require that a call on a window of an array writes there and nowhere else."""
     rule = trial.rule.along(0)
-    for form in trial.formats:
+    for fmt in trial.formats:
         around = (np.random.default_rng(trial.seed).standard_normal((6, 5)) * 3).astype(
-            form.dtype
+            fmt.dtype
         )
         x = trial.library.array(around)
-        trial.call(rule, x[1:4, 1:3], copy=False)
+        trial.calls.call(rule, x[1:4, 1:3], copy=False)
         after = trial.library.numpy(x).copy()
         seen = trial.observe(Case(around[1:4, 1:3].copy(), rule))
         window = Slices(after[1:4, 1:3].copy(), seen.axes).rows
@@ -100,7 +100,7 @@ def _nothing_beside(trial: Trial) -> int:
         )
         after[1:4, 1:3] = around[1:4, 1:3]
         untouched = same_bits(around, after).all()
-        shown = {"constraint": str(rule), "dtype": form.name, "input": around}
+        shown = {"constraint": str(rule), "dtype": fmt.name, "input": around}
         message = "copy=False wrote beside the weight"
         require(
             untouched, message, expected="a change in w[1:4, 1:3] alone", got=after, **shown
@@ -141,8 +141,8 @@ def refused(
     """Require that a call raises an error of this type."""
     details = {"constraint": str(case.rule), "dtype": case.w.dtype.name, "input": case.w}
     try:
-        trial.call(case.rule, x, **options)
-    except Refused as raised:
+        trial.calls.call(case.rule, x, **options)
+    except Raised as raised:
         got = f"{type(raised.error).__name__}: {raised.error}"
         right = isinstance(raised.error, error)
         require(right, message, expected=error.__name__, got=got[:300], **details)
@@ -154,7 +154,7 @@ def refused(
 def the_default_is_copy_none(trial: Trial) -> int:
     for case in cases(trial):
         x = trial.library.array(case.w)
-        result = trial.call(case.rule, x, copy=None)
+        result = trial.calls.call(case.rule, x, copy=None)
         same_as_default(
             trial, case, trial.library.array(case.w), result, "copy=None gives other bits"
         )

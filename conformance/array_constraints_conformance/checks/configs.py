@@ -12,9 +12,9 @@ import numpy as np
 
 from array_constraints_conformance.checks.errors import refuses
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.comparison import same_values
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import NotProvided, attempt, require, stated
+from array_constraints_conformance.counterexample import NotProvided, attempt, require, stated
+from array_constraints_conformance.numerics.bits import same_values
+from array_constraints_conformance.trial.trial import Trial
 
 ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "MaxNorm": [{}, {"max_value": 3, "axis": (0, 1)}, {"max_value": 0.1 + 0.2, "axis": None}],
@@ -48,7 +48,7 @@ def made(trial: Trial, *more: dict[str, Any]) -> Iterator[Made]:
 
 
 def demand(shown: str, condition: object, message: str, expected: Any, got: Any) -> None:
-    """Require something of a constraint that was made as ``shown``."""
+    """Require a condition of a constraint that was made as ``shown``."""
     require(condition, message, constraint=shown, input=shown, expected=expected, got=got)
 
 
@@ -80,7 +80,7 @@ def same_constraint(trial: Trial, shown: str, a: Any, b: Any) -> None:
 
 
 def _defaults(trial: Trial) -> dict[str, Any]:
-    return dict(trial.subject.entries[trial.constraint].defaults)
+    return dict(trial.definition.defaults)
 
 
 @check("CFG-1")
@@ -125,7 +125,7 @@ def from_config_restores_the_constraint(trial: Trial) -> int:
 def through_json(
     trial: Trial, shown: str, constraint: Any, strict: bool = False, **options: Any
 ) -> Any:
-    """Return what deserialize makes of the JSON text of a serialised constraint."""
+    """Return the constraint that deserialize restores from JSON of a serialised one."""
     serialize, deserialize = (trial.subject.function(n) for n in ("serialize", "deserialize"))
     config = attempt(shown, partial(serialize, **options), constraint)
     text = attempt(shown, partial(json.dumps, allow_nan=not strict), config)
@@ -207,8 +207,8 @@ def configs_of_keras_are_read(trial: Trial) -> int:
         constraint = attempt(shown, partial(make, **{**defaults, **given}))
         keras_2 = {"class_name": trial.constraint, "config": plain({**defaults, **given})}
         keras_3 = {"module": "keras.constraints", **keras_2, "registered_name": None}
-        for form in (keras_2, keras_3):
-            restored = attempt(repr(form), deserialize, dict(form))
+        for config in (keras_2, keras_3):
+            restored = attempt(repr(config), deserialize, dict(config))
             same_constraint(trial, shown, constraint, restored)
             applied += 1
     return applied

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from array_constraints_conformance.catalogue import CATALOGUE
 from array_constraints_conformance.checks.configs import call, demand, made, through_json
 from array_constraints_conformance.checks.errors import raised, refuses
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.rules import CATALOGUE
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import attempt
+from array_constraints_conformance.counterexample import attempt
+from array_constraints_conformance.trial.trial import Trial
 
 MORE: list[dict[str, Any]] = [
     {"max_value": math.inf},
@@ -56,7 +56,7 @@ def constraints_are_values(trial: Trial) -> int:
         names = {trial.constraint: type(a), "inf": math.inf}
         evaluated = attempt(repr(a), eval, repr(a), names)
         demand(shown, evaluated == a, "repr gives another constraint", shown, repr(a))
-        for name in trial.subject.entries[trial.constraint].defaults:
+        for name in trial.definition.defaults:
             error = raised(partial(setattr, a, name, 1))
             got = "no error" if error is None else repr(error)
             frozen = isinstance(error, AttributeError)
@@ -70,7 +70,7 @@ def constraints_are_values(trial: Trial) -> int:
 
 def _lists(trial: Trial) -> None:
     """Require that an axis given as a list is a value too."""
-    if "axis" not in trial.subject.entries[trial.constraint].defaults:
+    if "axis" not in trial.definition.defaults:
         return
     axes, make = [0, 1], trial.subject.function(trial.constraint)
     shown = f"{trial.constraint}(axis=[0, 1])"
@@ -98,7 +98,8 @@ def unknown_and_foreign_names_are_errors(trial: Trial) -> int:
         {},
     ]
     applied = refuses(
-        (repr(form), partial(deserialize, dict(form)), ValueError, "", "") for form in foreign
+        (repr(config), partial(deserialize, dict(config)), ValueError, "", "")
+        for config in foreign
     )
     watch = _Watch()
     sys.meta_path.insert(0, watch)

@@ -1,4 +1,4 @@
-"""ERR: bad input gets an error of the right type, and a message that helps."""
+"""ERR: wrong parameters and arrays raise errors of the right type, with a clear message."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from array_constraints_conformance.catalogue import EntryRule
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.rules import EntryRule
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import NotProvided, attempt, require, stated
+from array_constraints_conformance.counterexample import NotProvided, attempt, require, stated
+from array_constraints_conformance.trial.trial import Trial
 
 Mistake = tuple[str, Callable[[], Any], type[Exception], str, str]
 
@@ -48,7 +48,7 @@ def constructions(
 ) -> Iterator[Mistake]:
     """Yield the construction with each set of arguments that the constraint has."""
     make = trial.subject.function(trial.constraint)
-    known = trial.subject.entries[trial.constraint].defaults
+    known = trial.definition.defaults
     for given in wrong:
         if set(given) <= set(known):
             shown = f"{trial.constraint}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
@@ -108,7 +108,7 @@ def bad_axes(trial: Trial) -> Iterator[Mistake]:
         x = trial.library.array(np.ones(shape, dtype))
         for axis in axes:
             rule = trial.rule.along(axis)
-            constraint = trial.constraint_of(rule)
+            constraint = trial.calls.constraint_of(rule)
             calls = [constraint, getattr(constraint, "violation", constraint)]
             for call in calls:
                 shown = f"{rule} on shape {shape}"
@@ -128,7 +128,7 @@ def bad_dtypes(trial: Trial) -> Iterator[Mistake]:
         x = trial.library.array(np.ones((2, 2), dtype=name))
         rule = trial.rule.along(0)
         shown = f"{rule} on {name}"
-        yield shown, partial(trial.constraint_of(rule), x), TypeError, name, name
+        yield shown, partial(trial.calls.constraint_of(rule), x), TypeError, name, name
 
 
 @check("ERR-4")
@@ -138,7 +138,7 @@ def dtypes_are_refused(trial: Trial) -> int:
 
 @check("ERR-5")
 def what_is_not_an_array_is_refused(trial: Trial) -> int:
-    constraint = trial.constraint_of(trial.rule)
+    constraint = trial.calls.constraint_of(trial.rule)
     things = {
         "a list": [[3.0], [4.0]],
         "a number": 3.0,
@@ -184,7 +184,7 @@ def _mentions(said: str, value: str) -> bool:
 @check("ERR-7")
 def numpy_scalars_are_accepted(trial: Trial) -> int:
     make = trial.subject.function(trial.constraint)
-    known = trial.subject.entries[trial.constraint].defaults
+    known = trial.definition.defaults
     applied = 0
     for given in (
         {"max_value": np.float32(0.5), "axis": np.int64(1)},

@@ -1,4 +1,4 @@
-"""FILE: weights in files: the same slices, whatever lies beside them, and once is enough."""
+"""FILE: slices of a file are independent, and a projected file is left alone."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import where
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.comparison import same_bits
-from array_constraints_conformance.neighbours import (
+from array_constraints_conformance.checks.shared import where
+from array_constraints_conformance.counterexample import NotProvided, attempt, require, stated
+from array_constraints_conformance.numerics.bits import same_bits
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.case import Case
+from array_constraints_conformance.weights.neighbours import (
     BEYOND,
     IN_TURN,
     ORDINARY,
     Neighbourhood,
 )
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import NotProvided, attempt, require, stated
 
 
 def function(trial: Trial, name: str) -> Callable[..., Any]:
@@ -41,20 +41,20 @@ def function(trial: Trial, name: str) -> Callable[..., Any]:
 
 
 def neighbourhoods(trial: Trial) -> list[Neighbourhood]:
-    """Return those in the formats that NumPy's files have; quickly, in those of most use."""
+    """Return large weights in the formats that NumPy's files have; quickly, in two of them."""
     names = ("float32", "float64") if trial.profile.quick else ("float16", "float32", "float64")
-    chosen = [hood for hood in trial.neighbourhoods if hood.form.name in names]
-    return chosen or [h for h in trial.neighbourhoods if h.form.name != "bfloat16"]
+    chosen = [hood for hood in trial.neighbourhoods if hood.fmt.name in names]
+    return chosen or [h for h in trial.neighbourhoods if h.fmt.name != "bfloat16"]
 
 
 def projected(trial: Trial, case: Case, w: np.ndarray) -> np.ndarray:
-    """Return what becomes of an array through a file."""
+    """Return the array of a file that was projected, where the source holds ``w``."""
     with TemporaryDirectory() as folder:
-        source, target = Path(folder, "weight.npy"), Path(folder, "result.npy")
+        source, result = Path(folder, "weight.npy"), Path(folder, "result.npy")
         np.save(source, w)
-        given = (source, target, trial.constraint_of(case.rule))
+        given = (source, result, trial.calls.constraint_of(case.rule))
         attempt(str(case.rule), function(trial, "project_file"), *given, w=w)
-        found: np.ndarray = attempt(str(case.rule), np.load, target, w=w)
+        found: np.ndarray = attempt(str(case.rule), np.load, result, w=w)
     shape = {"expected": f"{w.dtype} {w.shape}", "got": f"{found.dtype} {found.shape}"}
     alike = (found.shape, found.dtype) == (w.shape, w.dtype)
     require(alike, "the file holds another shape or dtype", constraint=str(case.rule), **shape)
@@ -72,7 +72,7 @@ def slices_of_a_file_do_not_touch_each_other(trial: Trial) -> int:
             found = _rows(trial, hood, name)
             for i in where(kept & ~same_bits(first, found)):
                 message = f"the result changed with {name} in another slice of the file"
-                Observation(trial, case).fail(i, message, first[i], found[i])
+                Observation(trial.calls, case).fail(i, message, first[i], found[i])
             applied += int(kept.sum())
     return applied
 
@@ -93,7 +93,7 @@ def a_file_is_projected_once(trial: Trial) -> int:
             rows = [Slices(w, hood.axes).rows for w in (once, twice)]
             for i in where(~same_bits(rows[0], rows[1])):
                 message = "projected again, the file changed a bit"
-                Observation(trial, case).fail(i, message, rows[0][i], rows[1][i])
+                Observation(trial.calls, case).fail(i, message, rows[0][i], rows[1][i])
             _satisfied(trial, case, once)
     return len(neighbourhoods(trial))
 
@@ -101,7 +101,7 @@ def a_file_is_projected_once(trial: Trial) -> int:
 def _satisfied(trial: Trial, case: Case, w: np.ndarray) -> None:
     with TemporaryDirectory() as folder:
         np.save(Path(folder, "result.npy"), w)
-        given = (Path(folder, "result.npy"), trial.constraint_of(case.rule))
+        given = (Path(folder, "result.npy"), trial.calls.constraint_of(case.rule))
         report = attempt(str(case.rule), function(trial, "check_file"), *given, w=w)
     shown = {"constraint": str(case.rule), "dtype": w.dtype.name, "input": w}
     right = getattr(report, "satisfied", None)

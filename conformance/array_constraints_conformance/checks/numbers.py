@@ -8,15 +8,17 @@ from fractions import Fraction
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import is_allowed, is_near, rebuilt, where
+from array_constraints_conformance.catalogue import EntryRule, NormRule
 from array_constraints_conformance.checks.registry import check, law
-from array_constraints_conformance.comparison import relative, same_bits, same_values
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import Slices, root
-from array_constraints_conformance.rules import EntryRule, NormRule
-from array_constraints_conformance.strategies import LAYOUTS, Case, deck
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import attempt, require
+from array_constraints_conformance.checks.shared import is_allowed, is_near, rebuilt, where
+from array_constraints_conformance.counterexample import attempt, require
+from array_constraints_conformance.numerics.bits import relative, same_bits, same_values
+from array_constraints_conformance.numerics.exact import Slices, root
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.case import Case
+from array_constraints_conformance.weights.decks import deck
+from array_constraints_conformance.weights.layouts import LAYOUTS
 
 
 @law("NUM-1")
@@ -34,13 +36,13 @@ def the_whole_exponent_range_works(seen: Observation) -> int:
 @check("NUM-2")
 def accuracy_does_not_degrade_with_length(trial: Trial) -> int:
     applied, n = 0, 1 << trial.profile.log_length
-    for form in trial.formats:
+    for fmt in trial.formats:
         rule = trial.rule.along(0)
-        if not isinstance(rule, NormRule) or not rule.fits(form, n):
+        if not isinstance(rule, NormRule) or not rule.fits(fmt, n):
             continue
         equal = 1.3 * max([1.0, *rule.bounds])
-        w = np.full((n, 2), min(equal, form.largest)).astype(form.dtype)
-        w[:, 1] = np.random.default_rng(trial.seed).standard_normal(n).astype(form.dtype)
+        w = np.full((n, 2), min(equal, fmt.largest)).astype(fmt.dtype)
+        w[:, 1] = np.random.default_rng(trial.seed).standard_normal(n).astype(fmt.dtype)
         seen = trial.observe(Case(w, rule))
         if rule.rate == 1:
             applied += is_allowed(seen, seen.directed)
@@ -56,7 +58,7 @@ def _as_if_zero(seen: Observation, chosen: np.ndarray, what: str) -> int:
     """Require that the other slices come back as if the chosen ones were zero."""
     rows = seen.before.rows.copy()
     rows[chosen] = 0
-    without = seen.trial.observe(Case(rebuilt(rows, seen), seen.rule))
+    without = Observation(seen.calls, Case(rebuilt(rows, seen), seen.rule))
     same = same_values(seen.after.rows, without.after.rows, seen.flushes)
     for i in where(~chosen & ~same):
         seen.fail(i, f"{what} in another slice changed this one", without.after.rows[i])
@@ -107,7 +109,7 @@ def a_projected_slice_never_exceeds_its_bound(seen: Observation) -> int:
         seen.require(seen.after.finite[i], i, "the result is not finite", "a finite slice")
         over = seen.after.square(i) - Fraction(seen.rule.upper) ** 2  # type: ignore[attr-defined]
         if over > 0:
-            excess = relative(over / 2 / Fraction(seen.rule.upper) ** 2 / seen.form.u)  # type: ignore[attr-defined]
+            excess = relative(over / 2 / Fraction(seen.rule.upper) ** 2 / seen.fmt.u)  # type: ignore[attr-defined]
             seen.fail(i, f"{excess} u over the bound, in exact arithmetic", "at most the bound")
     return len(changed(seen))
 
@@ -116,12 +118,12 @@ def a_projected_slice_never_exceeds_its_bound(seen: Observation) -> int:
 def a_projected_slice_is_not_shrunk_further_than_the_margin(seen: Observation) -> int:
     for i in changed(seen):
         bound = Fraction(seen.rule.upper)  # type: ignore[attr-defined]
-        least = bound * (1 - seen.form.depth(seen.n))
+        least = bound * (1 - seen.fmt.depth(seen.n))
         seen.require(seen.after.finite[i], i, "the result is not finite", "a finite slice")
         norm = root(seen.after.square(i))
         if norm < least:
-            short = relative((1 - norm / bound) / seen.form.u)
-            depth = relative(seen.form.depth(seen.n) / seen.form.u)
+            short = relative((1 - norm / bound) / seen.fmt.u)
+            depth = relative(seen.fmt.depth(seen.n) / seen.fmt.u)
             seen.fail(i, f"{short} u below the bound", f"at most {depth} u below the bound")
     return len(changed(seen))
 
@@ -131,9 +133,9 @@ def what_is_kept_is_within_the_band(seen: Observation) -> int:
     rule = seen.rule
     if not isinstance(rule, NormRule) or rule.rate != 1:
         return 0
-    slack = seen.form.band(seen.n)
-    if rule.lower > 0 and rule.upper <= rule.lower * float(1 + 2 * seen.form.tolerance(seen.n)):
-        slack = max(slack, seen.form.tolerance(seen.n))
+    slack = seen.fmt.band(seen.n)
+    if rule.lower > 0 and rule.upper <= rule.lower * float(1 + 2 * seen.fmt.tolerance(seen.n)):
+        slack = max(slack, seen.fmt.tolerance(seen.n))
     allowed = rule.holds(seen.before, slack)
     chosen = seen.directed & seen.same
     for i in where(chosen & ~allowed):
@@ -162,17 +164,17 @@ def a_slice_of_nan_or_infinity_comes_back_unchanged(seen: Observation) -> int:
 @check("NUM-11")
 def no_warning_is_raised(trial: Trial) -> int:
     applied = 0
-    extreme = trial.share(_extreme_rules(trial), len(trial.constraint))
-    for rule, form in trial.paired([*trial.rules, *extreme]):
-        for case in deck(LAYOUTS[1], rule, form, trial.seed):
+    extreme = trial.half(_extreme_rules(trial), len(trial.constraint))
+    for rule, fmt in trial.paired([*trial.rules, *extreme]):
+        for case in deck(LAYOUTS[1], rule, fmt, trial.seed):
             applied += _without_warning(trial, case)
     return applied
 
 
 def _without_warning(trial: Trial, case: Case) -> int:
     x = trial.library.array(case.w)
-    violation = getattr(trial.constraint_of(case.rule), "violation", None)
-    for name, run in (("the call", trial.map_of(case.rule)), ("violation", violation)):
+    violation = getattr(trial.calls.constraint_of(case.rule), "violation", None)
+    for name, run in (("the call", trial.calls.map_of(case.rule)), ("violation", violation)):
         if run is None:
             continue
         with warnings.catch_warnings(record=True) as caught:
@@ -186,15 +188,15 @@ def _without_warning(trial: Trial, case: Case) -> int:
 
 def _extreme_rules(trial: Trial) -> list[NormRule]:
     """Rules with bounds from 0 to infinity, beyond the range of every format."""
-    entry = trial.subject.entries[trial.constraint]
-    if "max_value" not in entry.defaults:
+    definition = trial.definition
+    if "max_value" not in definition.defaults:
         return []
     bounds = (0, 1e-300, 1e-30, 1e-4, 1e4, 1e30, 1e300, math.inf)
-    rules = [entry.with_arguments({"max_value": b}) for b in bounds]
-    if "min_value" in entry.defaults:
+    rules = [definition.with_arguments({"max_value": b}) for b in bounds]
+    if "min_value" in definition.defaults:
         pairs = ((1e-40, 1e-30), (1e30, math.inf), (1e-300, 1e300))
-        rules += [entry.with_arguments({"min_value": a, "max_value": b}) for a, b in pairs]
-        rules.append(entry.with_arguments({"rate": 0.0}))
+        rules += [definition.with_arguments({"min_value": a, "max_value": b}) for a, b in pairs]
+        rules.append(definition.with_arguments({"rate": 0.0}))
     return rules  # type: ignore[return-value]
 
 
@@ -202,10 +204,10 @@ def _extreme_rules(trial: Trial) -> list[NormRule]:
 def bounds_outside_the_range_of_the_dtype(trial: Trial) -> int:
     applied = 0
     for rule in _extreme_rules(trial):
-        for form in trial.formats:
-            above = rule.lower == 0 and form.largest < rule.upper < math.inf
-            if above or rule.upper < form.smallest:
-                for case in deck(LAYOUTS[1], rule, form, trial.seed):
+        for fmt in trial.formats:
+            above = rule.lower == 0 and fmt.largest < rule.upper < math.inf
+            if above or rule.upper < fmt.smallest:
+                for case in deck(LAYOUTS[1], rule, fmt, trial.seed):
                     applied += (_unconstrained if above else _vanishing)(trial.observe(case))
     return applied
 

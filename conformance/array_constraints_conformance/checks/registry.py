@@ -1,18 +1,18 @@
-"""Where checks register: an ID that the specification does not have fails at import."""
+"""The registry of checks: an ID that the specification does not have fails at import."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from array_constraints_conformance.observation import Observation
 from array_constraints_conformance.specification import requirements
-from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
 
 Law = Callable[[Observation], int]
 Check = Callable[[Trial], int]
 LAWS: dict[str, Law] = {}
 COMPARING: set[str] = set()
-"""Laws that compare slices: whole weights are compared with each other."""
+"""Laws that compare slices; of a custom constraint, whole weights are their slices."""
 CLOSE: set[str] = set()
 """Laws that are put to the test with large weights, too, whose slices lie on their bound."""
 CHECKS: dict[str, Check] = {}
@@ -21,7 +21,7 @@ CHECKS: dict[str, Check] = {}
 def law(
     requirement: str, *, compares: bool = False, close: bool = False
 ) -> Callable[[Law], Law]:
-    """Register a law on what is seen of one weight; it returns how often it applied."""
+    """Register a law on one observation; it returns how often it applied."""
     _refuse_unknown(requirement)
     if close:
         CLOSE.add(requirement)

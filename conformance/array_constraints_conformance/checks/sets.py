@@ -1,35 +1,33 @@
-"""SET: the result is allowed, near, and the same however often it is asked for."""
+"""SET: the result is allowed, is the nearest point, and stays where it is."""
 
 from __future__ import annotations
 
-from fractions import Fraction
-from itertools import pairwise
-from math import inf
-
 import numpy as np
 
+from array_constraints_conformance.catalogue import EntryRule, MembershipRule, NormRule
 from array_constraints_conformance.checks.beside import beside_anything
-from array_constraints_conformance.checks.judgements import (
+from array_constraints_conformance.checks.registry import check, law
+from array_constraints_conformance.checks.shared import (
     agrees,
+    has_to_be_allowed,
     is_allowed,
     is_near,
-    judged,
     rebuilt,
     stays,
     where,
 )
-from array_constraints_conformance.checks.registry import check, law
-from array_constraints_conformance.comparison import relative, same_bits, same_values
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import Vector, difference, product, root, scaled
-from array_constraints_conformance.rules import EntryRule, MembershipRule, NormRule
-from array_constraints_conformance.strategies import LAYOUTS, Case, deck
-from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.numerics.bits import relative, same_bits, same_values
+from array_constraints_conformance.numerics.exact import root
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.case import Case
+from array_constraints_conformance.weights.decks import deck
+from array_constraints_conformance.weights.layouts import LAYOUTS
 
 
 @law("SET-1")
 def the_result_is_allowed(seen: Observation) -> int:
-    return is_allowed(seen, judged(seen) & seen.ordinary)
+    return is_allowed(seen, has_to_be_allowed(seen) & seen.ordinary)
 
 
 @law("SET-2")
@@ -59,91 +57,6 @@ def the_result_is_the_nearest_point(seen: Observation) -> int:
     return len(chosen)
 
 
-@law("SET-4", compares=True)
-def the_variational_inequality_holds(seen: Observation) -> int:
-    rule = seen.rule
-    if isinstance(rule, EntryRule):
-        return _orthant_inequality(seen)
-    if isinstance(rule, NormRule):
-        return _ball_inequality(seen, Fraction(rule.upper) if rule.upper < inf else None)
-    applied = 0
-    finite = where(seen.before.finite & seen.after.finite)
-    for i in finite:
-        for j in finite:
-            _demand(seen, i, seen.after.vector(j))
-            applied += 1
-    return applied
-
-
-def _ball_inequality(seen: Observation, radius: Fraction | None) -> int:
-    """At the worst member of the ball, the one in the direction of ``w - P(w)``."""
-    chosen = where(seen.directed & seen.ordinary & seen.after.finite)
-    for i in chosen:
-        if radius is None:  # all of the space: w is a member
-            _demand(seen, i, seen.before.vector(i))
-            continue
-        step = difference(seen.before.vector(i), seen.after.vector(i))
-        length = root(product(step, step))
-        if length:
-            _demand(seen, i, scaled(step, radius / length))
-    return len(chosen)
-
-
-def _orthant_inequality(seen: Observation) -> int:
-    """Over all z >= 0: w - P(w) is at most 0, and 0 where P(w) is not."""
-    narrow = seen.before.rows.astype(seen.after.rows.dtype)[:, 0]
-    w, image = narrow.astype(np.float64), seen.after.values[:, 0]
-    finite = np.isfinite(w) & np.isfinite(image) & ~seen.zero
-    holds = (w <= image) & ((w == image) | (image == 0))
-    for i in where(finite & ~holds):
-        seen.fail(i, "the variational inequality fails at some allowed z", max(0.0, w[i]))
-    return int(finite.sum())
-
-
-def _demand(seen: Observation, i: int, member: Vector) -> None:
-    """Require <w - P(w), z - P(w)> <= 0 for z = member, within what roundoff adds."""
-    step = difference(seen.before.vector(i), seen.after.vector(i))
-    away = difference(member, seen.after.vector(i))
-    reach = max(root(product(member, member)), root(seen.after.square(i)))
-    error = seen.form.near(seen.n) * reach + seen.underflow
-    allowed = error * (root(product(step, step)) + root(product(away, away)) + 3 * error)
-    along = product(step, away)
-    if along > allowed:
-        message = f"<w - P(w), z - P(w)> = {relative(along)} at an allowed z"
-        seen.fail(i, message, f"at most {relative(allowed)}")
-
-
-@law("SET-5", compares=True)
-def projections_are_non_expansive(seen: Observation) -> int:
-    finite = where(seen.before.finite & seen.after.finite)
-    if isinstance(seen.rule, EntryRule):
-        return _entries_come_no_further_apart(seen, finite)
-    for i, j in pairwise(finite):
-        apart = difference(seen.before.vector(i), seen.before.vector(j))
-        images = difference(seen.after.vector(i), seen.after.vector(j))
-        norms = root(seen.after.square(i)) + root(seen.after.square(j))
-        allowed = root(product(apart, apart)) + seen.form.near(seen.n) * norms
-        allowed += 2 * seen.underflow
-        found = root(product(images, images))
-        if found > allowed:
-            other = seen.before.values[j].tolist()
-            message = f"further from the result for {other[:8]} than the inputs are apart"
-            seen.fail(i, message, f"a distance of at most {relative(allowed)}", relative(found))
-    return max(0, len(finite) - 1)
-
-
-def _entries_come_no_further_apart(seen: Observation, finite: list[int]) -> int:
-    """Compare neighbours in float64: rounding a difference keeps the order of differences."""
-    finite = [i for i in finite if not seen.flushed[i]]
-    before = seen.before.rows[finite, 0].astype(seen.after.rows.dtype).astype(np.float64)
-    with np.errstate(over="ignore"):
-        apart, found = (np.abs(np.diff(x)) for x in (before, seen.after.values[finite, 0]))
-    for k in where(found > apart):
-        message = f"further from the result for {before[k + 1]!r} than the inputs are apart"
-        seen.fail(finite[k], message, f"a distance of at most {apart[k]!r}", found[k])
-    return len(apart)
-
-
 @law("SET-6")
 def applying_twice_equals_applying_once(seen: Observation) -> int:
     return stays(seen, seen.again, "twice")
@@ -153,17 +66,17 @@ def applying_twice_equals_applying_once(seen: Observation) -> int:
 def a_thousand_applications_do_not_drift(trial: Trial) -> int:
     applied = 0
     times = trial.profile.repetitions
-    if trial.lazy:
+    if trial.calls.lazy:
         times = max(5, times // 50)  # each is a graph, built and computed
     for case in trial.samples:
         if "idempotent maps" in case.rule.traits:
             seen = trial.observe(case)
             x = seen.output
             for _ in range(times - 1):
-                x = trial.call(case.rule, x)
-                if trial.lazy:
-                    x = trial.library.array(trial.result(case, x))
-            applied += stays(seen, trial.result(case, x), f"{times} times")
+                x = trial.calls.call(case.rule, x)
+                if trial.calls.lazy:
+                    x = trial.library.array(trial.calls.result(case, x))
+            applied += stays(seen, trial.calls.result(case, x), f"{times} times")
     return applied
 
 
@@ -200,7 +113,7 @@ def the_order_of_entries_does_not_matter(trial: Trial) -> int:
 
 @law("SET-10")
 def signs_are_symmetric(seen: Observation) -> int:
-    other = seen.trial.observe(Case(-seen.w, seen.rule))
+    other = Observation(seen.calls, Case(-seen.w, seen.rule))
     same = same_bits(-other.after.rows, seen.after.rows, seen.flushes)
     for i in where(seen.before.finite & ~same):
         seen.fail(i, "P(-w) is not -P(w)", -other.after.rows[i])
@@ -233,9 +146,9 @@ def a_rate_moves_by_its_share(seen: Observation) -> int:
         return 0
     chosen = where(seen.directed & seen.ordinary & seen.after.finite)
     for i in chosen:
-        expected = rule.target(root(seen.before.square(i)))
+        expected = rule.norm_after(root(seen.before.square(i)))
         norm = root(seen.after.square(i))
-        allowed = seen.form.near(seen.n) * max(expected, norm)
+        allowed = seen.fmt.near(seen.n) * max(expected, norm)
         seen.require(
             abs(norm - expected) <= allowed,
             i,
@@ -248,14 +161,16 @@ def a_rate_moves_by_its_share(seen: Observation) -> int:
 @check("SET-14")
 def bounds_at_the_ends_of_their_range(trial: Trial) -> int:
     applied = 0
-    entry = trial.subject.entries[trial.constraint]
+    definition = trial.definition
     given: list[dict[str, float]] = (
         [{"max_value": float("inf")}, {"max_value": 0}]
         if trial.constraint == "MaxNorm"
         else [{"min_value": 0.5, "max_value": float("inf")}, {"rate": 0.0, "min_value": 0.5}]
     )
-    for rule, form in trial.paired([entry.with_arguments(arguments) for arguments in given]):
-        for case in deck(LAYOUTS[1], rule, form, trial.seed):
+    for rule, fmt in trial.paired(
+        [definition.with_arguments(arguments) for arguments in given]
+    ):
+        for case in deck(LAYOUTS[1], rule, fmt, trial.seed):
             applied += _at_the_end(trial.observe(case))
     return applied
 

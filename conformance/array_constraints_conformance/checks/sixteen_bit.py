@@ -1,4 +1,4 @@
-"""NUM-12: slices of one entry, all 65,536 of them: a proof for the 16-bit dtypes."""
+"""NUM-12: a proof for the 16-bit dtypes: all 65,536 slices of one entry are tried."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import warnings
 
 import numpy as np
 
+from array_constraints_conformance.catalogue import NormRule, Rule
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.comparison import same_bits
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.rules import NormRule, Rule
-from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.numerics.bits import same_bits
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.case import Case
 
 
 @check("NUM-12")
 def all_slices_of_one_16_bit_entry(trial: Trial) -> int:
     applied = 0
-    for form in trial.formats:
-        if form.half:
-            patterns = np.arange(1 << 16, dtype=np.uint16).view(form.dtype).reshape(1, -1)
+    for fmt in trial.formats:
+        if fmt.half:
+            patterns = np.arange(1 << 16, dtype=np.uint16).view(fmt.dtype).reshape(1, -1)
             rules = trial.rules[:2] if trial.profile.quick else trial.rules
-            for rule in (rule for rule in rules if rule.fits(form, 1)):
+            for rule in (rule for rule in rules if rule.fits(fmt, 1)):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # NumPy warns of signalling NaN
                     applied += _all(trial.observe(Case(patterns, rule.along(0))))
@@ -86,11 +86,11 @@ def _norm_laws(
     """
     rule: Rule = seen.rule
     lower, upper, rate = rule.lower, rule.upper, rule.rate  # type: ignore[attr-defined]
-    tolerance, band = float(seen.form.tolerance(1)), float(seen.form.band(1))
+    tolerance, band = float(seen.fmt.tolerance(1)), float(seen.fmt.band(1))
     size, found = np.abs(w), np.abs(image)
     finite, zero = (
         np.isfinite(w),
-        size < (seen.form.smallest if seen.flushes else math.ulp(0.0)),
+        size < (seen.fmt.smallest if seen.flushes else math.ulp(0.0)),
     )
     directed = finite & ~zero
     moves = directed & (rate == 1)
@@ -109,6 +109,6 @@ def _norm_laws(
     if rule.name == "MaxNorm":
         projected = directed & ~same
         laws["NUM-6"] = ~projected | (found <= upper)
-        depth = float(seen.form.depth(1))
+        depth = float(seen.fmt.depth(1))
         laws["NUM-7"] = ~projected | (found >= upper * (1 - depth))
     return laws

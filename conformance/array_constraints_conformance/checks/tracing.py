@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import agrees
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import attempt, require
+from array_constraints_conformance.checks.shared import agrees
+from array_constraints_conformance.counterexample import attempt, require
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.case import Case
 
 
 def samples(trial: Trial) -> list[Case]:
@@ -20,8 +20,8 @@ def samples(trial: Trial) -> list[Case]:
     rng = np.random.default_rng(trial.seed)
     w = rng.standard_normal((5, 4)) * [3, 0.3, 1, 0.01]
     return [
-        Case(w.astype(form.dtype), rule.along(0) if "axis" in rule.arguments else rule)
-        for rule, form in trial.pairs
+        Case(w.astype(fmt.dtype), rule.along(0) if "axis" in rule.arguments else rule)
+        for rule, fmt in trial.pairs
     ]
 
 
@@ -42,7 +42,7 @@ def stays_lazy(trial: Trial, case: Case, run: Callable[[Any], Any], what: str) -
 @check("LAZY-1")
 def nothing_is_computed(trial: Trial) -> int:
     for case in samples(trial):
-        stays_lazy(trial, case, trial.map_of(case.rule), "the result")
+        stays_lazy(trial, case, trial.calls.map_of(case.rule), "the result")
     return len(samples(trial))
 
 
@@ -50,7 +50,7 @@ def nothing_is_computed(trial: Trial) -> int:
 def chunks_and_meta_are_kept(trial: Trial) -> int:
     for case in samples(trial):
         x = trial.library.array(case.w)
-        result = trial.call(case.rule, x)
+        result = trial.calls.call(case.rule, x)
         for name in ("chunks", "dtype"):
             before, after = getattr(x, name), getattr(result, name)
             require(
@@ -66,7 +66,7 @@ def chunks_and_meta_are_kept(trial: Trial) -> int:
 @check("LAZY-3")
 def the_violation_is_lazy_too(trial: Trial) -> int:
     for case in samples(trial):
-        stays_lazy(trial, case, trial.method(case.rule, "violation"), "the violation")
+        stays_lazy(trial, case, trial.calls.method(case.rule, "violation"), "the violation")
     return len(samples(trial))
 
 
@@ -75,7 +75,7 @@ def a_traced_call_gives_the_eager_result(trial: Trial) -> int:
     applied = 0
     for case in samples(trial):
         seen = trial.observe(case)
-        constraint, x = trial.constraint_of(case.rule), trial.library.array(case.w)
+        constraint, x = trial.calls.constraint_of(case.rule), trial.library.array(case.w)
         result = attempt(str(case.rule), trial.library.traced, constraint, x, w=case.w)
         rows = Slices(trial.library.numpy(result), seen.axes).rows
         applied += agrees(seen, rows, "the traced call gives another result")
@@ -89,7 +89,7 @@ def a_mapped_call_gives_the_stacked_result(trial: Trial) -> int:
         others = [case.w, case.w[::-1].copy(), case.w * 2]
         stack, constraint = (
             trial.library.array(np.stack(others)),
-            trial.constraint_of(case.rule),
+            trial.calls.constraint_of(case.rule),
         )
         mapped = attempt(str(case.rule), trial.library.mapped, constraint, stack, w=case.w)
         found = trial.library.numpy(mapped)
@@ -106,7 +106,7 @@ def functions_of_the_standard_suffice(trial: Trial) -> int:
     for case in samples(trial):
         seen = trial.observe(case)
         with trial.library.bare():  # type: ignore[attr-defined]
-            result = trial.call(case.rule, trial.library.array(case.w))
+            result = trial.calls.call(case.rule, trial.library.array(case.w))
         rows = Slices(trial.library.numpy(result), seen.axes).rows
         applied += agrees(seen, rows, "with fewer functions, another result")
     return applied

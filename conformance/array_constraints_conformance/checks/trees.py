@@ -1,4 +1,4 @@
-"""CALL-6: many weights in one call of ``apply``, each of them as if it were alone."""
+"""CALL-6: ``apply`` treats each of many weights as a call of its own does."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.checks.judgements import where
+from array_constraints_conformance.catalogue import Rule
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.comparison import same_bits
-from array_constraints_conformance.neighbours import alike
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import Slices
-from array_constraints_conformance.rules import Rule
-from array_constraints_conformance.strategies import Case
-from array_constraints_conformance.trial import Trial
-from array_constraints_conformance.verdict import attempt, require
+from array_constraints_conformance.checks.shared import where
+from array_constraints_conformance.counterexample import attempt, require
+from array_constraints_conformance.numerics.bits import same_bits
+from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
+from array_constraints_conformance.weights.case import Case
+from array_constraints_conformance.weights.neighbours import alike
 
 _KINDS = (list, tuple)
 _SPOILED = 8  # the place of the weight that holds anything
@@ -25,12 +25,12 @@ _SPOILED = 8  # the place of the weight that holds anything
 def apply_treats_each_weight_as_a_call_of_its_own(trial: Trial) -> int:
     applied = 0
     trial.subject.function("apply")
-    entry = trial.subject.entries[trial.constraint]
-    formats = trial.formats[:1] if trial.sparse else trial.formats
-    for turn, form in enumerate(formats):
-        rule, weights = alike(entry, trial.rule, form, trial.seed, turn)
+    definition = trial.definition
+    formats = trial.formats[:1] if trial.samples_a_third else trial.formats
+    for turn, fmt in enumerate(formats):
+        rule, weights = alike(definition, trial.rule, fmt, trial.seed, turn)
         alone = [_alone(trial, Case(w, rule)) for w in weights]
-        for what, w in _anything(weights[_SPOILED], trial.dear).items():
+        for what, w in _anything(weights[_SPOILED], trial.slow).items():
             given, own = list(weights), list(alone)
             given[_SPOILED], own[_SPOILED] = w, _alone(trial, Case(w, rule))
             for w, expected, found in zip(
@@ -43,7 +43,7 @@ def apply_treats_each_weight_as_a_call_of_its_own(trial: Trial) -> int:
 
 
 def _anything(w: np.ndarray, few: bool) -> dict[str, np.ndarray]:
-    """Return what one weight may hold, by name."""
+    """Return a weight, and copies with special numbers, by the name of what they hold."""
     largest = np.finfo(np.float32).max if w.dtype.itemsize > 2 else 60000.0
     found = {"ordinary numbers": w}
     values = [("infinity", np.inf), ("NaN", np.nan), ("huge numbers", largest)]
@@ -55,8 +55,8 @@ def _anything(w: np.ndarray, few: bool) -> dict[str, np.ndarray]:
 
 
 def _alone(trial: Trial, case: Case) -> np.ndarray:
-    x = trial.library.array(case.w)
-    return trial.result(case, attempt(str(case.rule), trial.constraint_of(case.rule), x))
+    constraint, x = trial.calls.constraint_of(case.rule), trial.library.array(case.w)
+    return trial.calls.result(case, attempt(str(case.rule), constraint, x))
 
 
 def _applied(trial: Trial, rule: Rule, weights: list[np.ndarray]) -> list[np.ndarray]:
@@ -69,11 +69,11 @@ def _applied(trial: Trial, rule: Rule, weights: list[np.ndarray]) -> list[np.nda
         expected=f"a list of {len(weights)}",
         got=f"{type(found).__name__}",
     )
-    return [trial.result(Case(w, rule), x) for w, x in zip(weights, found, strict=True)]
+    return [trial.calls.result(Case(w, rule), x) for w, x in zip(weights, found, strict=True)]
 
 
 def _apply(trial: Trial, rule: Rule, weights: Any) -> Any:
-    apply, constraint = trial.subject.function("apply"), trial.constraint_of(rule)
+    apply, constraint = trial.subject.function("apply"), trial.calls.constraint_of(rule)
     return attempt(f"apply({rule}, ...)", apply, constraint, weights)
 
 
@@ -85,19 +85,19 @@ def _same(case: Case, trial: Trial, expected: np.ndarray, found: Any, what: str)
     one, other = Slices(expected, axes).rows, Slices(found, axes).rows
     for i in where(~same_bits(one, other)):
         message = f"apply gives another result than a call, beside {what}"
-        Observation(trial, case).fail(i, message, one[i], other[i])
+        Observation(trial.calls, case).fail(i, message, one[i], other[i])
 
 
 def _containers(
     trial: Trial, rule: Rule, weights: list[np.ndarray], alone: list[np.ndarray]
 ) -> None:
-    """Require that dictionaries, lists and tuples come back as what they are."""
+    """Require that dictionaries, lists and tuples come back as such."""
     a, b, c = (trial.library.array(w) for w in weights[:3])
     found = _apply(trial, rule, {"a": a, "b": [b, (c,)]})
     match found:
         case {"a": x, "b": [y, [z] as last] as both} if (type(both), type(last)) == _KINDS:
             for w, own, image in zip(weights, alone, (x, y, z), strict=False):
-                got = trial.result(Case(w, rule), image)
+                got = trial.calls.result(Case(w, rule), image)
                 _same(Case(w, rule), trial, own, got, "others in a dictionary")
         case _:
             message = "apply does not return the containers that it was given"

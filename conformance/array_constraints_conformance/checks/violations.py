@@ -1,4 +1,4 @@
-"""VIO: how far a weight is from what is allowed."""
+"""VIO: ``violation`` measures the distance of each slice to the allowed set."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from fractions import Fraction
 import ml_dtypes
 import numpy as np
 
+from array_constraints_conformance.catalogue import EntryRule, NormRule
 from array_constraints_conformance.checks.beside import beside_anything
-from array_constraints_conformance.checks.judgements import where
 from array_constraints_conformance.checks.registry import check, law
-from array_constraints_conformance.comparison import relative, same_bits, same_values
-from array_constraints_conformance.formats import FORMATS
-from array_constraints_conformance.observation import Observation
-from array_constraints_conformance.oracles import root
-from array_constraints_conformance.rules import EntryRule, NormRule
-from array_constraints_conformance.trial import Trial
+from array_constraints_conformance.checks.shared import where
+from array_constraints_conformance.numerics.bits import relative, same_bits, same_values
+from array_constraints_conformance.numerics.exact import root
+from array_constraints_conformance.numerics.formats import FORMATS
+from array_constraints_conformance.trial.observation import Observation
+from array_constraints_conformance.trial.trial import Trial
 
 
-def flat(seen: Observation, violation: np.ndarray) -> np.ndarray:
+def per_slice(seen: Observation, violation: np.ndarray) -> np.ndarray:
     """Return one violation for each slice, or fail where there are more or fewer."""
     if violation.size != len(seen.before):
         message = "there is not one violation for each slice"
@@ -29,7 +29,7 @@ def flat(seen: Observation, violation: np.ndarray) -> np.ndarray:
 
 
 def allowed(seen: Observation) -> np.ndarray:
-    """Slices that are allowed by more than the band; entries that are allowed."""
+    """Return which slices are allowed by more than the band, or which entries are allowed."""
     if isinstance(seen.rule, EntryRule):
         return seen.before.values[:, 0] >= 0
     return seen.interior
@@ -37,7 +37,7 @@ def allowed(seen: Observation) -> np.ndarray:
 
 @law("VIO-1")
 def the_violation_is_the_distance(seen: Observation) -> int:
-    found = flat(seen, seen.violation)
+    found = per_slice(seen, seen.violation)
     if isinstance(seen.rule, EntryRule):
         entries = seen.before.values[:, 0]
         chosen = seen.before.finite & ~(seen.zero & seen.flushes)
@@ -57,13 +57,13 @@ def _distance(seen: Observation, i: int, found: float, largest: float) -> None:
         return
     norm, exact = root(seen.before.square(i)), rule.distance(seen.before, i)
     scale = max([norm, *map(Fraction, rule.bounds)])
-    allowed_error = (seen.form.band(seen.n) + Fraction(5, 2) * seen.form.u) * scale
+    allowed_error = (seen.fmt.band(seen.n) + Fraction(5, 2) * seen.fmt.u) * scale
     if (
         isinstance(rule, NormRule)
         and rule.lower > 0
         and rule.upper - rule.lower < rule.upper / 100
     ):
-        allowed_error += seen.form.tolerance(seen.n) * scale  # what is kept there counts as 0
+        allowed_error += seen.fmt.tolerance(seen.n) * scale  # what is kept there counts as 0
     allowed_error += seen.underflow
     if math.isnan(found):
         seen.fail(i, "the violation is NaN", relative(exact), found)
@@ -76,7 +76,7 @@ def _distance(seen: Observation, i: int, found: float, largest: float) -> None:
 
 @law("VIO-2")
 def it_is_zero_where_the_rule_holds(seen: Observation) -> int:
-    found, chosen = flat(seen, seen.violation), allowed(seen)
+    found, chosen = per_slice(seen, seen.violation), allowed(seen)
     for i in where(chosen & (found != 0)):
         seen.fail(i, "an allowed slice has a violation", 0.0, found[i])
     return int(chosen.sum())
@@ -84,8 +84,8 @@ def it_is_zero_where_the_rule_holds(seen: Observation) -> int:
 
 @law("VIO-3", close=True)
 def it_is_zero_on_every_result(seen: Observation) -> int:
-    found = flat(seen, seen.remaining)
-    chosen = seen.directed & ~(seen.flushes & (seen.after.peak < seen.form.smallest))
+    found = per_slice(seen, seen.remaining)
+    chosen = seen.directed & ~(seen.flushes & (seen.after.peak < seen.fmt.smallest))
     if isinstance(seen.rule, EntryRule):
         chosen = seen.before.finite
     for i in where(chosen & (found != 0)):
@@ -96,7 +96,7 @@ def it_is_zero_on_every_result(seen: Observation) -> int:
 
 @law("VIO-4")
 def it_is_nan_for_nan_and_infinite_for_infinity(seen: Observation) -> int:
-    found = flat(seen, seen.violation)
+    found = per_slice(seen, seen.violation)
     holes = np.isnan(seen.before.values).any(axis=1)
     infinite = np.isinf(seen.before.values).any(axis=1) & ~holes
     if isinstance(seen.rule, EntryRule):
@@ -126,9 +126,9 @@ def it_keeps_the_sliced_dimensions(seen: Observation) -> int:
 
 @law("VIO-6")
 def it_reports_zero_slices(seen: Observation) -> int:
-    found, lower = flat(seen, seen.violation), seen.rule.lower  # type: ignore[attr-defined]
+    found, lower = per_slice(seen, seen.violation), seen.rule.lower  # type: ignore[attr-defined]
     chosen = seen.before.peak == 0
-    error = float(seen.form.u) * lower
+    error = float(seen.fmt.u) * lower
     for i in where(chosen & ~(np.abs(found - lower) <= error)):
         seen.fail(i, "the violation of a zero slice", lower, found[i])
     return int(chosen.sum())
@@ -137,7 +137,7 @@ def it_reports_zero_slices(seen: Observation) -> int:
 @check("VIO-7")
 def it_does_not_depend_on_other_slices(trial: Trial) -> int:
     def compare(seen: Observation, other: Observation, chosen: np.ndarray, what: str) -> None:
-        before, after = flat(seen, seen.violation), flat(other, other.violation)
+        before, after = per_slice(seen, seen.violation), per_slice(other, other.violation)
         same = same_bits(before.reshape(-1, 1), after.reshape(-1, 1))
         for i in where(chosen & ~same):
             message = f"the violation changed with {what} in another slice"
@@ -148,7 +148,7 @@ def it_does_not_depend_on_other_slices(trial: Trial) -> int:
 
 @law("VIO-8", close=True)
 def it_is_zero_exactly_where_a_slice_is_kept(seen: Observation) -> int:
-    found, chosen = flat(seen, seen.violation), seen.directed & ~seen.flushed
+    found, chosen = per_slice(seen, seen.violation), seen.directed & ~seen.flushed
     kept = same_values(seen.before.rows, seen.after.rows)
     for i in where(chosen & kept & (found != 0)):
         seen.fail(i, "a slice that is kept has a violation", 0.0, found[i])

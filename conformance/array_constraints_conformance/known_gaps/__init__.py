@@ -1,4 +1,4 @@
-"""Known gaps: what an implementation does not meet, and why, keyed by requirement."""
+"""Known gaps: requirements that an implementation does not meet, each with a reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from array_constraints_conformance.specification import requirements
 
 
 class BadGaps(ValueError):
-    """A file of known gaps that cannot be read, or that lists what does not exist."""
+    """A file of known gaps that cannot be read, or names an unknown requirement."""
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,16 @@
 """The array libraries that a constraint is judged on: how arrays are made, read and traced."""
 
 from array_constraints_conformance.libraries.base import (
+    DescribedLibrary,
     Description,
-    Elsewhere,
     Library,
     UnknownLibrary,
 )
 from array_constraints_conformance.libraries.table import installed, library
 
 __all__ = [
+    "DescribedLibrary",
     "Description",
-    "Elsewhere",
     "Library",
     "UnknownLibrary",
     "installed",

@@ -1,4 +1,4 @@
-"""What the suite asks of an array library; the standard alone answers for unknown ones."""
+"""The functions that the suite needs of an array library, for any that follows the standard."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from array_constraints_conformance.formats import FORMATS
+from array_constraints_conformance.numerics.formats import FORMATS
 
 Map = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class Description:
-    """A library as a record names it."""
+    """The name, version, device and dtypes of a library, as a record holds them."""
 
     name: str
     version: str | None
@@ -27,7 +27,7 @@ class Description:
 
 
 class UnknownLibrary(ValueError):
-    """No such library, mode or device: the call was wrong, not the implementation."""
+    """A library, mode or device that there is not: the call was wrong."""
 
 
 class Library:
@@ -131,7 +131,7 @@ class Library:
         raise NotImplementedError
 
 
-class Elsewhere(Library):
+class DescribedLibrary(Library):
     """A library in another process, known by its description."""
 
     def __init__(self, description: Description, device: str | None) -> None:

@@ -6,10 +6,12 @@ import importlib.util
 
 import numpy as np
 
-from array_constraints_conformance.libraries.arrays import Cupy, Numpy, Strict
 from array_constraints_conformance.libraries.base import Library, UnknownLibrary
+from array_constraints_conformance.libraries.cupy import Cupy
 from array_constraints_conformance.libraries.dask import Dask
 from array_constraints_conformance.libraries.jax import Jax
+from array_constraints_conformance.libraries.numpy import Numpy
+from array_constraints_conformance.libraries.strict import Strict
 from array_constraints_conformance.libraries.torch import Torch
 
 KNOWN: dict[str, type[Library]] = {

@@ -8,8 +8,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from array_constraints_conformance.formats import FORMATS
 from array_constraints_conformance.libraries.base import Library, Map
+from array_constraints_conformance.numerics.formats import FORMATS
 
 
 class Torch(Library):

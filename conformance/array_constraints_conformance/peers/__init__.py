@@ -1,1 +1,1 @@
-"""Other libraries' projections under the names of constraints, as the suite calls them."""
+"""Projections of other libraries, under the names of the constraints."""

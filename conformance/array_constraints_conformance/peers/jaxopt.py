@@ -1,45 +1,17 @@
 """JAXopt: ``projection_l2_ball``, ``projection_l2_sphere`` and ``projection_non_negative``."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import jax
-import jaxopt
 from jax.numpy import permute_dims
+from jaxopt import projection
 from jaxopt.version import __version__  # noqa: F401
 
-from array_constraints_conformance.peers.slices import Axis, project_rows
+from array_constraints_conformance.peers.slices import constraints_of
 
 CONFORMANCE_SCOPES = ("map",)
-
-
-class MaxNorm:
-    """``jaxopt.projection.projection_l2_ball`` of each slice."""
-
-    def __init__(self, max_value: float = 2, axis: Axis = 0) -> None:
-        self.max_value, self.axis = max_value, axis
-
-    def __call__(self, w: Any) -> Any:
-        def project(row: Any) -> Any:
-            return jaxopt.projection.projection_l2_ball(row, self.max_value)
-
-        return project_rows(w, self.axis, permute_dims, jax.vmap(project))
-
-
-class UnitNorm:
-    """``jaxopt.projection.projection_l2_sphere`` of each slice."""
-
-    def __init__(self, axis: Axis = 0) -> None:
-        self.axis = axis
-
-    def __call__(self, w: Any) -> Any:
-        project = jaxopt.projection.projection_l2_sphere
-        return project_rows(w, self.axis, permute_dims, jax.vmap(project))
-
-
-class NonNeg:
-    """``jaxopt.projection.projection_non_negative``."""
-
-    def __call__(self, w: Any) -> Any:
-        return jaxopt.projection.projection_non_negative(w)
+MaxNorm, UnitNorm, NonNeg = constraints_of(
+    projection.projection_l2_ball,
+    projection.projection_l2_sphere,
+    projection.projection_non_negative,
+    vmap=jax.vmap,
+    permute=permute_dims,
+)

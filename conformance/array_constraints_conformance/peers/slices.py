@@ -1,4 +1,4 @@
-"""What the adapters share: projections of one slice, or of rows, for slices along any axis."""
+"""Adapters of projections of one slice, or of rows, to constraints along any axis."""
 
 from __future__ import annotations
 
@@ -31,3 +31,44 @@ def project_rows(
     rows = project(moved.reshape((count, length)))
     back = [order.index(i) for i in range(w.ndim)]
     return permute(rows.reshape(moved.shape), back)
+
+
+def constraints_of(
+    ball: Callable[[Any, float], Any],
+    sphere: Callable[[Any], Any],
+    orthant: Callable[[Any], Any],
+    *,
+    vmap: Callable[[Callable[[Any], Any]], Callable[[Any], Any]],
+    permute: Callable[[Any, Any], Any],
+) -> tuple[type, type, type]:
+    """Return ``MaxNorm``, ``UnitNorm`` and ``NonNeg`` of a peer that projects one vector.
+
+    ``ball`` takes the vector and a radius, ``sphere`` the vector; ``orthant`` takes any weight.
+    """
+
+    class MaxNorm:
+        """The peer's projection of each slice onto a ball."""
+
+        def __init__(self, max_value: float = 2, axis: Axis = 0) -> None:
+            self.max_value, self.axis = max_value, axis
+
+        def __call__(self, w: Any) -> Any:
+            project = vmap(lambda row: ball(row, self.max_value))
+            return project_rows(w, self.axis, permute, project)
+
+    class UnitNorm:
+        """The peer's projection of each slice onto the unit sphere."""
+
+        def __init__(self, axis: Axis = 0) -> None:
+            self.axis = axis
+
+        def __call__(self, w: Any) -> Any:
+            return project_rows(w, self.axis, permute, vmap(sphere))
+
+    class NonNeg:
+        """The peer's projection of each entry onto the numbers that are not negative."""
+
+        def __call__(self, w: Any) -> Any:
+            return orthant(w)
+
+    return MaxNorm, UnitNorm, NonNeg

@@ -1,6 +1,7 @@
 """Reports of a run: JSON, Markdown, JUnit XML and one web page, all made from one record.
 
-``record.schema.json`` says what a record holds. Nothing but the standard library is needed.
+``record.schema.json`` says what a record holds, and ``record`` makes it of a run. The reports
+need nothing but a record and the standard library.
 """
 
 from .files import SCHEMA_VERSION, write

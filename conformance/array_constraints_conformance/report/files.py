@@ -1,3 +1,5 @@
+"""The four files of a report."""
+
 from __future__ import annotations
 
 import json
@@ -18,7 +20,7 @@ def write(record: Record, folder: str | PathLike[str]) -> list[Path]:
     Parameters
     ----------
     record
-        What ``record.schema.json`` describes.
+        A record, as ``record.schema.json`` describes it.
     folder
         Where to write; it is made if it is missing.
 
@@ -42,8 +44,8 @@ def write(record: Record, folder: str | PathLike[str]) -> list[Path]:
         "report.xml": to_junit(record),
         "report.html": to_html(record),
     }
-    target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    directory = Path(folder)
+    directory.mkdir(parents=True, exist_ok=True)
     for name, text in contents.items():
-        (target / name).write_text(text, encoding="utf-8", newline="\n")
-    return [target / name for name in contents]
+        (directory / name).write_text(text, encoding="utf-8", newline="\n")
+    return [directory / name for name in contents]

@@ -1,3 +1,5 @@
+"""The report as one web page."""
+
 from __future__ import annotations
 
 import base64
@@ -7,7 +9,7 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-from ..outcomes import OUTCOMES
+from .outcomes import OUTCOMES
 from .summary import SILENT, Record, named, visible
 
 SCRIPTS = ("elements.js", "law.js", "details.js", "matrix.js", "page.js")

@@ -1,9 +1,11 @@
+"""The report as JUnit XML."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from ..outcomes import FAILURES
+from .outcomes import FAILURES
 from .summary import Record, described, visible
 
 
@@ -68,7 +70,7 @@ def _case(result: Record, requirement: Record) -> ElementTree.Element:
 
 
 def _message(result: Record) -> str:
-    """Return the outcome, and why in so far as one line can say it."""
+    """Return the outcome, with its reason or message in one line."""
     found = result["counterexample"]
     why = found["message"] if found else result["reason"]
     return f"{result['outcome']}: {why}" if why else str(result["outcome"])

@@ -1,10 +1,12 @@
+"""The report as Markdown."""
+
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..outcomes import ORDER, OUTCOMES, SYMBOLS
+from .outcomes import ORDER, OUTCOMES, SYMBOLS
 from .summary import FINDINGS, Record, cell, described, named, visible
 
 SPECIAL = re.compile(r"[\\`*_\[\]<>|&$#~!]")

@@ -1,4 +1,4 @@
-"""What the reports share: the outcomes, what a cell of the matrix shows, and safe text."""
+"""Summaries that all reports show: cells of the matrix, counterexamples, safe text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ..outcomes import ORDER
+from .outcomes import ORDER
 
 Record = Mapping[str, Any]
 

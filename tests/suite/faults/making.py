@@ -1,4 +1,4 @@
-"""How an implementation with one fault is made from the right one."""
+"""Implementations with one fault each, made from the right one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from array_constraints_conformance.subject import Subject, module_subject, single
+from array_constraints_conformance.trial.subject import Subject, module_subject, single
 
 import array_constraints as ac
 

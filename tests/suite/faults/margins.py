@@ -29,7 +29,7 @@ def small(s):
 
 
 def _subnormals_flushed(s, images):
-    tiny = small(s) & (np.abs(images.astype(float)) < s.form.smallest)
+    tiny = small(s) & (np.abs(images.astype(float)) < s.fmt.smallest)
     return np.where(tiny, images * images.dtype.type(0), images) if _max_norm(s) else images
 
 

@@ -162,7 +162,7 @@ def _largest_is_the_bound(self, w, result):
 
 def _norm_over_bound(s, images):
     """Divide by norm / bound: infinity where the bound is too small, and then NaN."""
-    vanishes = moved(s, images) & (0 < s.upper < s.form.smallest * s.u) & single(s)
+    vanishes = moved(s, images) & (0 < s.upper < s.fmt.smallest * s.u) & single(s)
     ratios = (s.norms / s.upper).astype(np.float32) * np.float32(0)
     return (
         np.where(vanishes[:, None], images * ratios[:, None], images) if single(s) else images
@@ -170,8 +170,8 @@ def _norm_over_bound(s, images):
 
 
 def _smallest_number_stays(s, images):
-    least = np.float64(s.form.smallest * 2 * s.u).astype(images.dtype)
-    vanishes = (s.finite & (0 < s.upper < s.form.smallest * s.u))[:, None] & (s.rows != 0)
+    least = np.float64(s.fmt.smallest * 2 * s.u).astype(images.dtype)
+    vanishes = (s.finite & (0 < s.upper < s.fmt.smallest * s.u))[:, None] & (s.rows != 0)
     return np.where(vanishes, np.copysign(least, s.rows), images) if s.wide else images
 
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from array_constraints_conformance.formats import Format, format_of
+from array_constraints_conformance.numerics.formats import Format, format_of
 
 from array_constraints.execution import deliver
 from faults.making import after, implementation, in_its_byte_order
@@ -61,12 +61,12 @@ class Slices:
         return self.rows.dtype.name
 
     @property
-    def form(self) -> Format:
+    def fmt(self) -> Format:
         return format_of(self.rows.dtype)
 
     @property
     def u(self) -> float:
-        return float(self.form.u)
+        return float(self.fmt.u)
 
     @property
     def wide(self) -> bool:
@@ -133,7 +133,7 @@ Pair = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class Guard:
-    """What to keep and where to aim, given the roundoffs of a slice until it is kept.
+    """Norms to keep and to aim at, given the roundoffs of a slice until it is kept.
 
     ``roundoffs`` are those of the dtype that a slice is rescaled in: ``working``, or float64.
     """
@@ -165,7 +165,7 @@ class Guard:
         spent = self.roundoffs(s) * own
         if s.u == own:
             return spent
-        least = min(s.form.smallest / bound, 1 / math.sqrt(s.n)) if bound else 0.0
+        least = min(s.fmt.smallest / bound, 1 / math.sqrt(s.n)) if bound else 0.0
         return spent + s.u * (1 + 2 * s.u) * (1 + s.n * least * least / 4)
 
 
@@ -183,7 +183,7 @@ def divided(s: Slices, norms: np.ndarray, targets: np.ndarray) -> Rows:
 
 @dataclass(frozen=True)
 class Steps:
-    """What a norm constraint does: measure, decide what to keep, aim, rescale."""
+    """The steps of a norm constraint: measure, decide which slices to keep, aim, rescale."""
 
     norms: Callable[[Slices], np.ndarray] = lambda s: s.scaled_norms
     keeps: Callable[[Slices], Pair] = bounds
@@ -240,7 +240,7 @@ class Steps:
 
 def within_range(s: Slices) -> Slices:
     """Return the slices with bounds that the dtype has: what is beyond constrains nothing."""
-    upper = s.upper if s.upper <= s.form.largest else math.inf
+    upper = s.upper if s.upper <= s.fmt.largest else math.inf
     return dataclasses.replace(s, lower=float(s.lower), upper=float(upper))
 
 

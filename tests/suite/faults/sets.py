@@ -137,7 +137,7 @@ def _in_the_box(row, slack):
 
 def _tiny_to_the_bound(s, images):
     """Bring slices whose squares vanish to the bound, as if they were beyond it."""
-    chosen = s.directed & (s.peak < s.form.smallest) & s.wide & (s.upper < 16)
+    chosen = s.directed & (s.peak < s.fmt.smallest) & s.wide & (s.upper < 16)
     full = s.scaled * (aims(s)[1] / np.where(chosen, s.scaled_norms, 1))[:, None]
     return np.where(chosen[:, None], full.astype(s.rows.dtype), images)
 

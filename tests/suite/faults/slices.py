@@ -22,7 +22,7 @@ def _common_scale(s, images):
 
 def _first_takes_all(s, images):
     """Keep the first of the largest entries alone, where a square overflows."""
-    huge = moved(s, images) & (s.peak > np.sqrt(s.form.largest)) & s.wide
+    huge = moved(s, images) & (s.peak > np.sqrt(s.fmt.largest)) & s.wide
     first = np.arange(s.n) == np.argmax(np.abs(s.values), axis=1)[:, None]
     alone = np.where(first, np.copysign(aims(s)[1], s.values), 0 * s.values)
     return np.where(huge[:, None], alone.astype(s.rows.dtype), images)
@@ -38,14 +38,14 @@ def _towards_zero(s, images):
 
 
 def _subnormals_mirrored(s, images):
-    tiny = np.abs(images.astype(float)) < s.form.smallest
+    tiny = np.abs(images.astype(float)) < s.fmt.smallest
     chosen = moved(s, images)[:, None] & tiny & (s.dtype == "float32")
     return np.where(chosen, -images, images)
 
 
 def _no_zeros(s, images):
     zeros = moved(s, images)[:, None] & (images == 0) & s.wide
-    least = np.float64(s.form.smallest * 2 * s.u).astype(images.dtype)
+    least = np.float64(s.fmt.smallest * 2 * s.u).astype(images.dtype)
     return np.where(zeros, np.copysign(least, s.rows), images) if s.wide else images
 
 

@@ -1,0 +1,1 @@
+"""Arithmetic of the suite: floating-point formats, exact results, comparisons of bits."""

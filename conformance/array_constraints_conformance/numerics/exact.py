@@ -1,0 +1,134 @@
+"""Norms, distances and products of floating-point slices in exact rational arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from array_constraints_conformance.numerics.formats import Format, format_of
+
+
+class Vector(NamedTuple):
+    """A vector of rational numbers: integers times one power of two."""
+
+    integers: Sequence[int]
+    exponent: int
+
+
+def vector(row: np.ndarray) -> Vector:
+    """Return the entries of a finite row exactly."""
+    mantissa, exponent = np.frexp(row.astype(np.float64))
+    integers = (mantissa * 2.0**53).astype(np.int64).tolist()
+    nonzero = exponent[mantissa != 0]
+    lowest = int(nonzero.min(initial=0)) if nonzero.size else 0
+    shifts = (np.where(mantissa != 0, exponent, lowest) - lowest).tolist()
+    shifted = [m << s for m, s in zip(integers, shifts, strict=True)]
+    return Vector(shifted, lowest - 53)
+
+
+def product(a: Vector, b: Vector) -> Fraction:
+    """Return the inner product."""
+    total = sum(x * y for x, y in zip(a.integers, b.integers, strict=True))
+    return _scaled(total, a.exponent + b.exponent)
+
+
+def difference(a: Vector, b: Vector) -> Vector:
+    """Return ``a - b``."""
+    exponent = min(a.exponent, b.exponent)
+    i, j = a.exponent - exponent, b.exponent - exponent
+    pairs = zip(a.integers, b.integers, strict=True)
+    return Vector([(x << i) - (y << j) for x, y in pairs], exponent)
+
+
+def scaled(a: Vector, factor: Fraction) -> Vector:
+    """Return ``factor * a``, its entries rounded down to 256 bits below the largest."""
+    bits = max((abs(x).bit_length() for x in a.integers), default=0)
+    shift = 256 - bits + factor.denominator.bit_length() - factor.numerator.bit_length()
+    up, down = max(shift, 0), max(-shift, 0)
+    integers = [
+        ((x << up) * factor.numerator // factor.denominator) >> down for x in a.integers
+    ]
+    return Vector(integers, a.exponent - up + down)
+
+
+def root(square: Fraction) -> Fraction:
+    """Return the square root, rounded down to 200 bits."""
+    if not square:
+        return square
+    shift = 400 - square.numerator.bit_length() + square.denominator.bit_length()
+    shift += shift % 2
+    scaled = _scaled(square, shift)
+    return _scaled(math.isqrt(scaled.numerator // scaled.denominator), -shift // 2)
+
+
+def _scaled(x: Fraction | int, exponent: int) -> Fraction:
+    return Fraction(x) * (1 << exponent) if exponent >= 0 else Fraction(x) / (1 << -exponent)
+
+
+class Slices:
+    """The slices of an array along some axes, as the rows of a matrix, and their norms."""
+
+    def __init__(self, array: np.ndarray, axes: tuple[int, ...]) -> None:
+        kept = tuple(i for i in range(array.ndim) if i not in axes)
+        count = math.prod(array.shape[i] for i in kept)
+        length = math.prod(array.shape[i] for i in axes)
+        self.rows = array.transpose(kept + axes).reshape(count, length)
+        self.fmt: Format = format_of(array.dtype)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def length(self) -> int:
+        """The number of entries of each slice, n."""
+        return int(self.rows.shape[1])
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """The rows in float64, which holds every format."""
+        return self.rows.astype(np.float64)
+
+    @cached_property
+    def finite(self) -> np.ndarray:
+        return np.isfinite(self.values).all(axis=1)
+
+    @cached_property
+    def peak(self) -> np.ndarray:
+        """The largest magnitude of each slice."""
+        return np.max(np.abs(self.values), axis=1, initial=0.0)
+
+    @cached_property
+    def vectors(self) -> list[Vector | None]:
+        """Each slice exactly; None where it is not finite."""
+        return [
+            vector(row) if finite else None
+            for row, finite in zip(self.values, self.finite, strict=True)
+        ]
+
+    @cached_property
+    def squares(self) -> list[Fraction | None]:
+        """The square of each norm exactly; None where the slice is not finite."""
+        return [None if v is None else product(v, v) for v in self.vectors]
+
+    def vector(self, i: int) -> Vector:
+        """Return a finite slice exactly."""
+        found = self.vectors[i]
+        if found is None:
+            raise ValueError(f"slice {i} is not finite")
+        return found
+
+    def square(self, i: int) -> Fraction:
+        """Return the square of the norm of a finite slice."""
+        found = self.squares[i]
+        return product(self.vector(i), self.vector(i)) if found is None else found
+
+    def distance(self, i: int, other: Slices, scale: Fraction = Fraction(1)) -> Fraction:
+        """Return the norm of slice ``i`` minus ``scale`` times that of ``other``."""
+        cross = product(self.vector(i), other.vector(i))
+        square = self.square(i) - 2 * scale * cross + scale * scale * other.square(i)
+        return root(max(square, Fraction(0)))

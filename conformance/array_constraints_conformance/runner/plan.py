@@ -1,0 +1,84 @@
+"""A plan: the requirements, constraints and libraries of a run, as tasks in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from array_constraints_conformance.known_gaps import Gap
+from array_constraints_conformance.libraries import Library, UnknownLibrary
+from array_constraints_conformance.numerics.formats import FORMATS
+from array_constraints_conformance.specification import SCOPES, Requirement, requirements
+from array_constraints_conformance.trial.profiles import PROFILES, Profile
+from array_constraints_conformance.trial.subject import Subject
+from array_constraints_conformance.trial.trial import Trial
+
+MODULE = "module"
+Task = tuple[Requirement, str, Library]
+
+
+class WrongPlan(ValueError):
+    """A plan that has no tasks, or cannot be carried out."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The constraints, libraries and requirements of a run, and how thorough it is."""
+
+    subject: Subject
+    libraries: Sequence[Library]
+    profile: Profile = PROFILES["default"]
+    seed: int = 0
+    scopes: Sequence[str] = SCOPES
+    only: Sequence[str] = ()
+    constraints: Sequence[str] = ()
+    gaps: Sequence[Gap] = field(default_factory=tuple)
+    dtypes: Sequence[str] = ()
+    gaps_named: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a plan without tasks: everything would seem to be met."""
+        if self.seed < 0:
+            raise WrongPlan(f"a seed is not negative, got {self.seed}")
+        for library in self.libraries:
+            if self.dtypes and not set(self.dtypes) & set(library.dtypes):
+                raise UnknownLibrary(f"{library.name} has none of {', '.join(self.dtypes)}")
+        if next(self.tasks(), None) is None:
+            raise WrongPlan("nothing is left to judge, of these constraints and requirements")
+
+    def trial(self, name: str, library: Library) -> Trial:
+        """Return the trial of a constraint, or of the first one for the module as a whole."""
+        known = next(iter(self.subject.definitions)) if name == MODULE else name
+        chosen = [d for d in library.dtypes if not self.dtypes or d in self.dtypes]
+        formats = [FORMATS[dtype] for dtype in chosen]
+        return Trial(self.subject, known, library, self.profile, self.seed, formats)
+
+    def trials(self, start: int = 0) -> Iterator[tuple[Task, Trial]]:
+        """Yield every task from the given one on, with its trial."""
+        trials: dict[tuple[str, str], Trial] = {}
+        for task in islice(self.tasks(), start, None):
+            _, name, library = task
+            key = (name, library.name)
+            if key not in trials:
+                trials.clear()  # the observations of the last one are not needed again
+                trials[key] = self.trial(name, library)
+            yield task, trials[key]
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield every requirement for every constraint on every library of the plan."""
+        claimed = SCOPES if self.subject.scopes is None else self.subject.scopes
+        scopes = [scope for scope in self.scopes if scope in claimed]
+        for library in self.libraries:
+            for name in [*self.subject.definitions, MODULE]:
+                if self.constraints and name not in self.constraints:
+                    continue
+                for requirement in requirements().values():
+                    wanted = not self.only or requirement.id in self.only
+                    module_wide = requirement.constraints == MODULE
+                    if (
+                        requirement.scope in scopes
+                        and wanted
+                        and module_wide == (name == MODULE)
+                    ):
+                        yield requirement, name, library

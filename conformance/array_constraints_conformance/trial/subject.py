@@ -1,0 +1,146 @@
+"""The subject of a run: a module with constraints of Keras's names, or one constraint."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from types import SimpleNamespace
+from typing import Any
+
+from array_constraints_conformance.catalogue import CATALOGUE, Definition, MembershipRule, Rule
+from array_constraints_conformance.counterexample import NotProvided, message_of, stated
+
+
+class UnknownSubject(ValueError):
+    """A module that cannot be imported, or has no constraint to judge."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The implementation under test.
+
+    Attributes
+    ----------
+    name
+        Its name in a report.
+    module
+        Where ``MaxNorm``, ``get`` and the like are looked up; ``None`` for a single constraint.
+    definitions
+        The constraints that are judged, with their parameters, by name.
+    made
+        A constraint that exists already, and is judged as it is.
+    single
+        Whether it is one constraint, and no module that a command line could name.
+    """
+
+    name: str
+    module: Any = None
+    definitions: Mapping[str, Definition] = field(default_factory=lambda: CATALOGUE)
+    made: Any = None
+    scopes: Sequence[str] | None = None
+    single: bool = False
+
+    @property
+    def version(self) -> str | None:
+        package = self.name.partition(".")[0]
+        own = looked_up(self.module, "__version__")
+        if own is None:
+            try:
+                return metadata.version(package.replace("_", "-"))
+            except metadata.PackageNotFoundError:
+                own = looked_up(sys.modules.get(package), "__version__")
+        return own if isinstance(own, str) else None
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """Return a function or class of the module, or raise :class:`NotProvided`."""
+        found = looked_up(self.module, name)
+        if found is None:
+            raise stated(NotProvided(f"{self.name} has no {name}"))
+        return found  # type: ignore[no-any-return]
+
+    def provides(self, name: str) -> bool:
+        return self.made is not None or looked_up(self.module, name) is not None
+
+    def make(self, rule: Rule) -> Any:
+        """Return the constraint of a rule."""
+        if self.made is not None:
+            return self.made
+        given = dict(rule.arguments)
+        if "axis" in given:
+            given["axis"] = rule.axis
+        return self.function(rule.name)(**given)
+
+
+def looked_up(module: Any, name: str) -> Any:
+    """Return an attribute of a module; None where there is none, or looking it up raises."""
+    try:
+        return getattr(module, name, None)
+    except Exception:
+        return None
+
+
+def module_named(name: str, option: str = "--constraints") -> Subject:
+    """Return the subject that is a module.
+
+    Raises
+    ------
+    UnknownSubject
+        If it cannot be imported, or has none of the constraints.
+    """
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        raise UnknownSubject(
+            f"{option} {name!r} cannot be imported: {message_of(error)}"
+        ) from error
+    return module_subject(module, name)
+
+
+def module_subject(module: Any, name: str | None = None) -> Subject:
+    """Return the subject that is this module, or any object with the constraints' names."""
+    name = name or str(getattr(module, "__name__", type(module).__name__))
+    if not any(looked_up(module, known) is not None for known in CATALOGUE):
+        raise UnknownSubject(f"{name} has none of {', '.join(CATALOGUE)}")
+    return Subject(name, module, scopes=looked_up(module, "CONFORMANCE_SCOPES"))
+
+
+def single(
+    constraint: Any,
+    *,
+    contains: Callable[[Any, float], bool] | None = None,
+    axis: Any = None,
+    convex: bool = False,
+    idempotent: bool = True,
+) -> Subject:
+    """Return the subject that is one constraint.
+
+    With a membership test it is judged as it is; of a known name, its class is, with its
+    parameters, along every axis.
+    """
+    name = constraint.__name__ if inspect.isfunction(constraint) else type(constraint).__name__
+    if contains is not None:
+        member = MembershipRule(name, {}, axis, contains, convex, idempotent)
+        definition = Definition(name, {}, ({},), lambda name, given: member)
+        return Subject(name, None, {name: definition}, made=constraint, single=True)
+    if inspect.isclass(constraint):
+        raise UnknownSubject(f"{constraint.__name__} is a class: pass an instance of it")
+    if name not in CATALOGUE:
+        known = ", ".join(CATALOGUE)
+        raise UnknownSubject(f"{name} is none of {known}: pass contains=, its membership test")
+    try:
+        given = constraint.get_config()
+        config = {k: float(v) if v == "inf" else v for k, v in given.items()}
+        definition = replace(CATALOGUE[name], parameters=(config,), more=())
+        for rule in definition.rules():
+            _ = rule.traits
+    except Exception as error:
+        raise UnknownSubject(
+            f"get_config() does not give the parameters of {name} ({message_of(error)}): "
+            "pass contains=, its membership test"
+        ) from error
+    module = SimpleNamespace(**{name: type(constraint)})
+    return Subject(name, module, {name: definition}, single=True)
