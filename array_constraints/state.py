@@ -81,10 +81,8 @@ def with_values(form: Any, values: dict[str, Any]) -> Any:
 
 def data_of(form: Any) -> dict[str, Any]:
     """Return the fields of a form that are arrays: bounds that have no value yet."""
-    names = _fields_of(_class_of(form)) or {}
-    return {
-        name: getattr(form, name) for name in names if hasattr(getattr(form, name), "dtype")
-    }
+    values = {name: getattr(form, name) for name in getattr(form, "__dataclass_fields__", ())}
+    return {name: value for name, value in values.items() if hasattr(value, "dtype")}
 
 
 def _class_of(form: object) -> Any:

@@ -12,7 +12,7 @@ import jax.numpy
 
 from array_constraints import state
 from array_constraints.libraries.base import IMMUTABLE, Library
-from array_constraints.libraries.jax_placement import placed, together, with_float64
+from array_constraints.libraries.jax_placement import as_data, placed, together, with_float64
 from array_constraints.numerics.formats import FORMATS
 from array_constraints.numerics.sums import Term, pairwise_sum, plain_sum
 from array_constraints.typing import Array
@@ -115,9 +115,9 @@ class Jax(Library):
         found = state.structure_of(form)
         with with_float64():
             if found is None:
-                return placed(lambda w: function(form, w, self.xp), w, narrow)
+                return placed(function, form, w, narrow)
             structure, bounds = found
-            return _jitted(function)(structure, _as_data(bounds), w, self.xp, narrow)
+            return _jitted(function)(structure, as_data(bounds, w), w, narrow)
 
     def differentiated(
         self, value: Callable[..., Any], derivative: Callable[..., Any], w: Any, bounds: Any
@@ -154,7 +154,7 @@ class Jax(Library):
         structure, bounds = found
         for indices in together(leaves):
             group = [leaves[i] for i in indices]
-            mapped = _jitted_map()(structure, _as_data(bounds), group)
+            mapped = _jitted_map()(structure, as_data(bounds, group), group)
             for i, result in zip(indices, mapped, strict=True):
                 leaves[i] = result
         return jax.tree.unflatten(tree, leaves)
@@ -176,32 +176,27 @@ def _devices() -> int:
 
 @functools.cache
 def _jitted(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(structure: Any, bounds: dict[str, Any], w: Any, xp: Any, narrow: bool) -> Any:
-        form = structure.with_bounds(bounds)
-        return placed(lambda w: function(form, w, xp), w, narrow)
+    def call(structure: Any, bounds: dict[str, Any], w: Any, narrow: bool) -> Any:
+        return placed(function, structure.with_bounds(_unfolded(bounds)), w, narrow)
 
-    return cast(Callable[..., Any], jax.jit(call, static_argnums=(0, 3, 4)))
+    return cast(Callable[..., Any], jax.jit(call, static_argnums=(0, 3)))
 
 
 @functools.cache
 def _jitted_map() -> Callable[..., Any]:
     def call(structure: Any, bounds: dict[str, Any], weights: list[Any]) -> list[Any]:
-        constraint = structure.with_bounds(bounds)
+        constraint = structure.with_bounds(_unfolded(bounds))
         return [constraint(w) for w in weights]
 
     return cast(Callable[..., Any], jax.jit(call, static_argnums=0))
 
 
-def _as_data(bounds: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: _numbers(b) if isinstance(b, tuple) else float(b) for name, b in bounds.items()
-    }
+def _unfolded(bounds: dict[str, Any]) -> dict[str, Any]:
+    """Return bounds that XLA computes with as it does where they are no constants.
 
-
-@functools.lru_cache(maxsize=16)
-def _numbers(bound: tuple[float, ...]) -> Any:
-    with with_float64():
-        return jax.numpy.asarray(bound, dtype=jax.numpy.float64)
+    Otherwise a call within a ``jit`` of the user's would round otherwise than an eager one.
+    """
+    return cast("dict[str, Any]", jax.lax.optimization_barrier(bounds)) if bounds else {}
 
 
 def _is_zero(tangent: Any) -> bool:

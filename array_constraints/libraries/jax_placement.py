@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as xp
+import numpy
+
+from array_constraints import state
 
 
 def with_float64() -> Any:
@@ -15,8 +19,8 @@ def with_float64() -> Any:
     return enable(True)
 
 
-def placed(call: Callable[[Any], Any], w: Any, narrow: bool) -> Any:
-    """Call with ``w`` in device memory; the result lies where ``w`` lies, as it lies there.
+def placed(function: Callable[..., Any], form: Any, w: Any, narrow: bool) -> Any:
+    """Run a form in device memory; the result lies where ``w`` lies, as it lies there.
 
     ``narrow``: the result is float32 at most, unless ``w`` is not.
     """
@@ -26,7 +30,7 @@ def placed(call: Callable[[Any], Any], w: Any, narrow: bool) -> Any:
     if offloaded:  # constants are made in device memory, and accelerators compute there
         host, device = jax.memory.Space.Host, jax.memory.Space.Device
         w = jax.device_put(w, device, src=host)
-    result: Any = _on_automatic_axes(call, w, aval)
+    result: Any = _on_automatic_axes(function, form, w, aval)
     if narrow and result.dtype == "float64" and first.dtype != "float64":
         # XLA takes what is less than that for zero: a violation that is not 0 stays so.
         least = 2.0**-126
@@ -36,15 +40,19 @@ def placed(call: Callable[[Any], Any], w: Any, narrow: bool) -> Any:
     return result
 
 
-def _on_automatic_axes(call: Callable[[Any], Any], w: Any, aval: Any) -> Any:
-    """Call with the explicit axes of the mesh made automatic, the result sharded as ``w`` is.
+def _on_automatic_axes(function: Callable[..., Any], form: Any, w: Any, aval: Any) -> Any:
+    """Run with the explicit axes of the mesh made automatic, the result sharded as ``w`` is.
 
     Explicit axes refuse to cut a sharded dimension in halves, or to merge it with others.
     """
     mesh = getattr(getattr(aval, "sharding", None), "mesh", None)
     explicit = getattr(mesh, "explicit_axes", ())
     if not explicit or not any(aval.sharding.spec):
-        return call(w)
+        return function(form, w, xp)
+    data = state.data_of(form)
+
+    def call(w: Any, data: dict[str, Any]) -> Any:
+        return function(state.with_values(form, data), w, xp)
 
     def automatic(out_sharding: Any) -> Any:
         return jax.sharding.auto_axes(call, axes=explicit, out_sharding=out_sharding)
@@ -57,8 +65,8 @@ def _on_automatic_axes(call: Callable[[Any], Any], w: Any, aval: Any) -> Any:
         ]
         return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*kept))
 
-    shape = jax.eval_shape(automatic(sharding(())), w).shape
-    return automatic(sharding(shape))(w)
+    shape = jax.eval_shape(automatic(sharding(())), w, data).shape
+    return automatic(sharding(shape))(w, data)
 
 
 def together(leaves: list[Any]) -> Iterable[Iterable[int]]:
@@ -72,3 +80,37 @@ def together(leaves: list[Any]) -> Iterable[Iterable[int]]:
         key = frozenset(leaf.sharding.device_set) if mesh is None else mesh
         groups.setdefault(key, []).append(i)
     return groups.values()
+
+
+def as_data(bounds: dict[str, Any], weights: Any) -> dict[str, Any]:
+    """Return bounds as arguments of a compiled call, where the weights are.
+
+    They are kept for the next call: to bring a number to a device takes longer than the call.
+    """
+    if not bounds:
+        return bounds
+    first = jax.tree.leaves(weights)[0]
+    place = None if isinstance(first, jax.core.Tracer) else _everywhere(first.sharding)
+    return {name: _number(_floats(bound), place) for name, bound in bounds.items()}
+
+
+def _floats(bound: Any) -> Any:
+    return tuple(map(float, bound)) if isinstance(bound, tuple) else float(bound)
+
+
+@functools.lru_cache(maxsize=1024)
+def _everywhere(sharding: Any) -> Any:
+    """Return the sharding of a number that all devices of another have; None if unknown."""
+    if isinstance(sharding, jax.sharding.NamedSharding):
+        return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
+    devices = list(sharding.device_set)
+    return jax.sharding.SingleDeviceSharding(devices[0]) if len(devices) == 1 else None
+
+
+@functools.lru_cache(maxsize=1024)  # numbers, 8 bytes each
+def _number(bound: Any, place: Any) -> Any:
+    """Return one number, or one for each slice, as float64 on the devices of ``place``."""
+    if place is None and isinstance(bound, float):
+        return bound
+    with with_float64():
+        return jax.device_put(numpy.asarray(bound, dtype=numpy.float64), place)
