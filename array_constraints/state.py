@@ -82,7 +82,11 @@ def with_values(form: Any, values: dict[str, Any]) -> Any:
 def data_of(form: Any) -> dict[str, Any]:
     """Return the fields of a form that are arrays: bounds that have no value yet."""
     values = {name: getattr(form, name) for name in getattr(form, "__dataclass_fields__", ())}
-    return {name: value for name, value in values.items() if hasattr(value, "dtype")}
+    return {
+        name: value
+        for name, value in values.items()
+        if not isinstance(value, int | float) and hasattr(value, "dtype")
+    }
 
 
 def _class_of(form: object) -> Any:

@@ -104,7 +104,9 @@ class MaxNorm(NormConstraint):
     def validate(self, w: Array) -> None:
         super().validate(w)
         radii: Any = self.max_value
-        if isinstance(radii, tuple) or getattr(radii, "ndim", 0) == 1:
+        if isinstance(radii, int | float):
+            return
+        if isinstance(radii, tuple) or radii.ndim == 1:
             slices = parameters.number_of_slices(w.shape, parameters.axes_of(self, w))
             if slices != len(radii):
                 raise ValueError(
