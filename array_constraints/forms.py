@@ -190,10 +190,8 @@ class Rescaling(Slicewise):
     >>> from array_constraints import reductions
     >>> class L1Ball(Rescaling):
     ...     axis = 0
-    ...     def measure(self, block, axes, xp):
-    ...         return reductions.sum_of_magnitudes(block, axes, xp)
-    ...     def size(self, measure, xp):
-    ...         return reductions.size(measure)
+    ...     measure = staticmethod(reductions.sum_of_magnitudes)
+    ...     size = staticmethod(reductions.norm)
     ...     def interval(self):
     ...         return Interval(0.0, 1.0)
     >>> L1Ball()(np.asarray([3.0, -5.0]))

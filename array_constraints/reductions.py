@@ -22,9 +22,9 @@ __all__ = [
     "count",
     "largest_magnitude",
     "merge",
+    "norm",
     "roundoffs_of_norm",
     "roundoffs_of_sum",
-    "size",
     "sum",
     "sum_of_magnitudes",
     "sum_of_squares",
@@ -123,13 +123,13 @@ def merge(a: Sum, b: Sum, xp: Namespace) -> Sum:
     return sums.merge(a, b, xp)
 
 
-def size(measure: Sum) -> Size:
+def norm(measure: Sum, xp: Namespace) -> Size:
     """Return the norm that a sum stands for: L1 of magnitudes, Euclidean of squares.
 
     Examples
     --------
     >>> import numpy as np
-    >>> size(sum_of_squares(np.asarray([[3.0], [4.0]], dtype="float32"), (0,), np))
+    >>> norm(sum_of_squares(np.asarray([[3.0], [4.0]], dtype="float32"), (0,), np), np)
     Size(value=array([[25.]]), scale=None, power=2)
     """
     return Size(sums.total(measure), measure.scale, measure.power)
@@ -148,3 +148,7 @@ def roundoffs_of_norm(entries: Count, precision: Precision) -> Number:
 def tree_depth(entries: Count) -> Number:
     """Return L = ceil(log2 n), the depth of a tree of additions."""
     return margins.tree_depth(entries, None if isinstance(entries, int) else of(entries).xp)
+
+
+POWERS: dict[object, int] = {sum_of_magnitudes: 1, sum_of_squares: 2}
+"""The power that each entry of a norm is raised to, by the sum that the norm is made of."""

@@ -51,14 +51,18 @@ class Change:
     def product(self, block: Array) -> Array | None:
         """Return the factors, if all slices are multiplied in the dtype of ``block``."""
         factor = self._factor
-        same = self._others is None and factor is not None and factor.dtype == block.dtype
-        return factor if same else None
+        if factor is None or self._others is not None or factor.dtype != block.dtype:
+            return None
+        return factor
 
     def made(self, block: Array, axes: tuple[int, ...]) -> Any:
         """Return the changed block as a new array, or the block itself where all are kept."""
         if self.nothing:
             return block
-        if math.prod(block.shape) <= ENTRIES_OF_PIECE or self.product(block) is not None:
+        factor = self.product(block)
+        if factor is not None:
+            return block * factor
+        if math.prod(block.shape) <= ENTRIES_OF_PIECE:
             return self._changed(block)
         out = self._library.empty_like(block)
         self.onto(block, out, axes)
@@ -77,6 +81,11 @@ class Change:
     def factor(self) -> Array | None:
         """One factor for each slice, exactly 1 where it is kept; None: not multiplied."""
         return self._factor
+
+    @property
+    def applies(self) -> bool:
+        """Whether ``apply`` is asked for any slice, which needs the measure."""
+        return not self.nothing and (self._factor is None or self._others is not None)
 
     def apart(self) -> list[bool]:
         """Return which rows of a stack have a slice that ``apply`` is asked for."""
@@ -142,22 +151,24 @@ class Rescaler:
 
     def change(self, measure: Any) -> Change:
         """Return the change of slices of that measure."""
-        return self.change_of(self.form.size(measure, self.library.xp), measure)
+        size = self.form.size(measure, self.library.xp)
+        if isinstance(size, Size):
+            return self.change_of(size.value, size.scale, measure)
+        return self.change_of(size, None, measure)
 
-    def change_of(self, size: Any, measure: Any = None) -> Change:
-        """Return the change of slices of that size."""
-        value, scale, _ = size = size if isinstance(size, Size) else Size(size)
+    def change_of(self, value: Any, scale: Any, measure: Any = None) -> Change:
+        """Return the change of slices whose size, scaled and to its power, is ``value``."""
         if self.rate == 0:
             return NOTHING
         if not self.numbers or scale is not None:
-            return self._careful(size, measure)
+            return self._careful(value, scale, measure)
         largest = self.library.largest(value)
         smallest = self.library.smallest(value) if self.bounded else math.inf
         if largest <= self.most and smallest >= self.least:
             return NOTHING
         plain = self.ordinary and self.near <= smallest and largest <= self.far
         if not plain or subnormals.flushed():
-            return self._careful(size, measure)
+            return self._careful(value, scale, measure)
         moved = value > self.most
         if self.bounded:
             moved = moved | (value < self.least)
@@ -177,9 +188,9 @@ class Rescaler:
             factor = xp.where(moved, factor * self.rate + (1 - self.rate), factor)
         return xp.astype(factor, xp.float32) if found.precision.any_order else factor
 
-    def _careful(self, size: Size, measure: Any) -> Change:
+    def _careful(self, value: Any, scale: Any, measure: Any) -> Change:
         """Return the change where slices of some sizes need more than a product."""
-        (value, scale, _), xp = size, self.library.xp
+        size, xp = Size(value, scale, self.found.size.power), self.library.xp
         above, below = beyond(self.found._replace(size=size))
         moved: Any = (above | below) & (value > 0) & (value < math.inf)
         if not bool(xp.any(moved)):

@@ -63,7 +63,7 @@ def _rescaled(form: Any, arrays: list[Any], library: Any) -> dict[int, Any]:
     if any(size.scale is not None for size in sizes):
         return {}
     value = xp.concat([size.value for size in sizes])
-    change = rescaler.change_of(Size(value, None, sizes[0].power))
+    change = rescaler.change_of(value, None)
     if change.nothing:
         return dict(enumerate(arrays))
     factor, apart = change.factor, change.apart() or [False] * len(arrays)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from array_constraints import libraries, parameters, state
+from array_constraints import libraries, parameters, reductions, state
 from array_constraints.executors import acceptance, in_memory, whole
-from array_constraints.executors.change import Rescaler
+from array_constraints.executors.change import NOTHING, Rescaler
 
 
 def run(form: Any, w: Any, copy: bool | None) -> Any:
     """Return the allowed weight for ``w``, new or in place as ``copy`` asks."""
-    plan = _known(form, w)
+    plan = _PLANS.get((id(form), type(w), w.dtype, w.shape)) if _is_known(w) else None
     if plan is not None and plan.fits(w, copy):
         return deliver(w, plan.library.quietly(_run_plan, plan, w, copy), copy, plan.library)
     w, library = acceptance.accepted_by(form, w, copy)
@@ -59,11 +59,13 @@ def deliver(w: Any, result: Any, copy: bool | None, library: Any) -> Any:
 class Plan:
     """How a form runs on arrays of one block, of one type, dtype and shape."""
 
-    __slots__ = ("axes", "form", "library", "rescaler")
+    __slots__ = ("axes", "form", "library", "rescaler", "sum_of")
 
-    def __init__(self, form: Any, axes: tuple[int, ...], rescaler: Rescaler) -> None:
+    def __init__(self, form: Any, w: Any, axes: tuple[int, ...], rescaler: Rescaler) -> None:
         self.form, self.axes = form, axes  # which keeps the form alive, and so its id
         self.rescaler, self.library = rescaler, rescaler.library
+        power = reductions.POWERS.get(form.measure) if form.size is reductions.norm else None
+        self.sum_of = None if power is None else self.library.bound_sum(power, w, axes)
 
     def fits(self, w: Any, copy: bool | None) -> bool:
         """Whether ``w`` may be run so; else the usual way says what is wrong, if anything."""
@@ -76,23 +78,24 @@ class Plan:
 
 
 def _run_plan(plan: Plan, w: Any, copy: bool | None) -> Any:
-    measure = plan.form.measure(w, plan.axes, plan.library.xp)
-    return in_memory.delivered(plan.rescaler.change(measure), w, plan.axes, copy)
+    change = None if plan.sum_of is None else plan.rescaler.change_of(plan.sum_of(w), None)
+    if change is NOTHING:
+        return w
+    if change is None or change.applies:
+        change = plan.rescaler.change(plan.form.measure(w, plan.axes, plan.library.xp))
+    return in_memory.delivered(change, w, plan.axes, copy)
 
 
 _PLANS: dict[Any, Plan] = {}
 _MOST_PLANS = 4096  # forms kept alive, 1 KiB each
-_PLANNED_TYPES: set[type] = set()
+_PLANNED: dict[type, Any] = {}
+"""The libraries of the types of arrays for which there are plans."""
 
 
-def _known(form: Any, w: Any) -> Plan | None:
-    """Return the plan made for an earlier array of the same type, dtype and shape, if any."""
-    if type(w) not in _PLANNED_TYPES or libraries.compiling():
-        return None
-    try:
-        return _PLANS.get((id(form), type(w), w.dtype, w.shape))
-    except RuntimeError:  # a nested tensor has no shape
-        return None
+def _is_known(w: Any) -> bool:
+    """Whether there are plans for arrays of the type of ``w``, and they may be looked up."""
+    library = _PLANNED.get(type(w))
+    return library is not None and library.is_eager(w)
 
 
 def _run_at_hand(form: Any, w: Any, copy: bool | None, library: Any) -> Any:
@@ -105,8 +108,8 @@ def _run_at_hand(form: Any, w: Any, copy: bool | None, library: Any) -> Any:
     if library.memory_order(w) is None and _never_changes(form):
         if len(_PLANS) >= _MOST_PLANS:
             _PLANS.clear()
-        _PLANS[id(form), type(w), w.dtype, w.shape] = Plan(form, axes, rescaler)
-        _PLANNED_TYPES.add(type(w))
+        _PLANS[id(form), type(w), w.dtype, w.shape] = Plan(form, w, axes, rescaler)
+        _PLANNED[type(w)] = library
     return in_memory.delivered(rescaler.change(measure), w, axes, copy)
 
 

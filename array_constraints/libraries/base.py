@@ -215,6 +215,10 @@ class Library:
 
     # Arrays at hand in the memory of the processor: see ``at_hand.py``.
 
+    def is_eager(self, w: Any) -> bool:
+        """Whether no compiler traces this, which would not see through tables and caches."""
+        return True
+
     def at_hand(self, w: Any) -> bool:
         """Whether the values of ``w`` may be read, and blocks of it be written."""
         return False

@@ -15,6 +15,8 @@ from array_constraints.numerics import subnormals
 from array_constraints.numerics.formats import FORMATS
 from array_constraints.typing import Array
 
+_FLOAT64 = numpy.dtype(numpy.float64)
+
 
 class Numpy(AtHand):
     """NumPy's arrays, and ml_dtypes' bfloat16 in them."""
@@ -68,10 +70,10 @@ class Numpy(AtHand):
         return numpy.empty_like(w, subok=False)
 
     def largest(self, x: Any) -> float:
-        return float(numpy.maximum.reduce(x, axis=None))
+        return float(numpy.maximum.reduce(x, None))
 
     def smallest(self, x: Any) -> float:
-        return float(numpy.minimum.reduce(x, axis=None))
+        return float(numpy.minimum.reduce(x, None))
 
     def number(self, x: float) -> Any:
         return x
@@ -90,7 +92,7 @@ class Numpy(AtHand):
     # makes an array of the squares first, and adds short rows one by one.
 
     def _sum_wide(self, x: Any, axes: tuple[int, ...], power: int) -> Any:
-        v = x.astype(numpy.float64)
+        v = x.astype(_FLOAT64)
         return numpy.add.reduce(v * v if power == 2 else abs(v), axes, None, None, True)
 
     def _add_middle(self, x: Any) -> Any:

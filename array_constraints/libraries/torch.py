@@ -106,11 +106,14 @@ class Torch(AtHand):
             lambda w: value(w, bounds), lambda w, tangent: derivative(w, tangent, bounds), w
         )
 
+    def is_eager(self, w: Any) -> bool:
+        return not (torch.compiler.is_compiling() or w.is_nested)  # which has no shape
+
     def at_hand(self, w: Any) -> bool:
         """Whether nobody traces, records or maps over ``w``, or keeps it elsewhere."""
         return (
             type(w) in (torch.Tensor, torch.nn.Parameter)
-            and w.device.type == "cpu"
+            and w.is_cpu
             and w.layout is torch.strided
             and not torch.compiler.is_compiling()
             and not (w.requires_grad and torch.is_grad_enabled())
@@ -149,9 +152,9 @@ class Torch(AtHand):
         return found
 
     def _sum_wide(self, x: Any, axes: tuple[int, ...], power: int) -> Any:
-        v = x.to(torch.float64)
+        v = x.double()
         v = v * v if power == 2 else v.abs()
-        return torch.sum(v, dim=axes, keepdim=True) if axes else v
+        return v.sum(axes, True) if axes else v
 
     def _add_middle(self, x: Any) -> Any:
         """Sum over the last dimension where the third is 1: it would be the inner loop."""

@@ -12,7 +12,6 @@ from array_constraints.libraries import of_namespace
 from array_constraints.numerics import rescaling
 from array_constraints.numerics.formats import Precision
 from array_constraints.numerics.margins import Interval, Number
-from array_constraints.reductions import Size, Sum
 from array_constraints.typing import Array, Axis, Bound, Count, Namespace
 
 
@@ -32,11 +31,9 @@ class NormConstraint(Rescaling):
     array([1.8, 2.4])
     """
 
-    def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Sum:
-        return reductions.sum_of_squares(block, axes, xp)
+    measure = staticmethod(reductions.sum_of_squares)
 
-    def size(self, measure: Sum, xp: Namespace) -> Size:
-        return reductions.size(measure)
+    size = staticmethod(reductions.norm)
 
     def roundoffs(self, entries: Count, precision: Precision) -> Number:
         return reductions.roundoffs_of_norm(entries, precision)
