@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import numbers
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
@@ -63,8 +64,8 @@ def state_of_value(value: Any) -> Hashable | None:
     if kind is tuple:
         states = [state_of_value(entry) for entry in value]
         return None if None in states else (kind, *states)
-    scalar = kind.__module__ == "numpy" and not hasattr(kind, "__setitem__")
-    if scalar or kind in (bool, int, float, complex, str, bytes, type(None)):
+    scalar = isinstance(value, numbers.Number) and not hasattr(value, "__dict__")
+    if scalar or kind in (str, bytes, type(None)):
         return kind, repr(value)
     return (kind, value.name) if isinstance(value, enum.Enum) else state_of(value)
 

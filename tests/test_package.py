@@ -55,16 +55,6 @@ def test_aliases_are_the_classes():
     assert ac.radial_constraint is ac.RadialConstraint
 
 
-def test_only_one_module_imports_array_api_compat():
-    from pathlib import Path
-
-    package = Path(ac.__file__).parent
-    importers = [
-        p.name for p in package.rglob("*.py") if "import array_api_compat" in p.read_text()
-    ]
-    assert importers == ["_arrays.py"]
-
-
 def test_mutants_that_are_listed_as_equivalent_are_of_the_code_as_it_is():
     listed = ROOT / "tests" / "equivalent_mutants.toml"
     for mutant in tomllib.loads(listed.read_text())["mutant"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -11,6 +12,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SUITE = ROOT / "conformance" / "array_constraints_conformance"
+PACKAGE = ROOT / "array_constraints"
+
+LIBRARIES = {
+    "array_api_compat", "array_api_strict", "cupy", "dask", "distributed", "jax", "mlx",
+    "numpy", "sparse", "torch",
+}  # fmt: skip
+FRAMEWORKS = {"equinox", "flax", "optax", "tensorflow"}  # "keras" is a dialect, too
 
 
 def modules(package_folder: Path) -> dict[str, Path]:
@@ -89,7 +97,7 @@ def long_functions(package_folder: Path, most: int) -> Iterator[tuple[str, int]]
                     yield f"{name}.{node.name}", lines
 
 
-@pytest.mark.parametrize("package", [SUITE], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("package", [PACKAGE, SUITE], ids=lambda folder: folder.name)
 class TestAPackage:
     def test_has_no_circle_of_imports(self, package):
         assert circles(package) == []
@@ -137,3 +145,111 @@ def test_circles_are_found(tmp_path, files, expected):
         path.write_text(text)
     found = circles(tmp_path / "package")
     assert [sorted({name.split(".")[1] for name in circle}) for circle in found] == expected
+
+
+def named(path: Path) -> set[str]:
+    """Return the identifiers of a module, and the strings that are nothing but a name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+            found |= {(node.module or "").split(".")[0]} if hasattr(node, "module") else set()
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value.split(".")[0])
+    return {name.split(".")[0] for name in found}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=room)
+class TestARoom:
+    def test_names_a_library_only_where_libraries_are(self, path):
+        """NumPy holds what is read from files, and Dask runs them; frameworks are adapted."""
+        allowed = set()
+        if room(path).startswith("libraries/"):
+            allowed = LIBRARIES
+        elif room(path).startswith("files/"):
+            allowed = {"numpy"}
+            if room(path) in ("files/run/cluster.py", "files/run/scheduling.py"):
+                allowed |= {"dask", "distributed"}
+        elif room(path) == "executors/dask.py":
+            allowed = {"dask", "numpy"}
+        elif room(path).startswith("integrations/"):
+            allowed = LIBRARIES | FRAMEWORKS
+        assert named(path) & (LIBRARIES | FRAMEWORKS) - allowed == set()
+
+    def test_imports_only_what_lies_below(self, path):
+        """One column: calls go down, and up only into the mathematics of a form."""
+        above = {
+            "numerics": {"libraries", "reductions", "executors", "constraint", "forms", "sets"},
+            "libraries": {
+                "reductions",
+                "executors",
+                "constraint",
+                "forms",
+                "sets",
+                "parameters",
+            },
+            "reductions.py": {"executors", "constraint", "forms", "sets"},
+            "executors": {"constraint", "forms", "sets", "files", "config", "trees", "rules"},
+            "constraint.py": {"forms", "sets", "files", "config", "trees", "rules"},
+            "forms.py": {"sets", "files", "config", "trees", "rules"},
+            "sets": {"executors", "files", "config", "trees", "rules"},
+        }.get(room(path).split("/")[0], set())
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        found = {target.split(".")[1] for target in imported(name, path) if "." in target}
+        ours = {t for t in imported(name, path) if t.startswith("array_constraints.")}
+        assert {target.split(".")[1] for target in ours} & above == set(), found
+
+
+PUBLIC = {
+    "Constraint": {"violation", "get_config", "from_config"},
+    "Form": {"validate", "needs"},
+    "Elementwise": {"project", "excess", "outside"},
+    "Slicewise": {"measure", "merge", "excess", "apply", "for_part"},
+    "Rescaling": {"size", "interval", "roundoffs"},
+    "NormConstraint": set(),
+    "WholeSlice": {"project", "excess"},
+}
+"""What each class states beside what its bases do: mathematics, and nothing of execution."""
+
+
+def public(cls: type) -> set[str]:
+    """Return the public attributes of a class that it or a base of it gives a value."""
+    bases = [base for base in cls.__mro__ if base.__module__.startswith("array_constraints")]
+    return {name for base in bases for name in vars(base) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_form_states_its_mathematics_and_nothing_else(name):
+    import array_constraints
+
+    cls = getattr(array_constraints, name)
+    stated = [PUBLIC[base.__name__] for base in cls.__mro__ if base.__name__ in PUBLIC]
+    assert public(cls) <= set().union(*stated)
+    assert {n for n in stated[0] if n != "needs"} <= public(cls)
+
+
+def test_the_reference_lists_what_is_public():
+    import array_constraints
+    from array_constraints import reductions
+
+    text = (ROOT / "docs" / "reference.md").read_text()
+    listed = set(re.findall(r"auto(?:class|function|data):: (\S+)", text))
+    aliases = {"max_norm", "min_max_norm", "non_neg", "unit_norm", "radial_constraint"}
+    for name in set(array_constraints.__all__) - aliases:
+        assert f"array_constraints.{name}" in listed, name
+    for name, block in re.findall(
+        r"autoclass:: array_constraints\.(\w+)\n((?:   :.*\n)*)", text
+    ):
+        members = re.findall(r":members: (.+)", block)
+        if name in PUBLIC and members:
+            own = set(members[0].split(", "))
+            assert own <= public(getattr(array_constraints, name))
+            assert own >= PUBLIC[name], name
+    (members,) = re.findall(r"reductions\n   :members: (.+)", text)
+    assert {*members.split(", "), "Sum", "Size"} == set(reductions.__all__)

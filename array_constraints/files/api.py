@@ -15,8 +15,9 @@ from array_constraints.files.run.check import Checking
 from array_constraints.files.run.plan import Plan, plan_for
 from array_constraints.files.run.project import project
 from array_constraints.files.run.report import Report
+from array_constraints.files.run.scheduling import workers_for
 from array_constraints.files.run.target import check_target
-from array_constraints.files.run.workers import Threads, Workers, workers_for
+from array_constraints.files.run.workers import Threads, Workers
 from array_constraints.rules import as_rules
 
 

@@ -16,18 +16,6 @@ def flushed() -> bool:
     return _SMALLEST * _ONE == 0.0
 
 
-def numpy_bits(w: Any) -> Any:
-    """Return the entries of a NumPy array as signed integers of the same bits."""
-    return w.view(f"{w.dtype.byteorder.replace('|', '=')}i{w.dtype.itemsize}")
-
-
-def torch_bits(w: Any) -> Any:
-    """Return the entries of a tensor as signed integers of the same bits."""
-    import torch
-
-    return w.detach().view({2: torch.int16, 4: torch.int32, 8: torch.int64}[w.dtype.itemsize])
-
-
 def negative(bits: Any, nan: Any) -> Any:
     """Return which numbers are below zero, from their bits; ``nan`` are those that are none."""
     least = -(2 ** (8 * bits.dtype.itemsize - 1))  # the bits of -0.0

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from array_constraints.execution import deliver
+from array_constraints.executors.run import deliver
+from array_constraints.libraries import of_namespace
 from faults.making import implementation, in_its_byte_order
 from faults.scratch import Guard, Rows, Slices, Steps, halves, within_range
 
@@ -113,7 +114,7 @@ def slice_by_slice() -> dict[str, Any]:
         w, xp = constraint._accepted(w, copy)
         s = within_range(Slices.of(constraint, w))
         if not w.size or s.rate == 0:
-            return deliver(w, w, copy, xp)
+            return deliver(w, w, copy, of_namespace(xp))
         rows = s.rows.copy()
         for row, (entries, found) in zip(rows, judged(s), strict=True):
             if found.target is not None:
@@ -121,7 +122,7 @@ def slice_by_slice() -> dict[str, Any]:
                 share = [x * found.target * s.rate for x in units]
                 stays = [x * (1 - s.rate) for x in entries]
                 row[:] = [x + y if s.rate < 1 else x for x, y in zip(share, stays, strict=True)]
-        return deliver(w, in_its_byte_order(w, s.restored(rows)), copy, xp)
+        return deliver(w, in_its_byte_order(w, s.restored(rows)), copy, of_namespace(xp))
 
     def violation(constraint: Any, w: Any) -> Any:
         w, _ = constraint._accepted(w)
@@ -162,7 +163,7 @@ def negative_zero(self: Any, w: Any, *, copy: bool | None = None) -> Any:
     w, xp = self._accepted(w, copy)
     with np.errstate(invalid="ignore"):
         result = np.where(w < 0, np.negative(np.zeros_like(w)), w)
-    return deliver(w, result.astype(w.dtype), copy, xp)
+    return deliver(w, result.astype(w.dtype), copy, of_namespace(xp))
 
 
 def norms(attributes: dict[str, Any], **others: Any) -> Callable[[], Any]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from array_constraints_conformance.numerics.formats import Format, format_of
 
-from array_constraints.execution import deliver
+from array_constraints.executors.run import deliver
+from array_constraints.libraries import of_namespace
 from faults.making import after, implementation, in_its_byte_order
 
 Rows = np.ndarray
@@ -201,7 +202,7 @@ class Steps:
                 with np.errstate(all="ignore"):
                     s = Slices.of(constraint, w)
                     result = s.restored(self.project(within_range(s)))
-            return deliver(w, in_its_byte_order(w, result), copy, xp)
+            return deliver(w, in_its_byte_order(w, result), copy, of_namespace(xp))
 
         def violation(constraint: Any, w: Any) -> Any:
             w, _ = constraint._accepted(w)
