@@ -28,17 +28,11 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 LISTED = ROOT / "tests" / "equivalent_mutants.toml"
-MODULES = (
-    "numerics/formats",
-    "_margins",
-    "_norms",
-    "numerics/partial_sums",
-    "numerics/sums",
-    "constraint",
-    "execution",
-    "sets/elementwise",
-    "sets/kernels",
-    "sets/norms",
+MODULES = tuple(
+    path.relative_to(ROOT / "array_constraints").with_suffix("").as_posix()
+    for pattern in ("numerics/*.py", "libraries/*.py", "executors/*.py", "sets/*.py", "*.py")
+    for path in sorted((ROOT / "array_constraints").glob(pattern))
+    if not path.name.startswith("__") and path.name not in ("typing.py", "rules.py")
 )
 STAGES = ("numpy", "tests", "array_api_strict", "torch", "jax.numpy")
 STAGES_OF = {"sets/kernels": ("tests",)}  # beyond the specification

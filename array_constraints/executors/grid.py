@@ -1,12 +1,20 @@
-"""How a stored array is cut: panels of whole slices, regions that are read at once, tiles.
+"""How an array is cut, and measures of its parts merged; and the ten words that say so.
 
-*Tiles* are what is measured: their borders depend on the shape, the axes and the chunks of the
-file alone. Measures of the tiles of a slice are merged in a binary tree over their index:
-the bytes of a result depend neither on the size of the regions nor on who computed them.
+*entry*: one number of a weight.
+*slice*: the entries that one constraint is about; it runs along the axes.
+*tile*: what is measured at once. Its borders depend on the shape, the axes and the chunks of a
+file alone, so that the bytes of a result depend neither on the regions nor on who made it.
+*region*: what is read and written at once: whole tiles, and whole chunks of a file.
+*panel*: a part of the array with whole slices. One region, read once, if that fits into memory;
+else measured first and read again, with so few slices that their measures fit.
+*measure*: what a part of a slice contributes to what is known of the whole; measures merge.
+*size*: one number that says how large a slice is, such as its norm.
+*form*: what a constraint states: elementwise, slicewise, a rescaling, or on whole slices.
+*format*: how numbers are encoded (float32), or files (safetensors).
+*change*: what a measure does to the slices that it is of: nothing, a factor, or more.
 
-A *region* is read and written at once: whole tiles, whole chunks of the file, and as much as
-the chunk size allows. A *panel* is a part of the array with whole slices: one region if that
-fits, otherwise so few slices that what is known about them is small.
+The tiles of the same slices are a *column* of the grid. Their measures are merged in a binary
+tree over their index.
 """
 
 from __future__ import annotations

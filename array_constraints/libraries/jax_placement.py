@@ -110,7 +110,7 @@ def _everywhere(sharding: Any) -> Any:
 @functools.lru_cache(maxsize=1024)  # numbers, 8 bytes each
 def _number(bound: Any, place: Any) -> Any:
     """Return one number, or one for each slice, as float64 on the devices of ``place``."""
-    if place is None and isinstance(bound, float):
-        return bound
+    if place is None:  # within a jit of the user's, where a constant moves by itself
+        return numpy.asarray(bound, dtype=numpy.float64)
     with with_float64():
         return jax.device_put(numpy.asarray(bound, dtype=numpy.float64), place)

@@ -101,15 +101,15 @@ class MaxNorm(NormConstraint):
     def validate(self, w: Array) -> None:
         super().validate(w)
         radii: Any = self.max_value
-        if isinstance(radii, int | float):
+        if isinstance(radii, int | float) or (not isinstance(radii, tuple) and not radii.ndim):
             return
-        if isinstance(radii, tuple) or radii.ndim == 1:
-            slices = parameters.number_of_slices(w.shape, parameters.axes_of(self, w))
-            if slices != len(radii):
-                raise ValueError(
-                    f"MaxNorm: max_value has {len(radii)} entries, an array of shape "
-                    f"{tuple(w.shape)} has {slices} slices along axis {self.axis}"
-                )
+        slices = parameters.number_of_slices(w.shape, parameters.axes_of(self, w))
+        if slices == len(radii):
+            return
+        raise ValueError(
+            f"MaxNorm: max_value has {len(radii)} entries, an array of shape {tuple(w.shape)} "
+            f"has {slices} slices along axis {self.axis}"
+        )
 
     def for_part(
         self, shape: tuple[int, ...], axes: tuple[int, ...], part: tuple[slice, ...]

@@ -27,7 +27,8 @@ from kill import OPTIONS, child, finished, wait_for_lines
 from stored_weights import BY_NAME, Format, digest
 
 from array_constraints import MaxNorm
-from array_constraints.executors import grid, project_file
+from array_constraints.executors import grid
+from array_constraints.files import project_file
 from array_constraints.files.delivery import renames
 from array_constraints.files.run import project as running
 from array_constraints.files.run.target import check_leftover

@@ -17,7 +17,8 @@ from stored_weights import BY_NAME, digest
 
 from array_constraints import Constraint, Elementwise, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from array_constraints.constraint import Constraint as Base
-from array_constraints.files import ResumableError, grid, planned, project_file
+from array_constraints.executors import grid
+from array_constraints.files import ResumableError, planned, project_file
 from array_constraints.files.run import project
 from array_constraints.sets.norms import Interval, NormConstraint
 

@@ -13,7 +13,8 @@ import pytest
 from stored_weights import BY_NAME, FORMATS, digest, weights
 
 from array_constraints import MaxNorm
-from array_constraints.executors import grid, planned, project_file
+from array_constraints.executors import grid
+from array_constraints.files import planned, project_file
 from array_constraints.files.delivery.journal import MARK, line_of, read_journal
 from array_constraints.files.delivery.staging import Staging
 from array_constraints.files.run import project

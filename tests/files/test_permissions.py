@@ -13,7 +13,8 @@ import pytest
 from stored_weights import BY_NAME, FORMATS
 
 from array_constraints import MaxNorm
-from array_constraints.executors import grid, project_file
+from array_constraints.executors import grid
+from array_constraints.files import project_file
 from array_constraints.files.run import project
 
 OPTIONS = {"chunk_size": 2**16, "workers": 1}

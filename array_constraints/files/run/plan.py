@@ -192,7 +192,8 @@ def work_of(constraint: Any, tensor: Tensor) -> TensorWork:
         except (TypeError, ValueError) as error:
             raise type(error)(f"{tensor.name!r}: {error}; select other weights") from None
     needs = needs_of(constraint)
-    kind, most = _WORK.get(needs, (WholeWork, 1))
+    kind = _WORK.get(needs, WholeWork)
+    most = 1 if kind is WholeWork else grid.ENTRIES_OF_TILE
     if needs == "entries":
         axes: tuple[int, ...] = ()
     elif needs == EVERYTHING:
@@ -203,12 +204,12 @@ def work_of(constraint: Any, tensor: Tensor) -> TensorWork:
     return kind(constraint, tensor, cut)
 
 
-_WORK: dict[str, tuple[type[TensorWork], int]] = {
-    "entries": (EntriesWork, grid.ENTRIES_OF_TILE),
-    "measures": (SlicesWork, grid.ENTRIES_OF_TILE),
-    "sizes": (SlicesWork, grid.ENTRIES_OF_TILE),
+_WORK: dict[str, type[TensorWork]] = {
+    "entries": EntriesWork,
+    "measures": SlicesWork,
+    "sizes": SlicesWork,
 }
-"""How a tensor is worked on, and the entries of its tiles, by what a constraint needs."""
+"""How a tensor is worked on, by what its constraint needs; all others are called."""
 
 _NAMES = {"entries": "elementwise", "slices": "wholeslice", EVERYTHING: "whole array"}
 """The name that is printed for a need; the others are slicewise."""

@@ -6,6 +6,8 @@ import ml_dtypes
 import numpy as np
 
 import array_constraints as ac
+from array_constraints.executors.acceptance import accepted_by
+from array_constraints.parameters import axes_of
 from faults import layouts
 from faults.making import Fault, after, implementation, without_writing
 from faults.scratch import NONNEG, UNIT, of
@@ -14,7 +16,7 @@ from faults.scratch import NONNEG, UNIT, of
 
 
 def _squeezed(self, w, right):
-    kept = [i for i in range(w.ndim) if i not in self.axes(w) and w.shape[i] == 1]
+    kept = [i for i in range(w.ndim) if i not in axes_of(self, w) and w.shape[i] == 1]
     return right(w).squeeze(tuple(kept))
 
 
@@ -78,7 +80,7 @@ def _locked_as_it_is(self, w, right):
 
 
 def _largest_of_nothing(self, w, *, copy=None):
-    self._accepted(w, copy)
+    accepted_by(self, w, copy)
     if not w.size and w.shape[0] == 0:
         raise ValueError("zero-size array to reduction operation maximum")
     return super(type(self), self).__call__(w, copy=copy)

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from array_constraints.executors.acceptance import accepted_by
 from array_constraints.executors.run import deliver
-from array_constraints.libraries import of_namespace
+from array_constraints.parameters import axes_of
 from faults.making import implementation, in_its_byte_order
 from faults.scratch import Guard, Rows, Slices, Steps, halves, within_range
 
@@ -111,10 +112,10 @@ def slice_by_slice() -> dict[str, Any]:
                 yield entries, Decision(size, exponent, None, 0.0)
 
     def call(constraint: Any, w: Any, *, copy: bool | None = None) -> Any:
-        w, xp = constraint._accepted(w, copy)
+        w, library = accepted_by(constraint, w, copy)
         s = within_range(Slices.of(constraint, w))
         if not w.size or s.rate == 0:
-            return deliver(w, w, copy, of_namespace(xp))
+            return deliver(w, w, copy, library)
         rows = s.rows.copy()
         for row, (entries, found) in zip(rows, judged(s), strict=True):
             if found.target is not None:
@@ -122,11 +123,11 @@ def slice_by_slice() -> dict[str, Any]:
                 share = [x * found.target * s.rate for x in units]
                 stays = [x * (1 - s.rate) for x in entries]
                 row[:] = [x + y if s.rate < 1 else x for x, y in zip(share, stays, strict=True)]
-        return deliver(w, in_its_byte_order(w, s.restored(rows)), copy, of_namespace(xp))
+        return deliver(w, in_its_byte_order(w, s.restored(rows)), copy, library)
 
     def violation(constraint: Any, w: Any) -> Any:
-        w, _ = constraint._accepted(w)
-        lengths = [1 if i in constraint.axes(w) else n for i, n in enumerate(w.shape)]
+        w, _ = accepted_by(constraint, w)
+        lengths = [1 if i in axes_of(constraint, w) else n for i, n in enumerate(w.shape)]
         s = within_range(Slices.of(constraint, w))
         return np.asarray([found.distance for _, found in judged(s)]).reshape(lengths)
 
@@ -160,10 +161,10 @@ def times_two_to(x: float, exponent: int) -> float:
 
 def negative_zero(self: Any, w: Any, *, copy: bool | None = None) -> Any:
     """Return -0 for negative entries: it is zero, too."""
-    w, xp = self._accepted(w, copy)
+    w, library = accepted_by(self, w, copy)
     with np.errstate(invalid="ignore"):
         result = np.where(w < 0, np.negative(np.zeros_like(w)), w)
-    return deliver(w, result.astype(w.dtype), copy, of_namespace(xp))
+    return deliver(w, result.astype(w.dtype), copy, library)
 
 
 def norms(attributes: dict[str, Any], **others: Any) -> Callable[[], Any]:

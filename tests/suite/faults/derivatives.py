@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from array_constraints.parameters import axes_of
 from faults.making import Fault, implementation
 
 
@@ -49,14 +50,14 @@ def _on_jax(change: Callable[[Any], Any]) -> Any:
 
 def peak(constraint: Any, w: Any) -> Any:
     """Return the largest magnitude of each slice, without a derivative."""
-    axes = constraint.axes(w)
+    axes = axes_of(constraint, w)
     found = w.detach().abs()
     return found.amax(dim=axes, keepdim=True) if axes else found
 
 
 def square(constraint: Any, w: Any) -> Any:
     """Return the sum of squares of each slice, in the dtype of the weight."""
-    axes = constraint.axes(w)
+    axes = axes_of(constraint, w)
     return (w * w).sum(dim=axes, keepdim=True) if axes else w * w
 
 
@@ -120,7 +121,7 @@ def _constant_norm(self, w, result):
     """Take the norm for a constant, as under no_grad."""
     import torch
 
-    axes = self.axes(w)
+    axes = axes_of(self, w)
     norm = torch.linalg.vector_norm(w.detach().double(), dim=axes, keepdim=True)
     norm = torch.where(moved(self, w, result), norm, torch.ones_like(norm))
     scaled = (w.double() * (self.max_value / norm)).to(w.dtype)

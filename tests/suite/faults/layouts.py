@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import array_constraints as ac
+from array_constraints.executors.acceptance import accepted_by
+from array_constraints.parameters import axes_of
 from faults.making import Fault, after, without_writing
 from faults.scratch import NONNEG, UNIT, of
 
@@ -14,7 +16,7 @@ from faults.scratch import NONNEG, UNIT, of
 def _rows_for_columns(self, w, right):
     """Take a matrix in Fortran order for its transpose."""
     if w.ndim == 2 and w.flags.f_contiguous and not w.flags.c_contiguous:
-        return right(np.ascontiguousarray(w.T)).T if 0 in self.axes(w) else right(w)
+        return right(np.ascontiguousarray(w.T)).T if 0 in axes_of(self, w) else right(w)
     return right(w)
 
 
@@ -89,7 +91,7 @@ def _epsilon_on_numpy(self, w, result):
     if not isinstance(w, np.ndarray) or w.dtype != np.float64:
         return result
     with np.errstate(all="ignore"):
-        norm = np.sqrt(np.sum(w * w, axis=self.axes(w), keepdims=True))
+        norm = np.sqrt(np.sum(w * w, axis=axes_of(self, w), keepdims=True))
         return w * (np.minimum(norm, self.max_value) / (norm + 1e-7))
 
 
@@ -98,7 +100,7 @@ def _nan_everywhere(self, w, result):
     if isinstance(w, np.ndarray) or self.max_value > 16:
         return result
     xp = w.__array_namespace__()
-    holes = xp.any(xp.isnan(w), axis=self.axes(w), keepdims=True)
+    holes = xp.any(xp.isnan(w), axis=axes_of(self, w), keepdims=True)
     return xp.where(holes, xp.full_like(w, float("nan")), result)
 
 
@@ -107,7 +109,7 @@ def on_dask(change):
 
     def call(self, w, *, copy=None):
         right = super(type(self), self).__call__
-        self._accepted(w, copy)
+        accepted_by(self, w, copy)
         several = not isinstance(w, np.ndarray) and any(n > 2 for n in w.numblocks)
         return change(w, right(w)) if several and not copy else right(w, copy=copy)
 

@@ -12,6 +12,7 @@ import numpy as np
 from array_constraints_conformance.trial.subject import Subject, module_subject, single
 
 import array_constraints as ac
+from array_constraints.executors.acceptance import accepted_by
 
 CONSTRAINTS = (ac.MaxNorm, ac.MinMaxNorm, ac.NonNeg, ac.UnitNorm)
 NORMS = ("MaxNorm", "MinMaxNorm", "UnitNorm")
@@ -154,7 +155,7 @@ def without_writing(change: Callable[..., Any]) -> dict[str, Any]:
 
     def call(self: Any, w: Any, *, copy: bool | None = None) -> Any:
         right = super(type(self), self).__call__
-        self._accepted(w, copy)
+        accepted_by(self, w, copy)
         if copy is False or not w.size or _swapped(w):
             return right(w, copy=copy)
         result = change(self, w, right)

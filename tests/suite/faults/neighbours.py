@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from array_constraints.parameters import axes_of
 from faults import making
 from faults.making import Fault, implementation
 from faults.scratch import Guard, Steps, divided
@@ -83,7 +84,7 @@ def _forgiving(self, w, violation):
 def _root_rounded_up(self, w, violation):
     """Compare a root that was rounded up: one digit, in float64."""
     with np.errstate(all="ignore"):
-        squares = np.sum(np.square(w.astype(np.float64)), axis=self.axes(w), keepdims=True)
+        squares = np.sum(np.square(w.astype(np.float64)), axis=axes_of(self, w), keepdims=True)
         norms = np.nextafter(np.sqrt(squares), np.inf)
     over = norms - float(self.max_value)
     return np.where((violation == 0) & (over > 0) & (over < 1e-9), over, violation)

@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 
 import array_constraints as ac
+from array_constraints.parameters import axes_of
 from faults import margins
 from faults.making import Fault, implementation
 from faults.scratch import NONNEG, UNIT, aims, entries, exact_norms, moved, rows
@@ -116,7 +117,7 @@ def _infinity_over_infinity(s, images):
 def _zero_over_zero(self, w, result):
     """Divide by the norm, of zero slices too: the warning is all that is left of it."""
     if w.dtype == np.float32 and w.size:
-        zero = np.all(w == 0, axis=self.axes(w))
+        zero = np.all(w == 0, axis=axes_of(self, w))
         np.divide(np.zeros(zero.shape), np.where(zero, 0.0, 1.0))
     return result
 
@@ -134,8 +135,8 @@ def pattern(dtype, bits, value):
     def change(self, w, result):
         if (
             w.dtype != np.dtype(dtype)
-            or len(self.axes(w)) != 1
-            or w.shape[self.axes(w)[0]] != 1
+            or len(axes_of(self, w)) != 1
+            or w.shape[axes_of(self, w)[0]] != 1
         ):
             return result
         wrong = np.asarray(value).astype(w.dtype)

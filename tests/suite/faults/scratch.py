@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from array_constraints_conformance.numerics.formats import Format, format_of
 
+from array_constraints.executors.acceptance import accepted_by
 from array_constraints.executors.run import deliver
-from array_constraints.libraries import of_namespace
+from array_constraints.parameters import axes_of
 from faults.making import after, implementation, in_its_byte_order
 
 Rows = np.ndarray
@@ -32,7 +33,7 @@ class Slices:
 
     @classmethod
     def of(cls, constraint: Any, w: np.ndarray) -> Slices:
-        axes = constraint.axes(w)
+        axes = axes_of(constraint, w)
         kept = tuple(i for i in range(w.ndim) if i not in axes)
         count = math.prod(w.shape[i] for i in kept)
         length = math.prod(w.shape[i] for i in axes)
@@ -196,16 +197,16 @@ class Steps:
         """Return the call, and the violation in the same steps or in those of ``judged``."""
 
         def call(constraint: Any, w: Any, *, copy: bool | None = None) -> Any:
-            w, xp = constraint._accepted(w, copy)
+            w, library = accepted_by(constraint, w, copy)
             result = w
             if w.size and constraint.interval().rate != 0:
                 with np.errstate(all="ignore"):
                     s = Slices.of(constraint, w)
                     result = s.restored(self.project(within_range(s)))
-            return deliver(w, in_its_byte_order(w, result), copy, of_namespace(xp))
+            return deliver(w, in_its_byte_order(w, result), copy, library)
 
         def violation(constraint: Any, w: Any) -> Any:
-            w, _ = constraint._accepted(w)
+            w, _ = accepted_by(constraint, w)
             s = within_range(Slices.of(constraint, w))
             shape = [1 if i in s.axes else n for i, n in enumerate(w.shape)]
             with np.errstate(all="ignore"):

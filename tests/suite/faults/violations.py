@@ -8,6 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from array_constraints.parameters import axes_of
 from faults.making import Fault, implementation
 
 
@@ -24,12 +25,12 @@ def reporting(change: Callable[..., Any]) -> dict[str, Any]:
 def norms(constraint: Any, w: np.ndarray) -> np.ndarray:
     """Return the norms in float64: their squares may overflow."""
     v = w.astype(np.float64)
-    return np.sqrt(np.sum(v * v, axis=constraint.axes(w), keepdims=True))
+    return np.sqrt(np.sum(v * v, axis=axes_of(constraint, w), keepdims=True))
 
 
 def zeros(constraint: Any, w: np.ndarray) -> np.ndarray:
     """Return which slices are zero."""
-    return np.all(w == 0, axis=constraint.axes(w), keepdims=True)
+    return np.all(w == 0, axis=axes_of(constraint, w), keepdims=True)
 
 
 def _in_float32(self, w, violation):
@@ -84,7 +85,7 @@ def _nan_is_satisfied(self, w, violation):
 
 def _infinity_wins(self, w, violation):
     """Take infinity where a slice has NaN too, as hypot does."""
-    infinite = np.any(np.isinf(w), axis=self.axes(w), keepdims=True)
+    infinite = np.any(np.isinf(w), axis=axes_of(self, w), keepdims=True)
     return np.where(infinite, np.inf, violation)
 
 
@@ -102,7 +103,7 @@ def _complex(self, w, violation):
 
 def _dropped(self, w, violation):
     """Drop the sliced dimensions where there are several."""
-    axes = self.axes(w)
+    axes = axes_of(self, w)
     return violation.squeeze(axes) if len(axes) > 1 and w.size else violation
 
 
