@@ -70,7 +70,8 @@ def normalized_axes(owner: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     if isinstance(axis, int) and -ndim <= axis < ndim:
-        return (axis % ndim,)
+        # torch.compile may take an int for a symbol, and knows it once it is an index.
+        return (tuple(range(ndim))[axis],)
     axes = (axis,) if isinstance(axis, int) else axis
     for i in axes:
         if not -ndim <= i < ndim:
@@ -78,10 +79,10 @@ def normalized_axes(owner: str, axis: Axis, ndim: int) -> tuple[int, ...]:
                 f"{owner}: axis {axis} does not fit an array of {ndim} dimensions"
                 + (" (a 0-d array is one slice with axis=None)" if ndim == 0 else "")
             )
-    found = tuple([i for i in range(ndim) if i in axes or i - ndim in axes])
+    found = {tuple(range(ndim))[i] for i in axes}
     if len(found) < len(axes):
         raise ValueError(f"{owner}: axis {axis} names a dimension of {ndim} twice")
-    return found
+    return tuple(sorted(found))
 
 
 def axes_of(form: Any, w: Any) -> tuple[int, ...]:

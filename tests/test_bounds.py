@@ -27,7 +27,7 @@ class L1Ball(Rescaling):
     """A form of one's own: slices whose magnitudes add up to the radius at most."""
 
     radius: Bound = 1.0
-    axis: int = 0
+    axis: int | tuple[int, ...] | None = 0
 
     measure = staticmethod(reductions.sum_of_magnitudes)
     size = staticmethod(reductions.norm)
@@ -217,6 +217,15 @@ class TestTorch:
                 TORCH.numpy(call(w, schedule(bound))), expected, rtol=1e-6
             )
         assert counter.frame_count <= 2
+
+    @pytest.mark.parametrize("axis", [2, -1, (0, 2), (-1, -2), None])
+    def test_an_axis_stays_what_it_is_where_sizes_are_symbols(self, axis):
+        w = TORCH.array(np.arange(60, dtype="float32").reshape(3, 4, 5) - 30)
+        call, _ = self.compiled(lambda w, c: c(w), dynamic=True)
+        slices = 12 if axis in (2, -1) else {(0, 2): 4, (-1, -2): 3, None: 1}[axis]
+        for c in (MaxNorm(1.5, axis), MaxNorm((1.5,) * slices, axis), L1Ball(1.5, axis)):
+            expected = TORCH.numpy(c(w))
+            np.testing.assert_allclose(TORCH.numpy(call(w, c)), expected, rtol=1e-6)
 
     def test_a_tensor_is_a_traced_bound(self):
         import torch
