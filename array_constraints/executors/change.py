@@ -14,8 +14,8 @@ from array_constraints.numerics import subnormals
 from array_constraints.numerics.rescaling import Size, Sizes, beyond, powered
 from array_constraints.typing import Array
 
-ENTRIES_OF_PIECE = 2**16
-"""Entries that are changed at a time where that takes more than a product: 512 KiB in float64,
+ENTRIES_OF_PIECE = 2**18
+"""Entries that are changed at a time where that takes more than a product: 2 MiB in float64,
 so that what is made for them stays in the caches."""
 
 _ORDINARY = 2.0**80

@@ -110,11 +110,11 @@ def _run_on_slices(form: Any, w: Array, copy: bool | None, library: Any, most: i
 def _run_on_entries(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
     """Write the blocks in which an entry changes."""
     xp, entries = library.xp, math.prod(w.shape)
-    if entries <= ENTRIES_OF_PIECE or (copy is not False and entries <= 2**21):
+    if entries <= 2**16 or (copy is not False and entries <= 2**21):
         return form.project(w, xp) if bool(xp.any(form.outside(w, xp))) else w
     out = Destination(w, copy, (), library)
     everything = tuple(range(w.ndim))
-    for _, tiles in _grid(w, everything, 4 * ENTRIES_OF_PIECE, library).columns():
+    for _, tiles in _grid(w, everything, ENTRIES_OF_PIECE, library).columns():
         for tile in tiles:
             if bool(xp.any(form.outside(w[tile], xp))):
                 out.at(tile)[...] = form.project(w[tile], xp)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from array_constraints import parameters
+from array_constraints import parameters, reductions
 from array_constraints.executors import acceptance
 from array_constraints.executors.change import Rescaler
 from array_constraints.executors.needs import needs_of
@@ -46,7 +46,8 @@ def _alike(arrays: list[Any]) -> Iterator[list[int]]:
 def _run_on_stack(form: Any, arrays: list[Any]) -> dict[int, Any]:
     """Return the constrained arrays that come out as from a call of their own, by place."""
     library: Any = acceptance.accepted_by(form, arrays[0])[1]
-    if not all(map(library.at_hand, arrays)):
+    some = arrays[:1] if library.at_hand_by_type else arrays
+    if not all(map(library.at_hand, some)):
         return {}
     if any(library.memory_order(w) is not None for w in arrays):
         return {}
@@ -56,19 +57,17 @@ def _run_on_stack(form: Any, arrays: list[Any]) -> dict[int, Any]:
 
 def _rescaled(form: Any, arrays: list[Any], library: Any) -> dict[int, Any]:
     axes, xp = parameters.axes_of(form, arrays[0]), library.xp
-    measures = list(_measures(form, arrays, axes, library))
-    sizes = [form.size(measure, xp) for measure in measures]
-    sizes = [size if isinstance(size, Size) else Size(size) for size in sizes]
-    rescaler = Rescaler(form, measures[0], library)
-    if any(size.scale is not None for size in sizes):
+    rescaler = Rescaler(form, form.measure(arrays[0], axes, xp), library)
+    value = _sizes(form, arrays, axes, library)
+    change = None if value is None else rescaler.change_of(value, None)
+    if change is None or (change.factor is None and not change.nothing):
         return {}
-    value = xp.concat([size.value for size in sizes])
-    change = rescaler.change_of(value, None)
     if change.nothing:
         return dict(enumerate(arrays))
-    factor, apart = change.factor, change.apart() or [False] * len(arrays)
-    if factor is None or factor.dtype != arrays[0].dtype:
+    factor: Any = change.factor
+    if factor.dtype != arrays[0].dtype:
         return {}
+    apart = change.apart() or [False] * len(arrays)
     moved = library.rows_with_any(~xp.equal(factor, xp.ones_like(factor)))
     chosen = [i for i, own in enumerate(apart) if moved[i] and not own]
     products = library.multiply_each([arrays[i] for i in chosen], [factor[i] for i in chosen])
@@ -76,11 +75,23 @@ def _rescaled(form: Any, arrays: list[Any], library: Any) -> dict[int, Any]:
     return kept | dict(zip(chosen, products, strict=True))
 
 
-def _measures(
-    form: Any, arrays: list[Any], axes: tuple[int, ...], library: Any
-) -> Iterator[Any]:
-    """Measure arrays in stacks so small that each is measured in the way it is alone."""
-    entries, inner = math.prod(arrays[0].shape), tuple([i + 1 for i in axes])
-    count = max(1, (library.partial_from - 1) // entries)
+def _sizes(form: Any, arrays: list[Any], axes: tuple[int, ...], library: Any) -> Any:
+    """Return the sizes of all slices as one array; None where they are scaled.
+
+    Arrays are measured in stacks so small that each is measured in the way that it is alone.
+    """
+    xp, first = library.xp, arrays[0]
+    power = reductions.POWERS.get(form.measure) if form.size is reductions.norm else None
+    sum_of = None if power is None else library.bound_sum(power, first, axes)
+    count = max(1, (library.partial_from - 1) // math.prod(first.shape))
+    if sum_of is not None and count == 1:
+        return xp.stack([sum_of(w) for w in arrays])
+    values, inner = [], tuple([i + 1 for i in axes])
     for start in range(0, len(arrays), count):
-        yield form.measure(library.xp.stack(arrays[start : start + count]), inner, library.xp)
+        found = form.measure(xp.stack(arrays[start : start + count]), inner, xp)
+        size = form.size(found, xp)
+        size = size if isinstance(size, Size) else Size(size)
+        if size.scale is not None:
+            return None
+        values.append(size.value)
+    return xp.concat(values)

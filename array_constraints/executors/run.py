@@ -13,7 +13,8 @@ def run(form: Any, w: Any, copy: bool | None) -> Any:
     """Return the allowed weight for ``w``, new or in place as ``copy`` asks."""
     plan = _PLANS.get((id(form), type(w), w.dtype, w.shape)) if _is_known(w) else None
     if plan is not None and plan.fits(w, copy):
-        return deliver(w, plan.library.quietly(_run_plan, plan, w, copy), copy, plan.library)
+        result = plan.quiet_run(plan, w, copy)
+        return result if copy is None else deliver(w, result, copy, plan.library)
     w, library = acceptance.accepted_by(form, w, copy)
     if 0 in w.shape:
         result = w
@@ -59,11 +60,12 @@ def deliver(w: Any, result: Any, copy: bool | None, library: Any) -> Any:
 class Plan:
     """How a form runs on arrays of one block, of one type, dtype and shape."""
 
-    __slots__ = ("axes", "form", "library", "rescaler", "sum_of")
+    __slots__ = ("axes", "form", "library", "quiet_run", "rescaler", "sum_of")
 
     def __init__(self, form: Any, w: Any, axes: tuple[int, ...], rescaler: Rescaler) -> None:
         self.form, self.axes = form, axes  # which keeps the form alive, and so its id
         self.rescaler, self.library = rescaler, rescaler.library
+        self.quiet_run = self.library.quiet(_run_plan)
         power = reductions.POWERS.get(form.measure) if form.size is reductions.norm else None
         self.sum_of = None if power is None else self.library.bound_sum(power, w, axes)
 

@@ -196,9 +196,13 @@ class Library:
         """Return ``function(form, w, xp)``, one expression of a form's methods."""
         return function(form, w, self.xp)
 
+    def quiet(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function in which the library reports no roundoff, overflow or NaN."""
+        return function
+
     def quietly(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function so that the library reports no roundoff, overflow or NaN."""
-        return function(*arguments)
+        return self.quiet(function)(*arguments)
 
     def differentiated(
         self, value: Callable[..., Array], derivative: Callable[..., Array], w: Any, bounds: Any

@@ -55,8 +55,8 @@ class Numpy(AtHand):
         """Multiply the bits by 0 or 1: numpy.where takes ten times as long on mixed signs."""
         return (w.view(f"i{w.dtype.itemsize}") * ~self.negative(w)).view(w.dtype)
 
-    def quietly(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return call_quietly(function, *arguments)
+    def quiet(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return quiet(function)
 
     def at_hand(self, w: Any) -> bool:
         cls = type(w)
@@ -145,14 +145,10 @@ def negative(w: Any, library: Any) -> Array:
 
 
 @functools.cache  # to make a quiet function takes longer than to call it
-def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
+def quiet(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function in which NumPy reports no roundoff, overflow or NaN: they are meant."""
     made: Callable[..., Any] = numpy.errstate(all="ignore")(function)
     return made
-
-
-def call_quietly(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of a module so that NumPy reports no roundoff, overflow or NaN."""
-    return _quiet(function)(*arguments)
 
 
 NUMPY = Numpy(array_api_compat.numpy)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from array_constraints.libraries.base import Library
-from array_constraints.libraries.numpy import call_quietly
+from array_constraints.libraries.numpy import quiet
 
 
 class Strict(Library):
     """Arrays that have nothing but what the standard says."""
 
-    def quietly(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return call_quietly(function, *arguments)
+    def quiet(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return quiet(function)
