@@ -80,16 +80,16 @@ def _sizes(form: Any, arrays: list[Any], axes: tuple[int, ...], library: Any) ->
 
     Arrays are measured in stacks so small that each is measured in the way that it is alone.
     """
-    xp, first = library.xp, arrays[0]
     power = reductions.POWERS.get(form.measure) if form.size is reductions.norm else None
-    sum_of = None if power is None else library.bound_sum(power, first, axes)
-    count = max(1, (library.partial_from - 1) // math.prod(first.shape))
-    if sum_of is not None and count == 1:
-        return xp.stack([sum_of(w) for w in arrays])
-    values, inner = [], tuple([i + 1 for i in axes])
+    if power is not None:
+        found = library.sums_of_each(power, arrays, axes)
+        if found is not None:
+            return found
+    xp, values, inner = library.xp, [], tuple([i + 1 for i in axes])
+    count = max(1, (library.partial_from - 1) // math.prod(arrays[0].shape))
     for start in range(0, len(arrays), count):
-        found = form.measure(xp.stack(arrays[start : start + count]), inner, xp)
-        size = form.size(found, xp)
+        measure = form.measure(xp.stack(arrays[start : start + count]), inner, xp)
+        size = form.size(measure, xp)
         size = size if isinstance(size, Size) else Size(size)
         if size.scale is not None:
             return None

@@ -66,6 +66,10 @@ class AtHand(Library):
         """Return sums of powers in float64, dimensions kept, of a small block."""
 
     @abstractmethod
+    def _sum_wide_each(self, arrays: list[Any], axes: tuple[int, ...], power: int) -> Any:
+        """Return the same of each of many small blocks that are alike, stacked."""
+
+    @abstractmethod
     def _add_middle(self, x: Any) -> Any:
         """Return the sums, in float64, of three dimensions over the second."""
 
@@ -83,9 +87,22 @@ class AtHand(Library):
         What follows from dtype, shape and axes is found once: at 64 entries that is half of
         the time.
         """
-        if not self.precision(w).any_order or math.prod(w.shape) >= self.partial_from:
+        if not self._is_one_pass(w):
             return None
         return functools.partial(self._sum_wide, axes=axes, power=power)
+
+    def sums_of_each(self, power: int, arrays: list[Any], axes: tuple[int, ...]) -> Any:
+        """Return the sums of arrays that are alike, stacked; None if that takes more than a pass.
+
+        Each is made in the way that it is made alone: no bit of it is another.
+        """
+        return (
+            self._sum_wide_each(arrays, axes, power) if self._is_one_pass(arrays[0]) else None
+        )
+
+    def _is_one_pass(self, w: Any) -> bool:
+        """Whether a block is so small that it is widened as a whole."""
+        return self.precision(w).any_order and math.prod(w.shape) < self.partial_from
 
     def _sum_of_powers(
         self, x: Array, axes: tuple[int, ...], power: int, in_any_order: bool = False
@@ -93,7 +110,7 @@ class AtHand(Library):
         if in_any_order or not self.at_hand(x):
             return super()._sum_of_powers(x, axes, power, in_any_order)
         precision = self.precision(x)
-        if precision.any_order and math.prod(x.shape) < self.partial_from:
+        if self._is_one_pass(x):
             value = self._sum_wide(x, axes, power)
             return Sum(self.count(x, axes), None, value, None, precision, power)
         order = self.memory_order(x)

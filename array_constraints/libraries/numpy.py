@@ -16,6 +16,7 @@ from array_constraints.numerics.formats import FORMATS
 from array_constraints.typing import Array
 
 _FLOAT64 = numpy.dtype(numpy.float64)
+_SCRATCH, _STACKED = 2**15, 2**19  # entries in float64: what stays in the caches, 4 MiB
 
 
 class Numpy(AtHand):
@@ -94,6 +95,27 @@ class Numpy(AtHand):
     def _sum_wide(self, x: Any, axes: tuple[int, ...], power: int) -> Any:
         v = x.astype(_FLOAT64)
         return numpy.add.reduce(v * v if power == 2 else abs(v), axes, None, None, True)
+
+    def _sum_wide_each(self, arrays: list[Any], axes: tuple[int, ...], power: int) -> Any:
+        shape = arrays[0].shape
+        count = max(1, _SCRATCH // arrays[0].size)
+        # Pages that are not touched cost nothing; and the C library keeps the memory of results
+        # for the next call once it has seen a larger array being freed.
+        scratch = numpy.empty((max(count, _STACKED // arrays[0].size), *shape))[:count]
+        kept = tuple([1 if i in axes else n for i, n in enumerate(shape)])
+        found = numpy.empty((len(arrays), *kept))
+        inner = tuple([i + 1 for i in axes])
+        for start in range(0, len(arrays), count):
+            some = arrays[start : start + count]
+            part = scratch[: len(some)]
+            numpy.concatenate(some, out=part.reshape(-1, *shape[1:]))
+            if power == 2:
+                numpy.multiply(part, part, out=part)
+            else:
+                numpy.abs(part, out=part)
+            stop = start + len(some)
+            numpy.add.reduce(part, axis=inner, keepdims=True, out=found[start:stop])
+        return found
 
     def _add_middle(self, x: Any) -> Any:
         return numpy.einsum("nks->ns", x.astype(numpy.float64, copy=False))

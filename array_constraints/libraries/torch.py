@@ -156,6 +156,11 @@ class Torch(AtHand):
         v = v * v if power == 2 else v.abs()
         return v.sum(axes, True) if axes else v
 
+    def _sum_wide_each(self, arrays: list[Any], axes: tuple[int, ...], power: int) -> Any:
+        count, inner = max(1, 2**15 // arrays[0].numel()), tuple([i + 1 for i in axes])
+        stacks = (torch.stack(arrays[i : i + count]) for i in range(0, len(arrays), count))
+        return torch.cat([self._sum_wide(stack, inner, power) for stack in stacks])
+
     def _add_middle(self, x: Any) -> Any:
         """Sum over the last dimension where the third is 1: it would be the inner loop."""
         if x.shape[2] == 1:
