@@ -1,4 +1,4 @@
-"""The forms of a constraint: what each states, and nothing of how it is run.
+"""Forms state the mathematics of a constraint, and nothing of how it is run.
 
 The four forms are there to be subclassed, best by a frozen dataclass: its fields are the
 config; equality, hash, repr and pickle follow, and JAX compiles it once.
@@ -33,7 +33,7 @@ class Form(Constraint, ABC):
     """
 
     needs: ClassVar[Needs]
-    """What has to be known at once to constrain an entry: the executors choose by it."""
+    """The part of a weight that has to be known at once to constrain an entry."""
 
     def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
         """Return the allowed weight for ``w``: same namespace, shape, dtype and device.

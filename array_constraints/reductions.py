@@ -60,7 +60,9 @@ def sum(  # noqa: A001 - used as reductions.sum
 ) -> Array:
     """Return the sum of each slice in the accumulator's dtype.
 
-    Within L + 1 roundoffs of the sum of magnitudes, L = ceil(log2 n); sums of blocks are added.
+    Within L + 1 roundoffs of the sum of magnitudes, L = ceil(log2 n); where float64 adds up a
+    narrower dtype, within 2**20 of its own, less than one of that dtype. Sums of blocks are
+    added by the form.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The types of what constraints take and return, and of the standard's functions they use."""
+"""Types: arrays, namespaces, axes, bounds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Protocol, TypeAlias
 
 
 class Array(Protocol):
-    """What this library needs of an array beside the functions of its namespace."""
+    """An array, as far as it is used beside the functions of its namespace."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...

@@ -19,7 +19,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _KINDS = {"axis": "1, or 0,1, or none", "max_value": "a number, inf, or one for each slice"}
-"""What a parameter is, where it is not just a number."""
+"""The values of parameters that are not just a number."""
 
 
 class _Bytes(click.ParamType[int]):
@@ -64,7 +64,7 @@ _WHAT = [
         help="File, .toml or .json, with an ordered list of patterns and constraints.",
     ),
 ]
-"""What is constrained."""
+"""Options that say what is constrained."""
 
 _HOW = [
     click.option(
@@ -89,7 +89,7 @@ _HOW = [
         help="Progress bar on a terminal, or none.",
     ),
 ]
-"""How it is read, by whom, and how that is shown."""
+"""Options that say how a file is read, by whom, and how that is shown."""
 
 
 def of_a_run(command: Command) -> Command:

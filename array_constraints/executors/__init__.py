@@ -1,1 +1,1 @@
-"""How forms are run: as one expression, in blocks, in chunks; no constraint and no library."""
+"""Executors run forms: as one expression, in blocks, in chunks. They name no library."""

@@ -1,4 +1,4 @@
-"""What a call accepts: one error for each mistake, the same on every library."""
+"""Accept the arguments of a call, or raise: one error for each mistake on every library."""
 
 from __future__ import annotations
 

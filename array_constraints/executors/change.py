@@ -1,4 +1,4 @@
-"""What a measure does to the slices of a block: nothing, a factor for each, or ``apply``.
+"""Changes of the slices of a block, as their measure asks: none, a factor each, or ``apply``.
 
 This is decided once for all blocks of the same slices, from the values of their measure; in
 memory, in files and in the chunks of a Dask array.

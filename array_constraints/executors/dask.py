@@ -193,7 +193,7 @@ def _first(value: Any, signal: None) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class _Chunks:
-    """How chunks of one array are measured and changed, in tiles, under a form on slices."""
+    """The chunks of one array, measured and changed in tiles under a form on slices."""
 
     form: Any
     axes: tuple[int, ...]

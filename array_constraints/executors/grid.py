@@ -1,4 +1,4 @@
-"""How an array is cut, and measures of its parts merged; and the ten words that say so.
+"""Grids cut arrays into parts, and forests merge their measures. Ten words are used for it.
 
 *entry*: one number of a weight.
 *slice*: the entries that one constraint is about; it runs along the axes.

@@ -1,4 +1,4 @@
-"""What a constraint needs to know at once: the choice of its executor."""
+"""The choice of an executor, by what a constraint needs to know at once."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def deliver(w: Any, result: Any, copy: bool | None, library: Any) -> Any:
 
 
 class Plan:
-    """How a form runs on arrays of one block, of one type, dtype and shape."""
+    """A form bound to arrays of one type, dtype and shape, each of which is one block."""
 
     __slots__ = ("axes", "form", "library", "quiet_run", "rescaler", "sum_of")
 

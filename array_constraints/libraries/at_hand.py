@@ -77,7 +77,17 @@ class AtHand(Library):
     def _add_powers(self, x: Any, power: int) -> Any:
         """Return the sums of powers, in the dtype of ``x``, of three dimensions."""
 
+    @abstractmethod
+    def _add_entries(self, x: Any, axes: tuple[int, ...]) -> Any:
+        """Return the sums of entries in float64, dimensions kept."""
+
     # Sums of blocks of at most 2**21 entries.
+
+    def sum(self, x: Array, axes: tuple[int, ...]) -> Array:
+        if not (self.at_hand(x) and self.precision(x).any_order):
+            return super().sum(x, axes)
+        found: Array = self.quietly(self._add_entries, x, axes)
+        return found
 
     def bound_sum(
         self, power: int, w: Any, axes: tuple[int, ...]
@@ -92,7 +102,7 @@ class AtHand(Library):
         return functools.partial(self._sum_wide, axes=axes, power=power)
 
     def sums_of_each(self, power: int, arrays: list[Any], axes: tuple[int, ...]) -> Any:
-        """Return the sums of arrays that are alike, stacked; None if that takes more than a pass.
+        """Return the sums of arrays that are alike, stacked; None if a pass is not enough.
 
         Each is made in the way that it is made alone: no bit of it is another.
         """

@@ -1,4 +1,4 @@
-"""What is asked of an array library, answered in functions of the array API standard."""
+"""The questions put to an array library, answered in functions of the array API standard."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ class Library:
     def sum(self, x: Array, axes: tuple[int, ...]) -> Array:
         """Return the sum of each slice, in the accumulator: within L + 1 roundoffs.
 
-        Relative to the sum of magnitudes, with L = ceil(log2 n).
+        Relative to the sum of magnitudes, with L = ceil(log2 n); where the accumulator has
+        digits to spare, within 2**20, which is less than one roundoff of the weight.
         """
         add = self._add_in_any_order if self.precision(x).many_spare_digits else self._add
         return add(x, None, axes, lambda x, scale: self.accumulated(x))

@@ -117,6 +117,9 @@ class Numpy(AtHand):
             numpy.add.reduce(part, axis=inner, keepdims=True, out=found[start:stop])
         return found
 
+    def _add_entries(self, x: Any, axes: tuple[int, ...]) -> Any:
+        return numpy.add.reduce(x, axes, _FLOAT64, None, True)
+
     def _add_middle(self, x: Any) -> Any:
         return numpy.einsum("nks->ns", x.astype(numpy.float64, copy=False))
 

@@ -161,6 +161,9 @@ class Torch(AtHand):
         stacks = (torch.stack(arrays[i : i + count]) for i in range(0, len(arrays), count))
         return torch.cat([self._sum_wide(stack, inner, power) for stack in stacks])
 
+    def _add_entries(self, x: Any, axes: tuple[int, ...]) -> Any:
+        return x.sum(axes, True, dtype=torch.float64) if axes else x.double()
+
     def _add_middle(self, x: Any) -> Any:
         """Sum over the last dimension where the third is 1: it would be the inner loop."""
         if x.shape[2] == 1:

@@ -1,1 +1,1 @@
-"""How exact a result is: formats, sums, norms, margins; no library and no constraint."""
+"""Exactness: formats, sums, margins, rescaling. No library and no constraint is named."""

@@ -1,4 +1,4 @@
-"""How far inside its bound a rescaled slice must be aimed, so that roundoff cannot cross it.
+"""Margins: a rescaled slice is aimed so far inside its bound that no roundoff crosses it.
 
 Bounds are Python numbers, or data: arrays of one number, or of one for each slice. The formulas
 are the same, and so are their results. ``docs/numerics.md`` derives the constants.

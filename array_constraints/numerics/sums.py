@@ -13,7 +13,7 @@ Term: TypeAlias = Callable[[Array, "Array | None"], Array]
 
 
 class Sum(NamedTuple):
-    """What a block contributes to a sum of magnitudes, or of their squares, over its slices.
+    """A sum of magnitudes, or of their squares, over the part of each slice in a block.
 
     Examples
     --------
@@ -25,14 +25,14 @@ class Sum(NamedTuple):
     """
 
     entries: Count
-    """How many entries each slice has."""
+    """The number of entries in each slice."""
     scale: Array | None
     """The power of two that the entries were multiplied by; None where no term leaves the
     range."""
     value: Array
     """The sum of the scaled magnitudes, each raised to ``power``."""
     rounding_error: Array | None
-    """What rounding dropped from ``value``; None where that does not count."""
+    """The sum of all that rounding dropped from ``value``; None where that does not count."""
     precision: Precision
     """The formats of the weight and of the accumulator."""
     power: int

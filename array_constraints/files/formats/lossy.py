@@ -17,7 +17,7 @@ from array_constraints.files.formats.base import numpy_dtype
 ENTRIES = 2**12
 """Entries of a chunk that is tried, at most about: enough for all kinds of numbers."""
 _LEAST_TRIES = 16
-"""How many numbers of each kind are tried where a chunk has fewer."""
+"""The numbers of each kind that are tried where a chunk has fewer."""
 _FRACTION_BITS = {"float64": 52, "float32": 23, "float16": 10, "bfloat16": 7}
 
 

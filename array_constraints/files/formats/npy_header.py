@@ -18,7 +18,7 @@ _ERRORS = (
     ValueError, TypeError, LookupError, AttributeError, OverflowError, SyntaxError, MemoryError,
     RecursionError, tokenize.TokenError,
 )  # fmt: skip
-"""What NumPy and Python's parser raise on headers that no one can mean."""
+"""The errors that NumPy and Python's parser raise on headers that make no sense."""
 
 
 def read_header(file: Any, path: Path, name: str, size: int) -> RawTensor:

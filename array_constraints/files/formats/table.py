@@ -24,7 +24,7 @@ class Format:
     module: str = ""
     """The module of this folder that opens it."""
     library: str = ""
-    """What that module imports, and has to be installed."""
+    """The library that the module imports, which has to be installed."""
     extra: str = ""
     """The extra of this package that installs it."""
     refused: str = ""

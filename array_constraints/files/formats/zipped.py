@@ -19,7 +19,7 @@ ERRORS = (
     zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
     OverflowError, OSError,
 )  # fmt: skip
-"""What the ZIP library raises on damaged archives."""
+"""The errors that the ZIP library raises on damaged archives."""
 
 _LARGEST_RATIO = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: 1032}
 """The highest compression ratio that each method can reach; others have no such bound."""

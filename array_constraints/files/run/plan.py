@@ -59,12 +59,12 @@ class Item:
 
     @property
     def passes(self) -> int:
-        """How often the tensor is read to be constrained."""
+        """The number of times that the tensor is read to be constrained."""
         return max((min(len(regions), 2) for _, regions in self.panels), default=0)
 
     @property
     def regions(self) -> int:
-        """How many regions it is read in."""
+        """The number of regions that it is read in."""
         return sum(len(regions) for _, regions in self.panels)
 
     @property
@@ -209,7 +209,7 @@ _WORK: dict[str, type[TensorWork]] = {
     "measures": SlicesWork,
     "sizes": SlicesWork,
 }
-"""How a tensor is worked on, by what its constraint needs; all others are called."""
+"""The work on a tensor, by what its constraint needs; all others are called."""
 
 _NAMES = {"entries": "elementwise", "slices": "wholeslice", EVERYTHING: "whole array"}
 """The name that is printed for a need; the others are slicewise."""

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 
 class Summary(NamedTuple):
-    """How far slices, or entries, are from what is allowed."""
+    """The violation of slices, or of entries, in numbers."""
 
     slices: int = 0
-    """How many there are."""
+    """The number of slices, or of entries."""
     violating: int = 0
-    """How many of them violate the constraint."""
+    """The number of those that violate the constraint."""
     largest: float = 0.0
     """The largest violation; NaN if there is a NaN."""
 

@@ -42,7 +42,7 @@ class TensorWork(ABC):
     constraint: Any
     tensor: Tensor
     grid: Grid
-    """How the tensor is cut."""
+    """The grid that cuts the tensor."""
     result: Tensor | None = None
     """Where results are written by whoever makes them; None if only the caller can."""
     durable: bool = False

@@ -19,7 +19,7 @@ class Workers(ABC):
     """Calls a function for many jobs, a few at a time, so that memory stays bounded."""
 
     count: int
-    """How many jobs are done at a time."""
+    """The number of jobs that are done at a time."""
     remote = False
     """Whether jobs are done by other processes."""
     dashboard: str | None = None
