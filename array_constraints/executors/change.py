@@ -14,9 +14,17 @@ from array_constraints.numerics import subnormals
 from array_constraints.numerics.rescaling import Size, Sizes, beyond, powered
 from array_constraints.typing import Array
 
-ENTRIES_OF_PIECE = 2**18
-"""Entries that are changed at a time where that takes more than a product: 2 MiB in float64,
-so that what is made for them stays in the caches."""
+ENTRIES_OF_PIECE = 2**18  # 2 MiB in float64
+
+
+def entries_of_piece(entries: int) -> int:
+    """Return how many entries are changed at a time, where that takes more than a product.
+
+    At most 2**18, so that what is made for them stays in the caches; an eighth of the block, so
+    that it is less than the block; and at least 2**13, to make up for some ten calls.
+    """
+    return min(max(entries // 8, 2**13), ENTRIES_OF_PIECE)
+
 
 _ORDINARY = 2.0**80
 """Sizes up to that, and from its inverse on, are rescaled by one factor in any format."""
@@ -228,10 +236,10 @@ def _pieces(shape: tuple[int, ...], axes: tuple[int, ...]) -> Iterator[tuple[Any
     """Cut a block along one of the axes of its slices, in pieces that stay in the caches."""
     entries = math.prod(shape)
     long = [i for i in axes if shape[i] > 1]
-    if entries <= ENTRIES_OF_PIECE or not long:
+    if entries <= 2**13 or not long:
         yield (...,)
         return
-    step = max(1, shape[long[0]] * ENTRIES_OF_PIECE // entries)
+    step = max(1, shape[long[0]] * entries_of_piece(entries) // entries)
     before = (slice(None),) * long[0]
     for start in range(0, shape[long[0]], step):
         yield (*before, slice(start, start + step))

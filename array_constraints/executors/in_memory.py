@@ -110,16 +110,23 @@ def _run_on_slices(form: Any, w: Array, copy: bool | None, library: Any, most: i
 def _run_on_entries(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
     """Write the blocks in which an entry changes."""
     xp, entries = library.xp, math.prod(w.shape)
-    if entries <= 2**16 or (copy is not False and entries <= 2**21):
-        return form.project(w, xp) if bool(xp.any(form.outside(w, xp))) else w
+    write = form._project_in_place if copy is False else None
+    whole_below = 2**15 if copy is False and write is None else 2**21
+    if entries <= whole_below:
+        if not bool(xp.any(form.outside(w, xp))):
+            return w
+        return form.project(w, xp) if write is None else write(w, xp)
+    # In place, what is made for a block is less than the array: a quarter at most.
+    most = ENTRIES_OF_PIECE if write else min(max(entries // 4, 2**15), ENTRIES_OF_PIECE)
     out = Destination(w, copy, (), library)
-    everything = tuple(range(w.ndim))
-    for _, tiles in _grid(w, everything, ENTRIES_OF_PIECE, library).columns():
+    for _, tiles in _grid(w, tuple(range(w.ndim)), most, library).columns():
         for tile in tiles:
-            if bool(xp.any(form.outside(w[tile], xp))):
+            if not bool(xp.any(form.outside(w[tile], xp))):
+                out.keep(tile)
+            elif write is None:
                 out.at(tile)[...] = form.project(w[tile], xp)
             else:
-                out.keep(tile)
+                write(w[tile], xp)
     return out.result()
 
 

@@ -54,6 +54,10 @@ class AtHand(Library):
         """Write ``w`` times a factor of its dtype into ``out``, which may be ``w``."""
 
     @abstractmethod
+    def zero_negative(self, w: Any) -> Any:
+        """Write zeros over what is less than zero, and return ``w``; other bits are kept."""
+
+    @abstractmethod
     def multiply_each(self, arrays: list[Any], factors: list[Any]) -> list[Any]:
         """Return arrays times factors, pair by pair, as new arrays."""
 

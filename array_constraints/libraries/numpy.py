@@ -56,6 +56,11 @@ class Numpy(AtHand):
         """Multiply the bits by 0 or 1: numpy.where takes ten times as long on mixed signs."""
         return (w.view(f"i{w.dtype.itemsize}") * ~self.negative(w)).view(w.dtype)
 
+    def zero_negative(self, w: Any) -> Any:
+        bits = w.view(f"i{w.dtype.itemsize}")
+        numpy.multiply(bits, ~self.negative(w), bits)
+        return w
+
     def quiet(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return quiet(function)
 

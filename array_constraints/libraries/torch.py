@@ -57,6 +57,12 @@ class Torch(AtHand):
             return super().without_negative(w)
         return w.clamp(min=0)
 
+    def zero_negative(self, w: Any) -> Any:
+        half = w.dtype.is_floating_point and w.dtype.itemsize == 2
+        if half or subnormals.flushed():
+            return w.masked_fill_(self.negative(w), 0)
+        return w.clamp_(min=0)
+
     def traced(self, number: Any) -> bool:
         tracing: bool = torch.compiler.is_compiling()
         return tracing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 from array_constraints.forms import Elementwise
 from array_constraints.libraries import of_namespace
@@ -43,6 +43,10 @@ class NonNeg(Elementwise):
 
     def project(self, w: Array, xp: Namespace) -> Array:
         return w if _unsigned(w, xp) else of_namespace(xp).without_negative(w)
+
+    def _project_in_place(self, w: Any, xp: Namespace) -> Any:
+        library: Any = of_namespace(xp)
+        return library.zero_negative(w)
 
     def outside(self, w: Array, xp: Namespace) -> Array:
         if _unsigned(w, xp):
