@@ -1,8 +1,8 @@
 """Record the bits of results, to compare two states of the library on one machine.
 
 ``python tests/measure_bits.py record FILE`` writes a digest of each case,
-``python tests/measure_bits.py compare FILE`` says which cases differ now, and by how much. The
-bits depend on the processor and on the versions of the libraries: they are no test.
+``python tests/measure_bits.py compare FILE`` says which cases differ now. The bits
+depend on the processor and on the versions of the libraries: they are no test.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from array_constraints import (
     WholeSlice,
     reductions,
 )
-from array_constraints.integrations.dask import project
+from array_constraints.executors.dask import project
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
@@ -343,7 +343,7 @@ class TestErrors:
             project(MaxNorm(1.0), np.ones(3))
 
     def test_the_import_needs_no_array_library(self):
-        code = "import sys, array_constraints.integrations.dask; print(*sys.modules)"
+        code = "import sys, array_constraints.executors.dask; print(*sys.modules)"
         run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
         assert not {"dask", "numpy"} & set(run.stdout.decode().split())
 
@@ -352,7 +352,7 @@ BOUNDED = """
 import resource, sys
 import dask, dask.array as da, numpy as np
 from array_constraints import MaxNorm
-from array_constraints.integrations.dask import project
+from array_constraints.executors.dask import project
 
 def status(name):
     lines = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -421,3 +421,9 @@ def test_the_same_bytes_on_a_cluster():
         persisted = w.persist()
         assert bits(project(MaxNorm(1.0), persisted + 0).compute()) == expected[0]
         assert bits(project(MaxNorm(1.0), persisted).compute()) == expected[0]
+
+
+def test_the_old_place_works_for_one_release():
+    from array_constraints.integrations import dask as old
+
+    assert old.project is project

@@ -10,7 +10,7 @@ import pytest
 from libraries import DTYPES, NUMPY, STRICT, TORCH, bits, installed
 
 from array_constraints import MaxNorm, MinMaxNorm, NonNeg, RadialConstraint, UnitNorm, apply
-from array_constraints.integrations.dask import project
+from array_constraints.executors.dask import project
 
 torch = pytest.importorskip("torch")
 LIBRARIES = [library for library in (NUMPY, STRICT) if installed(library)]

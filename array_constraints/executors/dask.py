@@ -68,7 +68,7 @@ def project(constraint: Any, w: Any) -> Any:
     --------
     >>> import dask.array as da
     >>> from array_constraints import MaxNorm
-    >>> from array_constraints.integrations.dask import project
+    >>> from array_constraints.executors.dask import project
     >>> w = da.asarray([[3.0, 0.3], [4.0, 0.4]]).rechunk((1, 2))
     >>> project(MaxNorm(1.0), w).compute(scheduler="synchronous")
     array([[0.6, 0.3],
