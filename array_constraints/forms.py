@@ -204,6 +204,12 @@ class Rescaling(Slicewise):
     _derivative: Any = None
     """A derivative that is stated, because to differentiate the value would round too much."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Take a class with its own ``excess`` or ``apply`` as any slicewise one."""
+        super().__init_subclass__(**options)
+        if cls.excess is not Rescaling.excess or cls.apply is not Rescaling.apply:
+            cls.needs = "measures"
+
     def merge(self, a: Any, b: Any, xp: Namespace) -> Any:
         """Return the measure of two blocks, here of one of the sums of ``reductions``."""
         return reductions.merge(a, b, xp)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from array_constraints.libraries import traced
+from array_constraints.libraries import compiling, traced
 from array_constraints.typing import Axis
 
 _LARGEST = sys.float_info.max
@@ -23,6 +23,8 @@ def number(
 
     A number that is traced has no value to be judged: it stays as it is.
     """
+    if isinstance(value, int | float) and not isinstance(value, bool) and compiling():
+        return value
     if traced(value) and getattr(value, "ndim", 1) == 0:
         return _real(name, value)
     plain = _plain(value)
@@ -35,6 +37,8 @@ def number(
 
 def number_or_numbers(name: str, value: object, *, lower: float) -> Any:
     """Return one number, or a tuple of numbers: one for each slice; or what is traced."""
+    if isinstance(value, int | float):
+        return number(name, value, lower=lower)
     if traced(value) and getattr(value, "ndim", 0) == 1:
         return _real(name, value)
     plain = value.tolist() if getattr(value, "ndim", 0) == 1 else value  # type: ignore[attr-defined]

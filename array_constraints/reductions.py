@@ -7,6 +7,8 @@ every library, for any length and order of memory.
 
 from __future__ import annotations
 
+from typing import Any
+
 from array_constraints.libraries import of, of_namespace
 from array_constraints.numerics import margins, sums
 from array_constraints.numerics.formats import Precision
@@ -152,5 +154,10 @@ def tree_depth(entries: Count) -> Number:
     return margins.tree_depth(entries, None if isinstance(entries, int) else of(entries).xp)
 
 
-POWERS: dict[object, int] = {sum_of_magnitudes: 1, sum_of_squares: 2}
-"""The power that each entry of a norm is raised to, by the sum that the norm is made of."""
+def power_of(form: Any) -> int | None:
+    """Return the power that entries are raised to, if the size of a form is a norm from here.
+
+    1 for a sum of magnitudes, 2 for one of squares; None where measure or size are its own.
+    """
+    powers: dict[object, int] = {sum_of_magnitudes: 1, sum_of_squares: 2}
+    return powers.get(form.measure) if form.size is norm else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import numbers
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
@@ -64,10 +63,16 @@ def state_of_value(value: Any) -> Hashable | None:
     if kind is tuple:
         states = [state_of_value(entry) for entry in value]
         return None if None in states else (kind, *states)
-    scalar = isinstance(value, numbers.Number) and not hasattr(value, "__dict__")
-    if scalar or kind in (str, bytes, type(None)):
+    if kind in (bool, int, float, complex, str, bytes, type(None)) or _is_scalar(value):
         return kind, repr(value)
     return (kind, value.name) if isinstance(value, enum.Enum) else state_of(value)
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether a value is a number that cannot change, such as a scalar of an array library."""
+    from numbers import Number  # which nobody needs before
+
+    return isinstance(value, Number) and not hasattr(value, "__dict__")
 
 
 def with_values(form: Any, values: dict[str, Any]) -> Any:

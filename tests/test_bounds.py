@@ -166,6 +166,26 @@ class TestJax:
             kept = jax.grad(lambda m: (MaxNorm(m)(w) ** 2).sum())(1e3)
             assert float(kept) == 0
 
+    @pytest.mark.parametrize("dtype", ["float32", "float16"])
+    def test_derivatives_in_every_mode_and_of_every_order(self, dtype):
+        """By a bound that is a Python number, too, of which the dtype is another."""
+        jax = pytest.importorskip("jax")
+        with JAX.active():
+            w = JAX.array(normal(dtype))
+
+            def total(m, make=MaxNorm):
+                return make(m)(w).sum()
+
+            for make in (MaxNorm, lambda m: MinMaxNorm(m, 2 * m, m / 4), L1Ball):
+                reverse = float(jax.grad(total)(1.0, make))
+                for forward in (
+                    jax.jacfwd(total)(1.0, make),
+                    jax.jvp(lambda m, make=make: total(m, make), (1.0,), (1.0,))[1],
+                    jax.jit(jax.jacfwd(total), static_argnums=1)(1.0, make),
+                ):
+                    assert float(forward) == pytest.approx(reverse, rel=1e-2)
+            assert float(jax.hessian(total)(1.0)) == pytest.approx(0, abs=1e-2)
+
     def test_the_value_of_a_traced_bound_is_not_judged_but_its_dtype(self):
         jax, library = pytest.importorskip("jax"), JAX_X64
         with library.active():
@@ -226,6 +246,14 @@ class TestTorch:
         for c in (MaxNorm(1.5, axis), MaxNorm((1.5,) * slices, axis), L1Ball(1.5, axis)):
             expected = TORCH.numpy(c(w))
             np.testing.assert_allclose(TORCH.numpy(call(w, c)), expected, rtol=1e-6)
+
+    def test_a_form_that_is_made_where_it_is_traced(self):
+        w = TORCH.array(normal())
+        call, counter = self.compiled(lambda w, m: MaxNorm(m)(w))
+        for bound in (0.5, 0.75, 1.25, 1e3):
+            expected = TORCH.numpy(MaxNorm(bound)(w))
+            np.testing.assert_allclose(TORCH.numpy(call(w, bound)), expected, rtol=1e-6)
+        assert counter.frame_count == 2
 
     def test_a_tensor_is_a_traced_bound(self):
         import torch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from dataclasses import dataclass, field
@@ -541,3 +542,53 @@ class TestMemory:
         assert peak(lambda: MaxNorm(0.9 * n**0.5, axis)(w, copy=False)) <= 0.1 * values.nbytes
         distances = 8 * values.size // n
         assert peak(lambda: MaxNorm(1, axis).violation(w)) <= 0.1 * values.nbytes + distances
+
+
+class Quartered(NormConstraint):
+    """A rescaling that is applied in a way of its own: any slice above the radius, by 1/4."""
+
+    axis = 0
+
+    def interval(self):
+        return Interval(0.0, 1.0)
+
+    def apply(self, block, measure, xp):
+        return block * 0.25
+
+
+@pytest.mark.parametrize("library", [*BOTH, JAX], ids=str)
+def test_a_rescaling_with_an_apply_of_its_own_is_asked_for_it_everywhere(library):
+    with library.active():
+        w = library.array(np.asarray([[3.0, 0.3], [4.0, 0.4]], "float32"))
+        expected = np.asarray([[0.75, 0.3], [1.0, 0.4]], "float32")
+        np.testing.assert_array_equal(library.numpy(Quartered()(w)), expected)
+
+
+@both
+def test_one_radius_beyond_the_ordinary_leaves_the_others_on_the_fast_path(library):
+    """Zero, infinity, and what lies so far out that a product could leave the range."""
+    w = normal((600, 700))
+    radii = np.full(700, 3.0)
+    radii[:4] = 0.0, np.inf, 1e-30, 1e30
+    result = library.numpy(MaxNorm(tuple(radii))(library.array(w)))
+    norms = np.linalg.norm(result.astype("float64"), axis=0)
+    assert norms[0] == 0
+    assert bits(result[:, 1]) == bits(w[:, 1])
+    assert bits(result[:, 3]) == bits(w[:, 3])
+    np.testing.assert_allclose(norms[2], 1e-30, rtol=1e-6)
+    alone = library.numpy(MaxNorm(3.0)(library.array(w)))
+    assert bits(result[:, 4:]) == bits(alone[:, 4:])
+
+
+class TestInPlace:
+    """Nothing of the weight's size is allocated, at any size where that can be told."""
+
+    @pytest.mark.parametrize("entries", [2**16, 2**18, 2**21, 2**22])
+    @pytest.mark.parametrize("axis", [0, 1])
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_on_numpy(self, entries, axis, dtype):
+        values = normal((1024, entries // 1024), dtype)
+        for constraint in (MaxNorm(0.5, axis), MaxNorm(1e-25, axis), NonNeg()):
+            constraint(values.copy(), copy=False)
+            call = functools.partial(constraint, values.copy(), copy=False)
+            assert memory.numpy_peak(call) < 0.9 * values.nbytes

@@ -264,7 +264,8 @@ def test_each_slice_has_its_own_radius_in_the_order_of_c():
     np.testing.assert_array_equal(found.upper_target, [[1 - 7 * U, math.inf, 0, 2 - 14 * U]])
 
 
-def test_a_margin_is_not_decided_by_radii_of_several_slices():
+def test_whether_margins_meet_is_decided_for_each_slice():
     found = limits_of(1.0, (1.0, 3.0), slices=2)
-    assert found.lower == 1.0
-    assert found.lower_target == 1 + 8 * U  # 1 + 7 u, rounded to even
+    np.testing.assert_array_equal(found.lower, [[1 - 6 * U, 1.0]])
+    np.testing.assert_array_equal(found.lower_target, [[1.0, 1 + 8 * U]])  # 1 + 7 u, to even
+    np.testing.assert_array_equal(found.upper, [[1 + 6 * U, 3.0]])

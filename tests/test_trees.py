@@ -135,6 +135,19 @@ class TestManySmallArrays:
             if i % 3 == 0:
                 assert result[i] is array
 
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize("shape", [(33, 33, 5), (5, 31, 16)], ids=str)
+    def test_are_decided_on_as_one_by_one_at_the_bound(self, library, dtype, shape):
+        """The bound is the norm of a slice itself: a roundoff decides."""
+        w = normal(shape).astype(dtype)
+        norms = np.linalg.norm(w.astype("float64"), axis=(0, 2))
+        arrays = [library.array(w) for _ in range(9)]
+        for norm in norms[:8]:
+            constraint = MaxNorm(float(norm), (0, 2))
+            alone = library.numpy(constraint(arrays[0]))
+            for found in apply(constraint, arrays):
+                assert bits(library.numpy(found)) == bits(alone)
+
     def test_with_one_that_needs_more_than_a_factor(self, library):
         arrays = [library.array(normal((5, 4), seed)) for seed in range(20)]
         arrays[7][2, 1] = float("nan")

@@ -11,17 +11,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from array_constraints.numerics import subnormals
-from array_constraints.numerics.rescaling import Size, Sizes, beyond, powered
+from array_constraints.numerics.rescaling import Size, Sizes, beyond, powered, rescaled
 from array_constraints.typing import Array
 
 ENTRIES_OF_PIECE = 2**18  # 2 MiB in float64
 
 
 def entries_of_piece(entries: int) -> int:
-    """Return how many entries are changed at a time, where that takes more than a product.
+    """Return how many entries of a weight in one block are changed at a time, in place.
 
-    At most 2**18, so that what is made for them stays in the caches; an eighth of the block, so
-    that it is less than the block; and at least 2**13, to make up for some ten calls.
+    At most 2**18, so that what is made for them stays in the caches; an eighth of the weight,
+    so that it is less than that; and at least 2**13, to make up for some ten calls.
     """
     return min(max(entries // 8, 2**13), ENTRIES_OF_PIECE)
 
@@ -33,7 +33,7 @@ _ORDINARY = 2.0**80
 class Change:
     """A change of the slices of a block: kept, multiplied, or handed to ``form.apply``."""
 
-    __slots__ = ("_factor", "_form", "_library", "_measure", "_others", "nothing")
+    __slots__ = ("_factor", "_form", "_library", "_measure", "_others", "_sizes", "nothing")
 
     def __init__(
         self,
@@ -43,10 +43,12 @@ class Change:
         factor: Array | None = None,
         others: Array | None = None,
         nothing: bool = False,
+        sizes: Sizes | None = None,
     ) -> None:
         self._form, self._measure, self._library = form, measure, library
         self._factor = factor
         self._others = others  # slices that apply is asked for; None: all, without a factor
+        self._sizes = sizes  # what apply would find out once more for each piece
         self.nothing = nothing  # all slices are kept
 
     @classmethod
@@ -76,13 +78,18 @@ class Change:
         self.onto(block, out, axes)
         return out
 
-    def onto(self, block: Array, out: Any, axes: tuple[int, ...]) -> None:
-        """Write the changed block into ``out``, which may be the block itself."""
+    def onto(
+        self, block: Array, out: Any, axes: tuple[int, ...], most: int = ENTRIES_OF_PIECE
+    ) -> None:
+        """Write the changed block into ``out``, which may be the block itself.
+
+        Where that takes more than a product, ``most`` entries at a time.
+        """
         factor = self.product(block)
         if factor is not None:
             self._library.multiply(block, factor, out)
             return
-        for piece in _pieces(block.shape, axes):
+        for piece in _pieces(block.shape, axes, most):
             out[piece] = self._changed(block[piece])
 
     @property
@@ -106,7 +113,10 @@ class Change:
         xp = self._library.xp
         if self._others is None and self._factor is not None:
             return self._multiplied(block)
-        applied = self._form.apply(block, self._measure, xp)
+        if self._sizes is None:
+            applied = self._form.apply(block, self._measure, xp)
+        else:
+            applied = rescaled(block, self._sizes, self._library)
         if self._others is None:
             return applied
         rest = block if self._factor is None else self._multiplied(block)
@@ -141,21 +151,21 @@ class Rescaler:
         self.bounded, self.rate = found.bounded_below, float(found.interval.rate)
         self.near, self.far = _ORDINARY**-power, _ORDINARY**power
         bounds = found.interval[:2] if self.bounded else found.interval[1:2]
-        self.ordinary = all(map(self._is_ordinary, bounds))
+        self.ordinary: Any = True
+        for bound in bounds:
+            self.ordinary = self.ordinary & self._is_ordinary(bound)
+        """Whether no product with a factor can leave the range: bounds within 2**40 of 1."""
         self.upper_target, self.lower_target = (
             library.number(min(target, 2.0**1000)) if isinstance(target, float) else target
             for target in (inner.upper_target, inner.lower_target)
         )
 
-    def _is_ordinary(self, bound: Any) -> bool:
-        """Whether no product with a factor can leave the range: bounds within 2**40 of 1."""
+    @staticmethod
+    def _is_ordinary(bound: Any) -> Any:
+        """Whether a bound is within 2**40 of 1, or infinite; of an array, which ones."""
         if isinstance(bound, float):
             return bound == math.inf or 2.0**-40 <= bound <= 2.0**40
-        finite = self.library.xp.where(
-            bound < math.inf, bound, self.library.xp.ones_like(bound)
-        )
-        smallest, largest = self.library.smallest(finite), self.library.largest(finite)
-        return bool(smallest >= 2.0**-40 and largest <= 2.0**40)
+        return ((bound >= 2.0**-40) & (bound <= 2.0**40)) | (bound == math.inf)
 
     def change(self, measure: Any) -> Change:
         """Return the change of slices of that measure."""
@@ -203,9 +213,12 @@ class Rescaler:
         moved: Any = (above | below) & (value > 0) & (value < math.inf)
         if not bool(xp.any(moved)):
             return NOTHING
-        if not self.ordinary:
-            return Change(self.form, measure, self.library)
+        found = self.found._replace(size=size)
+        if self.ordinary is False:
+            return Change(self.form, measure, self.library, sizes=found)
         plain = moved & (value >= self.near) & (value <= self.far)
+        if self.ordinary is not True:
+            plain = plain & self.ordinary
         if scale is not None:
             plain = plain & xp.equal(scale, xp.ones_like(value))
         # What is kept is multiplied by 1: that would change a NaN, and subnormal numbers where
@@ -219,6 +232,7 @@ class Rescaler:
             self.library,
             factor,
             others if bool(xp.any(others)) else None,
+            sizes=found,
         )
 
 
@@ -232,14 +246,16 @@ def _applied(form: Any, measure: Any, library: Any) -> Change:
     return Change(form, measure, library, None, ~allowed if bool(xp.any(allowed)) else None)
 
 
-def _pieces(shape: tuple[int, ...], axes: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+def _pieces(
+    shape: tuple[int, ...], axes: tuple[int, ...], most: int
+) -> Iterator[tuple[Any, ...]]:
     """Cut a block along one of the axes of its slices, in pieces that stay in the caches."""
     entries = math.prod(shape)
     long = [i for i in axes if shape[i] > 1]
-    if entries <= 2**13 or not long:
+    if entries <= most or not long:
         yield (...,)
         return
-    step = max(1, shape[long[0]] * entries_of_piece(entries) // entries)
+    step = max(1, shape[long[0]] * most // entries)
     before = (slice(None),) * long[0]
     for start in range(0, shape[long[0]], step):
         yield (*before, slice(start, start + step))

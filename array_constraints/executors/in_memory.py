@@ -8,7 +8,7 @@ from typing import Any
 
 from array_constraints import parameters
 from array_constraints.executors import whole
-from array_constraints.executors.change import ENTRIES_OF_PIECE, Change
+from array_constraints.executors.change import ENTRIES_OF_PIECE, Change, entries_of_piece
 from array_constraints.executors.grid import Grid, Region
 from array_constraints.typing import Array
 
@@ -85,7 +85,7 @@ def delivered(change: Change, w: Any, axes: tuple[int, ...], copy: bool | None) 
     """Return ``w`` changed as one block: in place where ``copy`` is False."""
     if copy is not False or change.nothing:
         return change.made(w, axes)
-    change.onto(w, w, axes)
+    change.onto(w, w, axes, entries_of_piece(math.prod(w.shape)))
     return w
 
 

@@ -78,20 +78,18 @@ def _rescaled(form: Any, arrays: list[Any], library: Any) -> dict[int, Any]:
 def _sizes(form: Any, arrays: list[Any], axes: tuple[int, ...], library: Any) -> Any:
     """Return the sizes of all slices as one array; None where they are scaled.
 
-    Arrays are measured in stacks so small that each is measured in the way that it is alone.
+    Each array is measured in the way that it is alone.
     """
-    power = reductions.POWERS.get(form.measure) if form.size is reductions.norm else None
+    power = reductions.power_of(form)
     if power is not None:
         found = library.sums_of_each(power, arrays, axes)
         if found is not None:
             return found
-    xp, values, inner = library.xp, [], tuple([i + 1 for i in axes])
-    count = max(1, (library.partial_from - 1) // math.prod(arrays[0].shape))
-    for start in range(0, len(arrays), count):
-        measure = form.measure(xp.stack(arrays[start : start + count]), inner, xp)
-        size = form.size(measure, xp)
+    values = []
+    for w in arrays:
+        size = form.size(form.measure(w, axes, library.xp), library.xp)
         size = size if isinstance(size, Size) else Size(size)
         if size.scale is not None:
             return None
         values.append(size.value)
-    return xp.concat(values)
+    return library.xp.stack(values)

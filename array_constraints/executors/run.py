@@ -66,7 +66,7 @@ class Plan:
         self.form, self.axes = form, axes  # which keeps the form alive, and so its id
         self.rescaler, self.library = rescaler, rescaler.library
         self.quiet_run = self.library.quiet(_run_plan)
-        power = reductions.POWERS.get(form.measure) if form.size is reductions.norm else None
+        power = reductions.power_of(form)
         self.sum_of = None if power is None else self.library.bound_sum(power, w, axes)
 
     def fits(self, w: Any, copy: bool | None) -> bool:

@@ -131,7 +131,8 @@ class Jax(Library):
                 if not _is_zero(tangent):
                     change = derivative(w, change, bounds)
                 if not all(map(_is_zero, jax.tree.leaves(moves, is_leaf=_is_zero))):
-                    moves = jax.tree.map(_instantiated, moves, is_leaf=_is_zero)
+                    bounds = jax.tree.map(jax.numpy.asarray, bounds)
+                    moves = jax.tree.map(_like, moves, bounds, is_leaf=_is_zero)
                     change += jax.jvp(lambda b: value(w, b), (bounds,), (moves,))[1]
                 return mapped(w, bounds), change
 
@@ -201,6 +202,11 @@ def _unfolded(bounds: dict[str, Any]) -> dict[str, Any]:
 
 def _is_zero(tangent: Any) -> bool:
     return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+
+
+def _like(tangent: Any, bound: Any) -> Any:
+    """Return a tangent in the dtype of its bound: that of a Python number may be another."""
+    return jax.numpy.asarray(_instantiated(tangent), dtype=bound.dtype)
 
 
 def _instantiated(tangent: Any) -> Any:

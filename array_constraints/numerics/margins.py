@@ -27,7 +27,7 @@ class Interval(NamedTuple):
     """
 
     lower: Number
-    """A number; traced, or in an array, it is data."""
+    """A number, or one for each slice in C order; 0 bounds nothing below."""
     upper: Number
     """A number, or one for each slice in C order."""
     rate: Number = 1.0

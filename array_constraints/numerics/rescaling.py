@@ -97,7 +97,7 @@ def powered(limit: Number, size: Size, precision: Precision, xp: Namespace) -> N
     """Return a limit as values of ``size`` compare with it: raised to its power, scaled."""
     value, scale, power = size
     if scale is None:
-        return limit**1 if power == 1 else limit * limit
+        return limit if power == 1 else limit * limit
     # Above the root of any sum of 2**40 scaled squares; and its square is in the range.
     most, one = 2.0 ** (5 * scale_step(precision.accumulator) // 4), xp.ones_like(value)
     down, up = xp.minimum(scale, one), xp.maximum(scale, one)
