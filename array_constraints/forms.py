@@ -17,7 +17,7 @@ from array_constraints.libraries import of_namespace
 from array_constraints.numerics import rescaling
 from array_constraints.numerics.formats import Precision
 from array_constraints.numerics.margins import Interval, Number
-from array_constraints.numerics.rescaling import Size, Sizes
+from array_constraints.numerics.rescaling import Size
 from array_constraints.typing import Array, Axis, Count, Namespace
 
 Needs: TypeAlias = Literal["entries", "measures", "sizes", "slices"]
@@ -233,22 +233,11 @@ class Rescaling(Slicewise):
         return reductions.roundoffs_of_sum(entries, precision)
 
     def excess(self, measure: Any, xp: Namespace) -> Array:
-        return rescaling.excess(self._sizes(measure, xp))
+        return rescaling.excess(rescaling.sizes_of(self, measure, of_namespace(xp)))
 
     def apply(self, block: Array, measure: Any, xp: Namespace) -> Array:
-        return rescaling.rescaled(block, self._sizes(measure, xp), of_namespace(xp))
-
-    def _sizes(self, measure: Any, xp: Namespace) -> Sizes:
-        """Return the sizes of slices, with the limits that they are compared with."""
-        entries, precision = measure.entries, measure.precision
-        return rescaling.sizes(
-            self.size(measure, xp),
-            entries,
-            precision,
-            self.interval(),
-            self.roundoffs(entries, precision),
-            of_namespace(xp),
-        )
+        library = of_namespace(xp)
+        return rescaling.rescaled(block, rescaling.sizes_of(self, measure, library), library)
 
 
 class WholeSlice(_AlongAxis):

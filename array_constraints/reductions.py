@@ -7,7 +7,7 @@ every library, for any length and order of memory.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from array_constraints.libraries import of, of_namespace
 from array_constraints.numerics import margins, sums
@@ -17,7 +17,10 @@ from array_constraints.numerics.rescaling import Size
 from array_constraints.numerics.sums import Sum
 from array_constraints.typing import Array, Count, Namespace
 
+Measure = TypeVar("Measure", "Sum", "Largest")
+
 __all__ = [
+    "Largest",
     "Size",
     "Sum",
     "accumulated",
@@ -101,20 +104,33 @@ def sum_of_squares(block: Array, axes: tuple[int, ...], xp: Namespace) -> Sum:
     return of_namespace(xp).sum_of_squares(block, axes)
 
 
-def largest_magnitude(block: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
+class Largest(NamedTuple):
+    """The largest magnitude of the part of each slice in a block."""
+
+    entries: Count
+    """The number of entries in each slice."""
+    value: Array
+    """The largest magnitude, in the accumulator's dtype: exact."""
+    precision: Precision
+    """The formats of the weight and of the accumulator."""
+
+
+def largest_magnitude(block: Array, axes: tuple[int, ...], xp: Namespace) -> Largest:
     """Return the largest magnitude of each slice, exactly; 0 where it has no entries.
 
     Examples
     --------
     >>> import numpy as np
-    >>> largest_magnitude(np.asarray([[-3.0], [2.0]]), (0,), np)
+    >>> largest_magnitude(np.asarray([[-3.0], [2.0]]), (0,), np).value
     array([[3.]])
     """
-    return of_namespace(xp).largest_magnitude(block, axes)
+    library = of_namespace(xp)
+    value = library.accumulated(library.largest_magnitude(block, axes))
+    return Largest(library.count(block, axes), value, library.precision(block))
 
 
-def merge(a: Sum, b: Sum, xp: Namespace) -> Sum:
-    """Return the sum of magnitudes, or of squares, of two blocks of the same slices.
+def merge(a: Measure, b: Measure, xp: Namespace) -> Measure:
+    """Return what was reduced of two blocks of the same slices, taken together.
 
     Examples
     --------
@@ -124,11 +140,15 @@ def merge(a: Sum, b: Sum, xp: Namespace) -> Sum:
     >>> merge(a, b, np).value
     array([[25.]])
     """
+    if isinstance(a, Largest) and isinstance(b, Largest):
+        return Largest(a.entries + b.entries, xp.maximum(a.value, b.value), a.precision)
     return sums.merge(a, b, xp)
 
 
-def norm(measure: Sum, xp: Namespace) -> Size:
-    """Return the norm that a sum stands for: L1 of magnitudes, Euclidean of squares.
+def norm(measure: Any, xp: Namespace) -> Size:
+    """Return the norm that a measure stands for.
+
+    L1 of a sum of magnitudes, Euclidean of squares, L-infinity of the largest magnitude.
 
     Examples
     --------
@@ -136,6 +156,8 @@ def norm(measure: Sum, xp: Namespace) -> Size:
     >>> norm(sum_of_squares(np.asarray([[3.0], [4.0]], dtype="float32"), (0,), np), np)
     Size(value=array([[25.]]), scale=None, power=2)
     """
+    if isinstance(measure, Largest):
+        return Size(measure.value)
     return Size(sums.total(measure), measure.scale, measure.power)
 
 

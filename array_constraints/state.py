@@ -41,11 +41,19 @@ def structure_of(form: Any) -> tuple[Structure, dict[str, Any]] | None:
     names = _fields_of(_class_of(form))
     if names is None or not _is_closed(form, names):
         return None
-    bounds = {name: getattr(form, name) for name in names if names[name]}
-    states = [state_of_value(getattr(form, name)) for name in names if not names[name]]
-    if None in states or None in map(state_of_value, bounds.values()):
+    values = {name: getattr(form, name) for name in names}
+    bounds = {name: v for name, v in values.items() if names[name] and _is_bound(v)}
+    states = [(name, state_of_value(v)) for name, v in values.items() if name not in bounds]
+    if None in [state for _, state in states]:
         return None
     return Structure(form, (type(form), *states)), bounds
+
+
+def _is_bound(value: Any) -> bool:
+    """Whether a value is a number, or a tuple of them: None may stand for no bound."""
+    if isinstance(value, tuple):
+        return all(map(_is_bound, value))
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def state_of(form: Any) -> Hashable | None:

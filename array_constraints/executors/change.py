@@ -11,7 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from array_constraints.numerics import subnormals
-from array_constraints.numerics.rescaling import Size, Sizes, beyond, powered, rescaled
+from array_constraints.numerics.rescaling import (
+    Size,
+    Sizes,
+    beyond,
+    powered,
+    rescaled,
+    sizes_of,
+)
 from array_constraints.typing import Array
 
 ENTRIES_OF_PIECE = 2**18  # 2 MiB in float64
@@ -140,7 +147,7 @@ class Rescaler:
 
     def __init__(self, form: Any, measure: Any, library: Any) -> None:
         self.form, self.library = form, library
-        found: Sizes = form._sizes(measure, library.xp)
+        found: Sizes = sizes_of(form, measure, library)
         self.found, inner, power = found, found.limits, found.size.power
         unscaled = found.size._replace(scale=None)
         self.least, self.most = (

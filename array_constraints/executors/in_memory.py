@@ -78,10 +78,10 @@ def _of_slices(panel: Region, axes: tuple[int, ...]) -> Region:
 def _run_on_one_block(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
     axes = parameters.axes_of(form, w)
     change = Change.of(form, form.measure(w, axes, library.xp), library)
-    return delivered(change, w, axes, copy)
+    return changed(change, w, axes, copy)
 
 
-def delivered(change: Change, w: Any, axes: tuple[int, ...], copy: bool | None) -> Any:
+def changed(change: Change, w: Any, axes: tuple[int, ...], copy: bool | None) -> Any:
     """Return ``w`` changed as one block: in place where ``copy`` is False."""
     if copy is not False or change.nothing:
         return change.made(w, axes)

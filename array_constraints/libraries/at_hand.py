@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from array_constraints.libraries.base import Library
+from array_constraints.numerics import subnormals
 from array_constraints.numerics.formats import Precision
 from array_constraints.numerics.margins import most_terms, tree_depth
 from array_constraints.numerics.partial_sums import exact_sum, partial_sums
@@ -121,7 +122,7 @@ class AtHand(Library):
     def _sum_of_powers(
         self, x: Array, axes: tuple[int, ...], power: int, in_any_order: bool = False
     ) -> Sum:
-        if in_any_order or not self.at_hand(x):
+        if in_any_order or not self.at_hand(x) or subnormals.flushed():
             return super()._sum_of_powers(x, axes, power, in_any_order)
         precision = self.precision(x)
         if self._is_one_pass(x):
@@ -192,9 +193,7 @@ class AtHand(Library):
         entries: Any = self.count(x, axes)
         terms = most_terms(precision, tree_depth(entries, self.xp))
         shape = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
-        if precision.any_order:
-            x = self.xp.astype(x, self.xp.float32, copy=False)
-        add = functools.partial(self._add_powers, power=power)
+        add = functools.partial(self._add_in_parts, power=power, precision=precision)
         sums: list[Sum] = []
         for part in partial_sums(x, axes, terms, add, self.xp):
             if precision.any_order:
@@ -208,6 +207,37 @@ class AtHand(Library):
             value = self.xp.reshape(value, shape)
             error = None if error is None else self.xp.reshape(error, shape)
         return Sum(entries, None, value, error, precision, power)
+
+    def _add_in_parts(self, x: Any, power: int, precision: Precision) -> Any:
+        """Return the sums of powers of three dimensions over the second.
+
+        In parts, so that what is made for one of them stays in the caches, and is less than
+        the block.
+        """
+        before, terms, behind = x.shape
+        rows = max(1, _ENTRIES_OF_PART // (terms * behind))
+        columns = behind if rows > 1 else max(1, _ENTRIES_OF_PART // terms)
+        wide = self.xp.float32 if precision.any_order else x.dtype
+        if x.dtype == wide and self.adds_without_a_copy(power):
+            return self._add_powers(x, power)
+        found = [
+            [
+                self._add_powers(
+                    self.xp.astype(x[i : i + rows, :, j : j + columns], wide, copy=False), power
+                )
+                for j in range(0, behind, columns)
+            ]
+            for i in range(0, before, rows)
+        ]
+        lines = [line[0] if len(line) == 1 else self.xp.concat(line, axis=1) for line in found]
+        return lines[0] if len(lines) == 1 else self.xp.concat(lines)
+
+    def adds_without_a_copy(self, power: int) -> bool:
+        """Whether terms are added up as they are made, with no array of them in between."""
+        return False
+
+
+_ENTRIES_OF_PART = 2**17  # 512 KiB in float32
 
 
 def by_stride(strides: tuple[int, ...]) -> tuple[int, ...] | None:

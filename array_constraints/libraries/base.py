@@ -103,11 +103,18 @@ class Library:
         """Return a bound as ``float``, or where it is data as an array beside ``like``.
 
         One number for each slice, in C order, gets the shape of ``like``, which has one entry
-        for each slice.
+        for each slice. An array of this library stays one: it may be traced, or recorded.
         """
         if isinstance(bound, int | float):
             return float(bound)
-        if isinstance(bound, tuple):
+        if not isinstance(bound, tuple | list | type(like)) and not self.traced(bound):
+            if not hasattr(bound, "tolist"):
+                kind = type(bound).__name__
+                raise TypeError(f"a bound is a number, or one for each slice, got a {kind}")
+            bound = bound.tolist()
+            if isinstance(bound, int | float):
+                return float(bound)
+        if isinstance(bound, tuple | list):
             accumulator = FORMATS[self.name_of(like.dtype)]
             numbers = [rounded_down(float(number), accumulator) for number in bound]
             return self.constant(numbers, like, alike=True)

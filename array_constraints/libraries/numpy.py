@@ -133,6 +133,9 @@ class Numpy(AtHand):
             return numpy.einsum("nks,nks->ns", x, x)
         return numpy.einsum("nks->ns", abs(x))
 
+    def adds_without_a_copy(self, power: int) -> bool:
+        return power == 2  # by einsum
+
     def unwritable(self, w: Any) -> str | None:
         if not w.flags.writeable:
             return "a read-only array"

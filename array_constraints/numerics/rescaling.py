@@ -59,6 +59,13 @@ class Sizes(NamedTuple):
         return not isinstance(lower, float) or lower != 0
 
 
+def sizes_of(form: Any, measure: Any, library: Any) -> Sizes:
+    """Return the sizes of slices of that measure, with the limits that a form sets them."""
+    entries, precision = measure.entries, measure.precision
+    size, roundoffs = form.size(measure, library.xp), form.roundoffs(entries, precision)
+    return sizes(size, entries, precision, form.interval(), roundoffs, library)
+
+
 def sizes(
     size: Array | Size,
     entries: Count,
@@ -71,6 +78,8 @@ def sizes(
     size = size if isinstance(size, Size) else Size(size)
     value, xp = size.value, library.xp
     bounds = Interval(*[library.operand(bound, value) for bound in interval])
+    if getattr(bounds.rate, "ndim", 0):
+        raise TypeError("the rate of an interval is one number for all slices")
     numbers = all(isinstance(bound, float) for bound in bounds)
     like = None if numbers and isinstance(entries, int) else Like(value, xp)
     bounds = representable(bounds, precision, like)

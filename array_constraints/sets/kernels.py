@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from array_constraints import reductions
 from array_constraints.forms import WholeSlice
 from array_constraints.libraries import of_namespace
 from array_constraints.typing import Array, Namespace
@@ -77,7 +76,9 @@ class RadialConstraint(WholeSlice):
 
     def excess(self, slices: Array, xp: Namespace) -> Array:
         difference = slices - self.project(slices, xp)
-        return reductions.largest_magnitude(difference, (slices.ndim - 2, slices.ndim - 1), xp)
+        return of_namespace(xp).largest_magnitude(
+            difference, (slices.ndim - 2, slices.ndim - 1)
+        )
 
 
 radial_constraint = RadialConstraint

@@ -43,7 +43,9 @@ class NormConstraint(Rescaling):
     ) -> Array:
         library = of_namespace(xp)
         measure = library.sum_of_squares(w, axes, in_any_order=True)
-        return rescaling.derivative(w, tangent, axes, self._sizes(measure, xp), library)
+        return rescaling.derivative(
+            w, tangent, axes, rescaling.sizes_of(self, measure, library), library
+        )
 
 
 @final
