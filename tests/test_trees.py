@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from libraries import JAX, JAX_X64, NUMPY, TORCH, bits, installed
+from libraries import DASK, JAX, JAX_X64, NUMPY, STRICT, TORCH, bits, installed
+from test_forms import L1Ball
 
 from array_constraints import Elementwise, Interval, MaxNorm, NonNeg, NormConstraint, apply
 
@@ -106,6 +107,17 @@ def test_what_is_no_array_is_refused(weights):
 def test_a_weight_that_does_not_fit_is_named_by_its_error():
     with pytest.raises(ValueError, match="axis 1 does not fit an array of 1 dimensions"):
         apply(MaxNorm(1, axis=1), {"kernel": np.ones((2, 2)), "bias": np.ones(2)})
+
+
+@pytest.mark.parametrize("library", [*LIBRARIES, DASK, STRICT], ids=str)
+def test_many_that_are_alike_on_every_library(library):
+    values = [normal((5, 4), seed) for seed in range(9)]
+    with library.active():
+        for constraint in (MaxNorm(0.5), NonNeg(), L1Ball()):
+            arrays = [library.array(w) for w in values]
+            for array, found in zip(arrays, apply(constraint, arrays), strict=True):
+                alone = library.numpy(constraint(array))
+                assert bits(library.numpy(found)) == bits(alone)
 
 
 @pytest.mark.parametrize(

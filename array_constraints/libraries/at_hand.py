@@ -25,8 +25,6 @@ class AtHand(Library):
 
     partial_from: int
     """Entries of a block from which partial sums are faster than sums in float64."""
-    at_hand_by_type = False
-    """Whether type, dtype and shape alone say whether an array is at hand."""
 
     # What a subclass does fastest in its own way.
 

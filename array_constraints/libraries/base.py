@@ -25,6 +25,9 @@ class Library:
     A subclass overrides what its library does otherwise, or faster, with the reason beside it.
     """
 
+    at_hand_by_type = False
+    """Whether type, dtype and shape alone say whether an array is at hand."""
+
     def __init__(self, xp: Namespace) -> None:
         self.xp: Any = xp
 
