@@ -65,9 +65,9 @@ def sum(  # noqa: A001 - used as reductions.sum
 ) -> Array:
     """Return the sum of each slice in the accumulator's dtype.
 
-    Within L + 1 roundoffs of the sum of magnitudes, L = ceil(log2 n); where float64 adds up a
-    narrower dtype, within 2**20 of its own, less than one of that dtype. Sums of blocks are
-    added by the form.
+    Within L + 1 roundoffs of the sum of magnitudes, L = ceil(log2 n); where float64 adds up n
+    entries of a narrower dtype, within n of its own, less than one of that dtype up to 2**29.
+    The form adds the sums of blocks.
 
     Examples
     --------

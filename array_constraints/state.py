@@ -38,7 +38,8 @@ def structure_of(form: Any) -> tuple[Structure, dict[str, Any]] | None:
     """
     if form is None:
         return Structure(None, None), {}
-    names = _fields_of(_class_of(form))
+    cls: Any = type(form)
+    names = _fields_of(cls)
     if names is None or not _is_closed(form, names):
         return None
     values = {name: getattr(form, name) for name in names}
@@ -58,7 +59,8 @@ def _is_bound(value: Any) -> bool:
 
 def state_of(form: Any) -> Hashable | None:
     """Return all that a form keeps, to tell it from any other; None if that may change."""
-    names = _fields_of(_class_of(form))
+    cls: Any = type(form)
+    names = _fields_of(cls)
     if names is None or not _is_closed(form, names):
         return None
     states = [state_of_value(getattr(form, name)) for name in names]
@@ -101,10 +103,6 @@ def data_of(form: Any) -> dict[str, Any]:
         for name, value in values.items()
         if not isinstance(value, int | float) and hasattr(value, "dtype")
     }
-
-
-def _class_of(form: object) -> Any:
-    return type(form)
 
 
 @functools.lru_cache(maxsize=1024)

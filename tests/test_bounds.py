@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 from pathlib import Path
 
 import numpy as np
 import pytest
 from libraries import DTYPES, JAX, JAX_X64, TORCH, bits, installed
+from test_forms import L1Ball
 
 from array_constraints import (
-    Bound,
-    Interval,
     MaxNorm,
     MinMaxNorm,
-    Rescaling,
     UnitNorm,
     apply,
-    reductions,
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class L1Ball(Rescaling):
-    """A form of one's own: slices whose magnitudes add up to the radius at most."""
-
-    radius: Bound = 1.0
-    axis: int | tuple[int, ...] | None = 0
-
-    measure = staticmethod(reductions.sum_of_magnitudes)
-    size = staticmethod(reductions.norm)
-
-    def interval(self):
-        return Interval(0.0, self.radius)
-
 
 SCHEDULES = {
     "radius": MaxNorm,

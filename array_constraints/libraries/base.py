@@ -1,4 +1,4 @@
-"""The questions put to an array library, answered in functions of the array API standard."""
+"""The base of all libraries: every operation, in functions of the array API standard."""
 
 from __future__ import annotations
 
@@ -145,8 +145,8 @@ class Library:
     def sum(self, x: Array, axes: tuple[int, ...]) -> Array:
         """Return the sum of each slice, in the accumulator: within L + 1 roundoffs.
 
-        Relative to the sum of magnitudes, with L = ceil(log2 n); where the accumulator has
-        digits to spare, within 2**20, which is less than one roundoff of the weight.
+        Relative to the sum of magnitudes, with L = ceil(log2 n); where float64 adds up n
+        entries of float32 or less, within n, less than one of the weight's up to 2**29.
         """
         add = self._add_in_any_order if self.precision(x).many_spare_digits else self._add
         return add(x, None, axes, lambda x, scale: self.accumulated(x))
