@@ -88,7 +88,7 @@ class Elementwise(Form):
 
     needs: ClassVar[Needs] = "entries"
     _project_in_place: Any = None
-    """``(w, xp)``: write the projection of an array at hand into it, and return it."""
+    """``(w, outside, xp)``: write the projection of an array at hand into it."""
 
     @abstractmethod
     def project(self, w: Array, xp: Namespace) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import warnings
 from dataclasses import dataclass, field
@@ -578,17 +577,3 @@ def test_one_radius_beyond_the_ordinary_leaves_the_others_on_the_fast_path(libra
     np.testing.assert_allclose(norms[2], 1e-30, rtol=1e-6)
     alone = library.numpy(MaxNorm(3.0)(library.array(w)))
     assert bits(result[:, 4:]) == bits(alone[:, 4:])
-
-
-class TestInPlace:
-    """Nothing of the weight's size is allocated, at any size where that can be told."""
-
-    @pytest.mark.parametrize("entries", [2**16, 2**18, 2**21, 2**22])
-    @pytest.mark.parametrize("axis", [0, 1])
-    @pytest.mark.parametrize("dtype", ["float32", "float64"])
-    def test_on_numpy(self, entries, axis, dtype):
-        values = normal((1024, entries // 1024), dtype)
-        for constraint in (MaxNorm(0.5, axis), MaxNorm(1e-25, axis), NonNeg()):
-            constraint(values.copy(), copy=False)
-            call = functools.partial(constraint, values.copy(), copy=False)
-            assert memory.numpy_peak(call) < 0.9 * values.nbytes

@@ -24,13 +24,14 @@ from array_constraints.typing import Array
 ENTRIES_OF_PIECE = 2**18  # 2 MiB in float64
 
 
-def entries_of_piece(entries: int) -> int:
+def entries_of_piece(w: Any) -> int:
     """Return how many entries of a weight in one block are changed at a time, in place.
 
-    At most 2**18, so that what is made for them stays in the caches; an eighth of the weight,
-    so that it is less than that; and at least 2**13, to make up for some ten calls.
+    At most 2**18, so that what is made for them stays in the caches; so few that two arrays of
+    them in float64 take half of the weight; and at least 2**13, to make up for some ten calls.
     """
-    return min(max(entries // 8, 2**13), ENTRIES_OF_PIECE)
+    entries: int = math.prod(w.shape) * w.dtype.itemsize // 32
+    return min(max(entries, 2**13), ENTRIES_OF_PIECE)
 
 
 _ORDINARY = 2.0**80
@@ -61,9 +62,7 @@ class Change:
     @classmethod
     def of(cls, form: Any, measure: Any, library: Any) -> Change:
         """Return what ``measure`` does to the slices that it is of, under ``form``."""
-        if form.needs == "sizes":
-            return Rescaler(form, measure, library).change(measure)
-        return _applied(form, measure, library)
+        return Changes(library).of(form, measure)
 
     def product(self, block: Array) -> Array | None:
         """Return the factors, if all slices are multiplied in the dtype of ``block``."""
@@ -137,6 +136,23 @@ class Change:
             return block * factor
         product = xp.astype(xp.astype(block, factor.dtype) * factor, block.dtype)
         return xp.where(xp.equal(factor, xp.ones_like(factor)), block, product)  # NaN's bits
+
+
+class Changes:
+    """The changes of an array's panels: what they have in common is found once, 25 us each."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        self._rescaler: Rescaler | None = None
+
+    def of(self, form: Any, measure: Any) -> Change:
+        """Return what ``measure`` does to the slices of a panel, under their form."""
+        if form.needs != "sizes":
+            return _applied(form, measure, self._library)
+        known = self._rescaler
+        if known is None or known.form is not form:
+            known = self._rescaler = Rescaler(form, measure, self._library)
+        return known.change(measure)
 
 
 class Rescaler:

@@ -8,7 +8,12 @@ from typing import Any
 
 from array_constraints import parameters
 from array_constraints.executors import whole
-from array_constraints.executors.change import ENTRIES_OF_PIECE, Change, entries_of_piece
+from array_constraints.executors.change import (
+    ENTRIES_OF_PIECE,
+    Change,
+    Changes,
+    entries_of_piece,
+)
 from array_constraints.executors.grid import Grid, Region
 from array_constraints.typing import Array
 
@@ -85,17 +90,18 @@ def changed(change: Change, w: Any, axes: tuple[int, ...], copy: bool | None) ->
     """Return ``w`` changed as one block: in place where ``copy`` is False."""
     if copy is not False or change.nothing:
         return change.made(w, axes)
-    change.onto(w, w, axes, entries_of_piece(math.prod(w.shape)))
+    change.onto(w, w, axes, entries_of_piece(w))
     return w
 
 
 def _run_on_slices(form: Any, w: Array, copy: bool | None, library: Any, most: int) -> Any:
     """Measure the slices of a panel block by block, then write what changes."""
     axes, xp = parameters.axes_of(form, w), library.xp
-    out = Destination(w, copy, axes, library)
+    out, changes = Destination(w, copy, axes, library), Changes(library)
+    at_once = entries_of_piece(w) if copy is False else ENTRIES_OF_PIECE
     for panel, tiles in _grid(w, axes, most, library).columns():
         part = form.for_part(w.shape, axes, panel)
-        change = Change.of(part, _measure(part, w, tiles, axes, xp), library)
+        change = changes.of(part, _measure(part, w, tiles, axes, xp))
         factor = change.product(w)
         if change.nothing:
             out.keep(panel)
@@ -103,7 +109,7 @@ def _run_on_slices(form: Any, w: Array, copy: bool | None, library: Any, most: i
             out.multiply(panel, factor)
         else:
             for tile in tiles:
-                change.onto(w[tile], out.at(tile), axes)
+                change.onto(w[tile], out.at(tile), axes, at_once)
     return out.result()
 
 
@@ -111,23 +117,41 @@ def _run_on_entries(form: Any, w: Array, copy: bool | None, library: Any) -> Any
     """Write the blocks in which an entry changes."""
     xp, entries = library.xp, math.prod(w.shape)
     write = form._project_in_place if copy is False else None
-    whole_below = 2**15 if copy is False and write is None else 2**21
-    if entries <= whole_below:
-        if not bool(xp.any(form.outside(w, xp))):
+    if entries <= _entries_at_once(w, copy, write):
+        outside = form.outside(w, xp)
+        if not bool(xp.any(outside)):
             return w
-        return form.project(w, xp) if write is None else write(w, xp)
-    # In place, what is made for a block is less than the array: a quarter at most.
-    most = ENTRIES_OF_PIECE if write else min(max(entries // 4, 2**15), ENTRIES_OF_PIECE)
+        if write is None:
+            return form.project(w, xp)
+        write(w, outside, xp)
+        return w
+    most = ENTRIES_OF_PIECE
+    if copy is False:
+        most = min(max(entries // 4, 2**15), most)
     out = Destination(w, copy, (), library)
     for _, tiles in _grid(w, tuple(range(w.ndim)), most, library).columns():
         for tile in tiles:
-            if not bool(xp.any(form.outside(w[tile], xp))):
+            outside = form.outside(w[tile], xp)
+            if not bool(xp.any(outside)):
                 out.keep(tile)
             elif write is None:
                 out.at(tile)[...] = form.project(w[tile], xp)
             else:
-                write(w[tile], xp)
+                write(w[tile], outside, xp)
     return out.result()
+
+
+def _entries_at_once(w: Array, copy: bool | None, write: Any) -> int:
+    """Return up to which size an array is one block for a constraint on its entries.
+
+    2**21 entries; in place less, so that what is made is less than the array: a form makes as
+    much, and the masks take as much as an array of a half type.
+    """
+    if copy is not False:
+        return 2**21
+    if write is None:
+        return 2**15
+    return 2**17 if w.dtype.itemsize == 2 else 2**21
 
 
 class Destination:

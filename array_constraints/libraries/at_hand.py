@@ -53,10 +53,6 @@ class AtHand(Library):
         """Write ``w`` times a factor of its dtype into ``out``, which may be ``w``."""
 
     @abstractmethod
-    def zero_negative(self, w: Any) -> Any:
-        """Write zeros over what is less than zero, and return ``w``; other bits are kept."""
-
-    @abstractmethod
     def multiply_each(self, arrays: list[Any], factors: list[Any]) -> list[Any]:
         """Return arrays times factors, pair by pair, as new arrays."""
 
@@ -77,12 +73,24 @@ class AtHand(Library):
         """Return the sums, in float64, of three dimensions over the second."""
 
     @abstractmethod
-    def _add_powers(self, x: Any, power: int) -> Any:
-        """Return the sums of powers, in the dtype of ``x``, of three dimensions."""
+    def _add_powers(self, x: Any, power: int, scratch: Any, out: Any) -> None:
+        """Write the sums of powers of three dimensions over the second into ``out``.
+
+        In its dtype, which ``scratch`` has, too: it has the shape of ``x``, and may be ``x``
+        where nothing is written into it.
+        """
 
     @abstractmethod
     def _add_entries(self, x: Any, axes: tuple[int, ...]) -> Any:
         """Return the sums of entries in float64, dimensions kept."""
+
+    def zero_negative(self, w: Any, negative: Any) -> None:
+        """Write zeros over what is less than zero, which are ``negative``; the rest is kept.
+
+        Multiply the bits by 0 or 1, for which the mask is inverted in place.
+        """
+        bits = self.bits(w)
+        bits *= self.xp.logical_not(negative, out=negative)
 
     # Sums of blocks of at most 2**21 entries.
 
@@ -210,25 +218,25 @@ class AtHand(Library):
         """Return the sums of powers of three dimensions over the second.
 
         In parts, so that what is made for one of them stays in the caches, and is less than
-        the block.
+        the block; and in one piece of memory, because new pages take longer than the sums.
         """
         before, terms, behind = x.shape
-        rows = max(1, _ENTRIES_OF_PART // (terms * behind))
-        columns = behind if rows > 1 else max(1, _ENTRIES_OF_PART // terms)
-        wide = self.xp.float32 if precision.any_order else x.dtype
+        xp, device = self.xp, self.device(x)
+        wide = xp.float32 if precision.any_order else x.dtype
+        found = xp.empty((before, behind), dtype=wide, device=device)
         if x.dtype == wide and self.adds_without_a_copy(power):
-            return self._add_powers(x, power)
-        found = [
-            [
-                self._add_powers(
-                    self.xp.astype(x[i : i + rows, :, j : j + columns], wide, copy=False), power
-                )
-                for j in range(0, behind, columns)
-            ]
-            for i in range(0, before, rows)
-        ]
-        lines = [line[0] if len(line) == 1 else self.xp.concat(line, axis=1) for line in found]
-        return lines[0] if len(lines) == 1 else self.xp.concat(lines)
+            self._add_powers(x, power, x, found)
+            return found
+        most = min(max(before * terms * behind // 4, 2**14), _ENTRIES_OF_PART)
+        rows = min(max(1, most // (terms * behind)), before)
+        columns = behind if rows > 1 else min(max(1, most // terms), behind)
+        scratch = xp.empty((rows, terms, columns), dtype=wide, device=device)
+        for i in range(0, before, rows):
+            for j in range(0, behind, columns):
+                part = x[i : i + rows, :, j : j + columns]
+                place = scratch[: part.shape[0], :, : part.shape[2]]
+                self._add_powers(part, power, place, found[i : i + rows, j : j + columns])
+        return found
 
     def adds_without_a_copy(self, power: int) -> bool:
         """Whether terms are added up as they are made, with no array of them in between."""

@@ -16,10 +16,12 @@ def flushed() -> bool:
     return _SMALLEST * _ONE == 0.0
 
 
-def negative(bits: Any, nan: Any) -> Any:
-    """Return which numbers are below zero, from their bits; ``nan`` are those that are none."""
+def negative(bits: Any, digits: int) -> Any:
+    """Return which numbers of a format are below zero, from their bits as signed integers."""
     least = -(2 ** (8 * bits.dtype.itemsize - 1))  # the bits of -0.0
-    return (bits < 0) & (bits != least) & ~nan
+    found = bits > least
+    found &= bits <= -(2 ** (digits - 1))  # up to -inf, without NaN
+    return found
 
 
 def widened(bits: Any, digits: int, smallest_normal: float, float64: Any, xp: Any) -> Any:

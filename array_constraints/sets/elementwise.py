@@ -44,9 +44,9 @@ class NonNeg(Elementwise):
     def project(self, w: Array, xp: Namespace) -> Array:
         return w if _unsigned(w, xp) else of_namespace(xp).without_negative(w)
 
-    def _project_in_place(self, w: Any, xp: Namespace) -> Any:
+    def _project_in_place(self, w: Any, outside: Any, xp: Namespace) -> None:
         library: Any = of_namespace(xp)
-        return library.zero_negative(w)
+        library.zero_negative(w, outside)
 
     def outside(self, w: Array, xp: Namespace) -> Array:
         if _unsigned(w, xp):
