@@ -28,10 +28,10 @@ def entries_of_piece(w: Any) -> int:
     """Return how many entries of a weight in one block are changed at a time, in place.
 
     At most 2**18, so that what is made for them stays in the caches; so few that two arrays of
-    them in float64 take half of the weight; and at least 2**13, to make up for some ten calls.
+    them in float64 take half of the weight; and at least 2**14, to make up for some ten calls.
     """
     entries: int = math.prod(w.shape) * w.dtype.itemsize // 32
-    return min(max(entries, 2**13), ENTRIES_OF_PIECE)
+    return min(max(entries, 2**14), ENTRIES_OF_PIECE)
 
 
 _ORDINARY = 2.0**80
@@ -65,7 +65,7 @@ class Change:
         return Changes(library).of(form, measure)
 
     def product(self, block: Array) -> Array | None:
-        """Return the factors, if all slices are multiplied in the dtype of ``block``."""
+        """Return the factors, if all slices are multiplied, and in the dtype of ``block``."""
         factor = self._factor
         if factor is None or self._others is not None or factor.dtype != block.dtype:
             return None
@@ -75,10 +75,7 @@ class Change:
         """Return the changed block as a new array, or the block itself where all are kept."""
         if self.nothing:
             return block
-        factor = self.product(block)
-        if factor is not None:
-            return block * factor
-        if math.prod(block.shape) <= ENTRIES_OF_PIECE:
+        if self._only_multiplies or math.prod(block.shape) <= ENTRIES_OF_PIECE:
             return self._changed(block)
         out = self._library.empty_like(block)
         self.onto(block, out, axes)
@@ -91,12 +88,15 @@ class Change:
 
         Where that takes more than a product, ``most`` entries at a time.
         """
-        factor = self.product(block)
-        if factor is not None:
-            self._library.multiply(block, factor, out)
+        if self._only_multiplies:
+            self._library.multiply(block, self._factor, out)
             return
         for piece in _pieces(block.shape, axes, most):
             out[piece] = self._changed(block[piece])
+
+    @property
+    def _only_multiplies(self) -> bool:
+        return self._factor is not None and self._others is None
 
     @property
     def factor(self) -> Array | None:
@@ -116,26 +116,17 @@ class Change:
         return found
 
     def _changed(self, block: Array) -> Any:
+        if self._only_multiplies:
+            return self._library.product(block, self._factor)
         xp = self._library.xp
-        if self._others is None and self._factor is not None:
-            return self._multiplied(block)
         if self._sizes is None:
             applied = self._form.apply(block, self._measure, xp)
         else:
             applied = rescaled(block, self._sizes, self._library)
         if self._others is None:
             return applied
-        rest = block if self._factor is None else self._multiplied(block)
+        rest = block if self._factor is None else self._library.product(block, self._factor)
         return xp.where(self._others, applied, rest)
-
-    def _multiplied(self, block: Array) -> Any:
-        """Return the block times the factors, rounded to its dtype once."""
-        factor: Any = self._factor
-        xp = self._library.xp
-        if factor.dtype == block.dtype:
-            return block * factor
-        product = xp.astype(xp.astype(block, factor.dtype) * factor, block.dtype)
-        return xp.where(xp.equal(factor, xp.ones_like(factor)), block, product)  # NaN's bits
 
 
 class Changes:

@@ -37,20 +37,18 @@ class AtHand(Library):
         """Return a new array with the shape, dtype and memory order of ``w``."""
 
     @abstractmethod
-    def largest(self, x: Any) -> float:
-        """Return the largest entry, NaN if one is NaN."""
+    def multiply(self, w: Any, factor: Any, out: Any) -> None:
+        """Write ``w`` times a factor, which may be wider, into ``out``, which may be ``w``.
 
-    @abstractmethod
-    def smallest(self, x: Any) -> float:
-        """Return the smallest entry, NaN if one is NaN."""
+        Each product is rounded once, to the dtype of ``w``.
+        """
 
-    @abstractmethod
-    def number(self, x: float) -> Any:
-        """Return a number in float64, to compute with arrays."""
-
-    @abstractmethod
-    def multiply(self, w: Any, factor: Any, out: Any) -> Any:
-        """Write ``w`` times a factor of its dtype into ``out``, which may be ``w``."""
+    def product(self, w: Any, factor: Any) -> Any:
+        if factor.dtype == w.dtype:
+            return w * factor
+        out = self.empty_like(w)
+        self.multiply(w, factor, out)
+        return out
 
     @abstractmethod
     def multiply_each(self, arrays: list[Any], factors: list[Any]) -> list[Any]:

@@ -124,6 +124,25 @@ class Library:
         wide = self.xp.astype(bound, like.dtype)
         return self.xp.reshape(wide, like.shape) if wide.ndim else wide
 
+    # Values that are read: where they decide what becomes of slices.
+
+    def largest(self, x: Any) -> float:
+        """Return the largest entry, NaN if one is NaN."""
+        return float(self.xp.max(x))
+
+    def smallest(self, x: Any) -> float:
+        """Return the smallest entry, NaN if one is NaN."""
+        return float(self.xp.min(x))
+
+    def number(self, x: float) -> Any:
+        """Return a number in float64, to compute with arrays."""
+        return x
+
+    def product(self, w: Any, factor: Any) -> Any:
+        """Return ``w`` times a factor, which may be wider, rounded to its dtype once."""
+        product = self.xp.astype(w, factor.dtype, copy=False) * factor
+        return self.xp.astype(product, w.dtype, copy=False)
+
     # Sums over slices.
 
     def count(self, block: Array, axes: tuple[int, ...]) -> Count:

@@ -79,8 +79,8 @@ class Numpy(AtHand):
     def number(self, x: float) -> Any:
         return x
 
-    def multiply(self, w: Any, factor: Any, out: Any) -> Any:
-        return numpy.multiply(w, factor, out)
+    def multiply(self, w: Any, factor: Any, out: Any) -> None:
+        numpy.multiply(w, factor, out, casting="unsafe")  # ml_dtypes calls no cast a safe one
 
     def multiply_each(self, arrays: list[Any], factors: list[Any]) -> list[Any]:
         return [w * factor for w, factor in zip(arrays, factors, strict=True)]
@@ -140,9 +140,10 @@ class Numpy(AtHand):
         return power == 2  # by einsum
 
     def unwritable(self, w: Any) -> str | None:
-        if not w.flags.writeable:
+        flags = w.flags
+        if not flags.writeable:
             return "a read-only array"
-        return overlapping(w.shape, w.strides, w.itemsize)
+        return None if flags.c_contiguous else overlapping(w.shape, w.strides, w.itemsize)
 
     def memories(self, arrays: list[Any]) -> list[Hashable | None]:
         if all(w.base is None for w in arrays):  # no two arrays own the same memory

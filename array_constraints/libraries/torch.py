@@ -154,8 +154,15 @@ class Torch(AtHand):
         """Return a tensor: a Python number is made one at each call."""
         return torch.tensor(x, dtype=torch.float64, device="cpu")
 
-    def multiply(self, w: Any, factor: Any, out: Any) -> Any:
-        return torch.mul(w, factor, out=out)
+    def multiply(self, w: Any, factor: Any, out: Any) -> None:
+        """Multiply in parts where a factor is wider: PyTorch widens all that it multiplies."""
+        if factor.dtype == w.dtype or w.numel() <= 2**15:
+            torch.mul(w, factor, out=out)
+            return
+        along = max(range(w.ndim), key=lambda i: w.shape[i] if factor.shape[i] == 1 else 0)
+        step = max(1, max(w.numel() // 8, 2**15) * w.shape[along] // w.numel())
+        for part, place in zip(w.split(step, along), out.split(step, along), strict=True):
+            torch.mul(part, factor, out=place)
 
     def multiply_each(self, arrays: list[Any], factors: list[Any]) -> list[Any]:
         return list(torch._foreach_mul(arrays, factors)) if arrays else []
@@ -208,7 +215,7 @@ class Torch(AtHand):
         tracing = torch.compiler.is_compiling()  # cannot be asked about inference mode
         if not tracing and w.is_inference() and not torch.is_inference_mode_enabled():
             return "an inference tensor outside inference mode"
-        return overlapping(w.shape, w.stride(), 1)
+        return None if w.is_contiguous() else overlapping(w.shape, w.stride(), 1)
 
     def write(self, w: Any, result: Any) -> None:
         try:
