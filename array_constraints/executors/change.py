@@ -28,10 +28,10 @@ def entries_of_piece(w: Any) -> int:
     """Return how many entries of a weight in one block are changed at a time, in place.
 
     At most 2**18, so that what is made for them stays in the caches; so few that two arrays of
-    them in float64 take half of the weight; and at least 2**14, to make up for some ten calls.
+    them in float64 take half of the weight; and at least 2**13, to make up for some ten calls.
     """
     entries: int = math.prod(w.shape) * w.dtype.itemsize // 32
-    return min(max(entries, 2**14), ENTRIES_OF_PIECE)
+    return min(max(entries, 2**13), ENTRIES_OF_PIECE)
 
 
 _ORDINARY = 2.0**80
