@@ -15,6 +15,7 @@ from array_constraints.executors.change import (
     entries_of_piece,
 )
 from array_constraints.executors.grid import Grid, Region
+from array_constraints.libraries.at_hand import sparing
 from array_constraints.typing import Array
 
 
@@ -82,8 +83,19 @@ def _of_slices(panel: Region, axes: tuple[int, ...]) -> Region:
 
 def _run_on_one_block(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
     axes = parameters.axes_of(form, w)
-    change = Change.of(form, form.measure(w, axes, library.xp), library)
+    change = Change.of(form, measured(form, w, axes, copy, library), library)
     return changed(change, w, axes, copy)
+
+
+def measured(form: Any, w: Any, axes: tuple[int, ...], copy: bool | None, library: Any) -> Any:
+    """Return the measure of ``w`` as one block, for which less than it is made in place."""
+    if copy is not False:
+        return form.measure(w, axes, library.xp)
+    token = sparing.set(True)
+    try:
+        return form.measure(w, axes, library.xp)
+    finally:
+        sparing.reset(token)
 
 
 def changed(change: Change, w: Any, axes: tuple[int, ...], copy: bool | None) -> Any:

@@ -45,7 +45,8 @@ def _run(plan: Plan, w: Any, copy: bool | None) -> Any:
     if change is NOTHING:
         return w
     if change is None or change.applies:
-        change = plan.rescaler.change(plan.form.measure(w, plan.axes, plan.library.xp))
+        measure = in_memory.measured(plan.form, w, plan.axes, copy, plan.library)
+        change = plan.rescaler.change(measure)
     return in_memory.changed(change, w, plan.axes, copy)
 
 
@@ -62,7 +63,7 @@ def run_first(form: Any, w: Any, copy: bool | None, library: Any) -> Any:
     if form.needs != "sizes" or in_memory.entries_of_block(w, library) is not None:
         return in_memory.run(form, w, copy, library)
     axes = parameters.axes_of(form, w)
-    measure = form.measure(w, axes, library.xp)
+    measure = in_memory.measured(form, w, axes, copy, library)
     rescaler = Rescaler(form, measure, library)
     if library.memory_order(w) is None and _never_changes(form):
         if len(_PLANS) >= _MOST:

@@ -9,6 +9,7 @@ import functools
 import math
 from abc import abstractmethod
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from array_constraints.libraries.base import Library
@@ -18,6 +19,9 @@ from array_constraints.numerics.margins import most_terms, tree_depth
 from array_constraints.numerics.partial_sums import exact_sum, partial_sums
 from array_constraints.numerics.sums import Sum, merge
 from array_constraints.typing import Array
+
+sparing: ContextVar[bool] = ContextVar("sparing", default=False)
+"""Whether sums make less than a block, even where that takes longer: of a weight in place."""
 
 
 class AtHand(Library):
@@ -71,11 +75,11 @@ class AtHand(Library):
         """Return the sums, in float64, of three dimensions over the second."""
 
     @abstractmethod
-    def _add_powers(self, x: Any, power: int, scratch: Any, out: Any) -> None:
-        """Write the sums of powers of three dimensions over the second into ``out``.
+    def _add_in_parts(self, x: Any, power: int, wide: Any) -> Any:
+        """Return sums of powers, in the dtype ``wide``, of three dimensions over the second.
 
-        In its dtype, which ``scratch`` has, too: it has the shape of ``x``, and may be ``x``
-        where nothing is written into it.
+        In parts where what is made for them would leave the caches, or be as large as a block
+        whose memory is spared.
         """
 
     @abstractmethod
@@ -197,7 +201,8 @@ class AtHand(Library):
         entries: Any = self.count(x, axes)
         terms = most_terms(precision, tree_depth(entries, self.xp))
         shape = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
-        add = functools.partial(self._add_in_parts, power=power, precision=precision)
+        wide = self.xp.float32 if precision.any_order else x.dtype
+        add = functools.partial(self._add_in_parts, power=power, wide=wide)
         sums: list[Sum] = []
         for part in partial_sums(x, axes, terms, add, self.xp):
             if precision.any_order:
@@ -211,37 +216,6 @@ class AtHand(Library):
             value = self.xp.reshape(value, shape)
             error = None if error is None else self.xp.reshape(error, shape)
         return Sum(entries, None, value, error, precision, power)
-
-    def _add_in_parts(self, x: Any, power: int, precision: Precision) -> Any:
-        """Return the sums of powers of three dimensions over the second.
-
-        In parts, so that what is made for one of them stays in the caches, and is less than
-        the block; and in one piece of memory, because new pages take longer than the sums.
-        """
-        before, terms, behind = x.shape
-        xp, device = self.xp, self.device(x)
-        wide = xp.float32 if precision.any_order else x.dtype
-        found = xp.empty((before, behind), dtype=wide, device=device)
-        if x.dtype == wide and self.adds_without_a_copy(power):
-            self._add_powers(x, power, x, found)
-            return found
-        most = min(max(before * terms * behind // 4, 2**14), _ENTRIES_OF_PART)
-        rows = min(max(1, most // (terms * behind)), before)
-        columns = behind if rows > 1 else min(max(1, most // terms), behind)
-        scratch = xp.empty((rows, terms, columns), dtype=wide, device=device)
-        for i in range(0, before, rows):
-            for j in range(0, behind, columns):
-                part = x[i : i + rows, :, j : j + columns]
-                place = scratch[: part.shape[0], :, : part.shape[2]]
-                self._add_powers(part, power, place, found[i : i + rows, j : j + columns])
-        return found
-
-    def adds_without_a_copy(self, power: int) -> bool:
-        """Whether terms are added up as they are made, with no array of them in between."""
-        return False
-
-
-_ENTRIES_OF_PART = 2**17  # 512 KiB in float32
 
 
 def by_stride(strides: tuple[int, ...]) -> tuple[int, ...] | None:

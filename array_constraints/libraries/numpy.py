@@ -123,21 +123,22 @@ class Numpy(AtHand):
     def _add_middle(self, x: Any) -> Any:
         return numpy.einsum("nks->ns", x, dtype=_FLOAT64)
 
-    def _add_powers(self, x: Any, power: int, scratch: Any, out: Any) -> None:
-        if x.dtype != out.dtype:
-            scratch[...] = x
-            x = scratch
-        if power == 2:
-            numpy.einsum("nks,nks->ns", x, x, out=out)
-            return
-        terms = numpy.abs(x, out=scratch)
-        if x.shape[2] < 64:  # numpy.add takes twice as long on the last dimension
-            numpy.einsum("nks->ns", terms, out=out)
-        else:
-            numpy.add.reduce(terms, axis=1, out=out)  # in the same order, and faster here
-
-    def adds_without_a_copy(self, power: int) -> bool:
-        return power == 2  # by einsum
+    def _add_in_parts(self, x: Any, power: int, wide: Any) -> Any:
+        """Let einsum add squares, without an array of them; else in parts of 512 KiB."""
+        before, terms, behind = x.shape
+        found = numpy.empty((before, behind), wide)
+        if power == 2 and x.dtype == wide:
+            return numpy.einsum("nks,nks->ns", x, x, out=found)
+        most = min(max(x.size // 4, 2**14), 2**17)
+        rows = min(max(1, most // (terms * behind)), before)
+        columns = behind if rows > 1 else min(max(1, most // terms), behind)
+        scratch = numpy.empty((rows, terms, columns), wide)
+        for i in range(0, before, rows):
+            for j in range(0, behind, columns):
+                part = x[i : i + rows, :, j : j + columns]
+                place = scratch[: part.shape[0], :, : part.shape[2]]
+                _add_powers(part, power, place, found[i : i + rows, j : j + columns])
+        return found
 
     def unwritable(self, w: Any) -> str | None:
         flags = w.flags
@@ -154,6 +155,21 @@ class Numpy(AtHand):
             else None
             for w in arrays
         ]
+
+
+def _add_powers(x: Any, power: int, scratch: Any, out: Any) -> None:
+    """Write the sums of powers of three dimensions over the second into ``out``."""
+    if x.dtype != out.dtype:
+        scratch[...] = x
+        x = scratch
+    if power == 2:
+        numpy.einsum("nks,nks->ns", x, x, out=out)
+        return
+    terms = numpy.abs(x, out=scratch)
+    if x.shape[2] < 64:  # numpy.add takes twice as long on the last dimension
+        numpy.einsum("nks->ns", terms, out=out)
+    else:
+        numpy.add.reduce(terms, axis=1, out=out)  # in the same order, and faster here
 
 
 def refused(w: Any) -> str | None:

@@ -11,7 +11,7 @@ import array_api_compat.torch
 import torch
 
 from array_constraints.libraries import torch_autograd, torch_sharded
-from array_constraints.libraries.at_hand import AtHand, by_stride
+from array_constraints.libraries.at_hand import AtHand, by_stride, sparing
 from array_constraints.libraries.base import overlapping
 from array_constraints.numerics import subnormals
 from array_constraints.numerics.sums import Term, largest_magnitude, pairwise_sum, plain_sum
@@ -182,16 +182,17 @@ class Torch(AtHand):
         return torch.cat([self._sum_wide(stack, inner, power) for stack in stacks])
 
     def _add_entries(self, x: Any, axes: tuple[int, ...]) -> Any:
-        """Add in parts of at most 512 KiB in float64: PyTorch widens all that it adds."""
+        """Add in parts of at most 256 KiB in float64: PyTorch widens all that it adds."""
         if not axes:
             return x.double()
-        longest = max(range(x.ndim), key=lambda i: x.shape[i])
-        most = min(max(x.numel() // 8, 2**14), 2**16)
-        step = max(1, most * x.shape[longest] // x.numel())
-        parts = [p.sum(axes, True, dtype=torch.float64) for p in x.split(step, longest)]
-        if len(parts) == 1:
-            return parts[0]
-        return torch.stack(parts).sum(0) if longest in axes else torch.cat(parts, longest)
+        parts = -(-x.numel() // min(max(x.numel() // 8, 2**13), 2**15))
+        if parts == 1 or x.dtype == torch.float64:
+            return x.sum(axes, True, dtype=torch.float64)
+        free = [i for i in range(x.ndim) if i not in axes and x.shape[i] >= parts]
+        along = max(free or range(x.ndim), key=lambda i: x.shape[i])
+        chunks = torch.chunk(x, parts, along)
+        sums = [chunk.sum(axes, True, dtype=torch.float64) for chunk in chunks]
+        return torch.stack(sums).sum(0) if along in axes else torch.cat(sums, along)
 
     def _add_middle(self, x: Any) -> Any:
         """Sum over the last dimension where the third is 1: it would be the inner loop."""
@@ -199,11 +200,18 @@ class Torch(AtHand):
             return torch.sum(x.squeeze(2), dim=1, keepdim=True, dtype=torch.float64)
         return torch.sum(x, dim=1, dtype=torch.float64)
 
-    def _add_powers(self, x: Any, power: int, scratch: Any, out: Any) -> None:
-        if x.dtype != out.dtype:
-            x = scratch.copy_(x)
-        terms = torch.mul(x, x, out=scratch) if power == 2 else torch.abs(x, out=scratch)
-        torch.sum(terms, dim=1, out=out)
+    def _add_in_parts(self, x: Any, power: int, wide: Any) -> Any:
+        """Take the block at once, the fastest; where memory is spared, a quarter at a time."""
+        parts = 4 if sparing.get() else 1 if x.dtype == wide else 2
+        if parts == 1:
+            return torch.sum(x * x if power == 2 else x.abs(), dim=1)
+        along = 0 if x.shape[0] >= parts else 2
+        found = []
+        for part in torch.chunk(x, parts, along):
+            terms = part.to(wide, copy=True)
+            terms = terms.mul_(terms) if power == 2 else terms.abs_()
+            found.append(torch.sum(terms, dim=1))
+        return torch.cat(found, along and 1)
 
     def copied(self, w: Any) -> Any:
         return w.clone()  # asarray(copy=True) would leave the graph
