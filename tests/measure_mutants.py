@@ -1,8 +1,9 @@
 """Mutate the library, and see whether the suite, or the project's tests, notice each mutant.
 
-``nox -s mutants`` runs this with the operators of Cosmic Ray. A mutant is judged in its own
-process: by the quick profile on NumPy, then by the project's tests, then by the quick profile
-on other libraries, until something is not met. Those that nothing notices must be listed in
+``nox -s mutants`` runs this with the operators of Cosmic Ray. A mutant is judged in processes
+of its own: by the quick profile on NumPy, then by the project's tests, then by the quick
+profile on other libraries, until something is not met; those of one library by that library
+and the tests that name it. Those that nothing notices must be listed in
 ``tests/equivalent_mutants.toml``, each with the reason why no user could notice either.
 """
 
@@ -16,7 +17,6 @@ import json
 import os
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -34,15 +34,46 @@ MODULES = tuple(
     for path in sorted((ROOT / "array_constraints").glob(pattern))
     if not path.name.startswith("__") and path.name not in ("typing.py", "rules.py")
 )
-STAGES = ("numpy", "tests", "array_api_strict", "torch", "jax.numpy")
-STAGES_OF = {"sets/kernels": ("tests",)}  # beyond the specification
-TESTS = [f"test_{name}.py" for name in ("margins", "sums", "calling", "config", "parameters")]
-TESTS += ["sets/test_kernels.py", "test_measures.py", "sets"]
-TESTS += [f"test_{name}.py" for name in ("strict", "lazy", "gradients")]
+LIMITS = {"numpy": 20, "tests": 200, "array_api_strict": 20, "torch": 40}
+LIMITS |= {
+    "jax.numpy": 120,
+    "dask.array": 90,
+}  # seconds of one processor, three times the usual
+STAGES = tuple(LIMITS)
+STAGES_OF = {
+    "sets/kernels": ("tests",),  # beyond the specification
+    "libraries/torch": ("tests", "torch"),
+    "libraries/torch_autograd": ("tests", "torch"),
+    "libraries/torch_sharded": ("tests", "torch"),
+    "libraries/jax": ("tests", "jax.numpy"),
+    "libraries/jax_placement": ("tests", "jax.numpy"),
+    "libraries/dask": ("tests",),
+    "executors/dask": ("tests",),
+    "libraries/strict": ("array_api_strict",),
+}
+TESTS = {  # in groups, the quick ones first; each costs 2 s before its first test
+    "quick": ("margins", "sums", "calling", "config", "parameters", "forms", "measures"),
+    "next": ("one_decision", "trees", "gradients", "floating_point_modes", "strict"),
+    "slow": ("in_place", "in_memory", "lazy"),
+    "sets": ("sets",),
+}
+TESTS_OF = {
+    "libraries/torch_sharded": {"own": ("placement",)},
+    "libraries/jax_placement": {"own": ("placement",)},
+    "executors/dask": {"own": ("dask_integration",)},
+}  # the first ones
 SLOW = "torch or Torch or jax or Jax or dask or Dask or strict or keras or hundred or measuring"
 CHOSEN = f"not ({SLOW}) or unknown"  # chunks of unknown length are Dask's alone
-PRELOADED = ("pytest", "torch", "jax", "dask.array", "array_api_strict")  # not Hypothesis
-LIMIT = 20  # seconds of one processor, three times what the suite takes on NumPy
+CHOSEN_OF = {
+    module: f"{word} or {word.title()}"
+    for module in STAGES_OF
+    for word in ("torch", "jax", "dask")
+    if word in module
+}
+PRELOADED = {
+    "numpy": ("array_constraints_conformance.runner", "numpy", "ml_dtypes"),
+    "tests": ("pytest", "torch", "jax", "dask.array", "array_api_strict"),  # not Hypothesis
+}
 
 
 class Mutant(NamedTuple):
@@ -115,81 +146,69 @@ class Judge:
         shutil.copytree(ROOT / "array_constraints", self.folder / "array_constraints")
         sys.path.insert(0, str(self.folder))
         sys.dont_write_bytecode = True
-        self.costs: dict[tuple[str, str], float] = {}
-        self.name = ""  # of the module that is mutated
-        if stage == "numpy":
-            found = self.suite()
-            for name in [name for name in sys.modules if name.startswith("array_constraints.")]:
-                del sys.modules[name]
-            del sys.modules["array_constraints"]
-            self.noticed = partial(_in_a_fork, self.suite, LIMIT)
-        else:
-            for name in PRELOADED if stage == "tests" else ():
-                importlib.import_module(name)  # each fork then has it
-            self.noticed = self.tests if stage == "tests" else partial(self.library, stage)
-            found = self.noticed()
-        if found:
+        self.costs: dict[str, float] = {}
+        self.module = ""  # the one that is mutated
+        for name in PRELOADED.get(stage, (*PRELOADED["numpy"], stage)):
+            importlib.import_module(name)  # each fork then has it
+        self.noticed = self.tests if stage == "tests" else partial(self.library, stage)
+        if found := self.noticed():
             raise RuntimeError(f"what {stage} notices of the library itself: {found}")
+        if stage != "tests":
+            self.costs = json.loads((self.folder / "costs.json").read_text())
 
-    def suite(self) -> str | None:
-        """Return the first requirement that is not met on NumPy, the cheapest ones first."""
+    def library(self, name: str) -> str | None:
+        """Return the first requirement that is not met on a library."""
+        return _in_a_fork(partial(self.suite, name), LIMITS[name])
+
+    def suite(self, name: str) -> str | None:
+        """Return the same, the cheapest ones first."""
         from array_constraints_conformance.libraries import library
         from array_constraints_conformance.runner import Plan, judge
         from array_constraints_conformance.trial import PROFILES
         from array_constraints_conformance.trial.subject import module_named
 
-        plan = Plan(module_named("array_constraints"), [library("numpy")], PROFILES["quick"])
-        trials = {}
-        tasks = sorted(plan.tasks(), key=lambda t: self.costs.get((t[0].id, t[1]), 0.0))
-        for requirement, name, lib in tasks:
-            trial = trials.setdefault(name, plan.trial(name, lib))
-            result = judge(requirement, name, trial)
+        plan = Plan(module_named("array_constraints"), [library(name)], PROFILES["quick"])
+        trials, costs = {}, {}
+        tasks = {f"{task[0].id} {task[1]}": task for task in plan.tasks()}
+        for key in sorted(tasks, key=lambda key: self.costs.get(key, 0.0)):
+            requirement, subject, lib = tasks[key]
+            trial = trials.setdefault(subject, plan.trial(subject, lib))
+            result = judge(requirement, subject, trial)
             if result.outcome not in ("met", "not applicable"):
-                return f"suite, numpy: {requirement.id}"
-            self.costs[requirement.id, name] = result.seconds
+                return f"suite, {name}: {requirement.id}"
+            costs[key] = result.seconds
+        (self.folder / "costs.json").write_text(json.dumps(costs))
         return None
 
     def tests(self) -> str | None:
         """Return the first of the project's tests that fails."""
-        paths = sorted(TESTS, key=lambda path: self.name not in path)  # its own tests first
-        found = (_in_a_fork(partial(self.tests_of, path), 10 * LIMIT) for path in paths)
+        groups = (TESTS_OF.get(self.module, {}) | TESTS).values()
+        found = (_in_a_fork(partial(self.tests_of, group), LIMITS["tests"]) for group in groups)
         return next(filter(None, found), None)
 
-    def tests_of(self, path: str) -> str | None:
-        """Return the first test of one file or folder that fails."""
+    def tests_of(self, group: tuple[str, ...]) -> str | None:
+        """Return the first test of some files or folders that fails."""
         import pytest
 
         os.chdir(ROOT)
         os.environ["PYTHONPATH"] = str(self.folder)  # for the tests that start a process
         first = FirstFailure()
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-k", CHOSEN]
-        status = pytest.main([*options, f"tests/{path}"], plugins=[first])
+        chosen = CHOSEN_OF.get(self.module, CHOSEN)
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-k", chosen]
+        paths = [
+            f"tests/{name}" if name == "sets" else f"tests/test_{name}.py" for name in group
+        ]
+        status = pytest.main([*options, *paths], plugins=[first])
         nothing_chosen = status == pytest.ExitCode.NO_TESTS_COLLECTED
         return f"tests: {first.name or status!r}" if status and not nothing_chosen else None
-
-    def library(self, name: str) -> str | None:
-        """Return what is not met on another library."""
-        suite = ("array_constraints_conformance", "--constraints", "array_constraints")
-        environment = {**os.environ, "PYTHONPATH": str(self.folder)}
-        python = [sys.executable, "-P", "-B"]  # the copy, and not what is here
-        done = subprocess.run(
-            [*python, "-m", *suite, "--quick", "--xp", name],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            timeout=40 * LIMIT,
-        )
-        return f"suite, {name}" if done.returncode else None
 
     def __call__(self, mutant: Mutant) -> str | None:
         """Return what noticed the mutant, if anything did."""
         path = self.folder / "array_constraints" / f"{mutant.module}.py"
-        original, self.name = path.read_text(), path.stem.strip("_")
+        original, self.module = path.read_text(), mutant.module
         path.write_text(mutant.code)
         try:
             return self.noticed()
-        except subprocess.TimeoutExpired:
-            return "no end"
         finally:
             path.write_text(original)
 
