@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from libraries import ROUNDOFF
 
-from array_constraints import MaxNorm, MinMaxNorm, NonNeg, RadialConstraint, UnitNorm
+from array_constraints import MaxNorm, MinMaxNorm, NonNeg, RadialConstraint, UnitNorm, libraries
+from array_constraints.executors.change import Change
 from array_constraints.parameters import axes_of
 
 VERSIONS = ["2023.12", "2024.12", "2025.12"]
@@ -84,3 +85,16 @@ def test_every_version_from_2023_12_on_is_tried():
         except (ValueError, UserWarning):  # unknown, or a draft
             break
     assert offered == VERSIONS
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_chunks_of_any_library_are_changed_as_their_measure_asks(xp, dtype):
+    """Dask's chunks may be arrays of a library that is known by the standard alone."""
+    rows = np.asarray([[3.0, 0.3, np.nan], [4.0, 0.4, 1.0]], dtype)
+    w, constraint = xp.asarray(rows), MaxNorm(2.5)
+    library = libraries.of(w)
+    change = Change.of(constraint, constraint.measure(w, (0,), library.xp), library)
+    expected = np.asarray([[1.5, 0.3, np.nan], [2.0, 0.4, 1.0]], dtype)
+    changed = np.asarray(change.made(w, (0,)))
+    np.testing.assert_allclose(changed, expected, rtol=16 * ROUNDOFF[dtype])
+    assert changed[:, 1:].tobytes() == expected[:, 1:].tobytes()

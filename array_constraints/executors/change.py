@@ -169,6 +169,7 @@ class Rescaler:
         for bound in bounds:
             self.ordinary = self.ordinary & self._is_ordinary(bound)
         """Whether no product with a factor can leave the range: bounds within 2**40 of 1."""
+        # A target is infinite where no slice moves: any number makes the same factors of 1.
         self.upper_target, self.lower_target = (
             library.number(min(target, 2.0**1000)) if isinstance(target, float) else target
             for target in (inner.upper_target, inner.lower_target)

@@ -135,8 +135,8 @@ class Library:
         return float(self.xp.min(x))
 
     def number(self, x: float) -> Any:
-        """Return a number in float64, to compute with arrays."""
-        return x
+        """Return a number to compute with arrays: the standard's where takes arrays alone."""
+        return self.xp.asarray(x)
 
     def product(self, w: Any, factor: Any) -> Any:
         """Return ``w`` times a factor, which may be wider, rounded to its dtype once."""

@@ -202,7 +202,7 @@ def _stored(
     if not precision.narrows:
         return 0.0
     t, u = precision.weight.smallest_normal, precision.weight.roundoff
-    out_of_reach = 1e15
+    out_of_reach = 1e15  # t / 1e15 is below the smallest subnormal number: only zeros fit
     positive = where(bound > 0, bound, t / out_of_reach, like)
     ratio = _minimum(t / positive, out_of_reach, like)
     ratio = where(bound > 0, ratio, 0.0, like)
