@@ -172,7 +172,7 @@ class Destination:
     def __init__(self, w: Any, copy: bool | None, axes: tuple[int, ...], library: Any) -> None:
         self.w, self.axes, self.library = w, axes, library
         self.long = 64 * self._slices <= math.prod(w.shape)
-        """Whether slices have so many entries that a factor for each takes 2 % of the weight."""
+        """Whether slices are so long that a factor for each takes 2 % of the weight at most."""
         self.written: Any = w if copy is False else None
         self.factors: Any = None
         self.multiplied: list[Region] = []
