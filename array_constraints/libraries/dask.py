@@ -28,7 +28,8 @@ class Dask(Library):
         return True  # that of its chunks, which cannot be asked
 
     def negative(self, w: Any) -> Array:
-        return negative(w, self)
+        """Ask for one dimension at least: dask.array.view fails without."""
+        return negative(w, self) if w.ndim else negative(w[None], self)[0]
 
     def largest_magnitude(self, x: Array, axes: tuple[int, ...]) -> Array:
         return _reduced(x, axes, largest_magnitude)  # dask.array.max fails on an empty chunk

@@ -17,6 +17,13 @@ def test_negative_entries_become_zero_and_the_rest_keeps_its_bits(library):
         np.testing.assert_array_equal(violation, [3, 0, 0, 0, np.nan, 0, np.inf])
 
 
+def test_an_array_without_dimensions_is_one_entry(library):
+    for dtype in library.dtypes:
+        for value, expected in ((-3.0, 0.0), (-0.0, -0.0), (2.5, 2.5)):
+            result = library.numpy(NonNeg()(library.array(np.asarray(value, DTYPES[dtype]))))
+            assert bits(result) == bits(np.asarray(expected, DTYPES[dtype]))
+
+
 def test_negative_subnormal_numbers_become_zero(library):
     for dtype in library.dtypes:
         w = np.asarray([1], dtype=f"uint{8 * DTYPES[dtype].itemsize}").view(DTYPES[dtype])
