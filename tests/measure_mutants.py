@@ -2,8 +2,8 @@
 
 ``nox -s mutants`` runs this with the operators of Cosmic Ray. A mutant is judged in processes
 of its own: by the quick profile on NumPy, then by the project's tests, then by the quick
-profile on other libraries, until something is not met; those of one library by that library
-and the tests that name it. Those that nothing notices must be listed in
+profile on other libraries, until something is not met. Those of a module for one library are
+judged by what concerns it: ``STAGES_OF``. Those that nothing notices must be listed in
 ``tests/equivalent_mutants.toml``, each with the reason why no user could notice either.
 """
 

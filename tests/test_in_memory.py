@@ -577,3 +577,41 @@ def test_one_radius_beyond_the_ordinary_leaves_the_others_on_the_fast_path(libra
     np.testing.assert_allclose(norms[2], 1e-30, rtol=1e-6)
     alone = library.numpy(MaxNorm(3.0)(library.array(w)))
     assert bits(result[:, 4:]) == bits(alone[:, 4:])
+
+
+class Held(NormConstraint):
+    """A ball whose bound is an array, as a schedule may hold it."""
+
+    axis = 1
+
+    def __init__(self, radius):
+        self.radius = radius
+
+    def interval(self):
+        return Interval(0.0, self.radius)
+
+
+@both
+@pytest.mark.parametrize("copy", [None, False])
+def test_a_bound_that_is_an_array_serves_panels_of_any_length(library, copy):
+    w = normal((2500, 1111))
+    result = library.numpy(Held(library.array(np.asarray(0.5)))(library.array(w), copy=copy))
+    expected = MaxNorm(0.5, 1)(w)
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["int8", "int32", "float16", "float32"])
+def test_torch_constrains_entries_that_no_view_of_bits_shows(name):
+    """Integers where subnormal numbers are flushed; tensors whose sign is kept beside them."""
+    torch = pytest.importorskip("torch")
+    dtype = getattr(torch, name)
+    torch.set_flush_denormal(True)
+    try:
+        w = torch.tensor([-3, 0, 5]).to(dtype)
+        assert NonNeg()(w).tolist() == [0, 0, 5]
+        assert NonNeg()(w, copy=False).tolist() == [0, 0, 5]
+    finally:
+        torch.set_flush_denormal(False)
+    if dtype.is_floating_point:
+        lazily = torch._neg_view(torch.tensor([3, 0, -5]).to(dtype))
+        assert NonNeg()(lazily).tolist() == [0, 0, 5]

@@ -66,10 +66,8 @@ class Change:
 
     def product(self, block: Array) -> Array | None:
         """Return the factors, if all slices are multiplied, and in the dtype of ``block``."""
-        factor = self._factor
-        if factor is None or self._others is not None or factor.dtype != block.dtype:
-            return None
-        return factor
+        factor = self._factor if self._only_multiplies else None
+        return None if factor is None or factor.dtype != block.dtype else factor
 
     def made(self, block: Array, axes: tuple[int, ...]) -> Any:
         """Return the changed block as a new array, or the block itself where all are kept."""
@@ -130,7 +128,7 @@ class Change:
 
 
 class Changes:
-    """The changes of an array's panels: what they have in common is found once, 25 us each."""
+    """The changes of an array's panels; what all have in common, 25 us, is found once."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
@@ -141,7 +139,7 @@ class Changes:
         if form.needs != "sizes":
             return _applied(form, measure, self._library)
         known = self._rescaler
-        if known is None or known.form is not form:
+        if known is None or known.form is not form or not known.numbers:
             known = self._rescaler = Rescaler(form, measure, self._library)
         return known.change(measure)
 
@@ -270,10 +268,11 @@ def _pieces(
     if entries <= most or not long:
         yield (...,)
         return
-    step = max(1, shape[long[0]] * most // entries)
-    before = (slice(None),) * long[0]
-    for start in range(0, shape[long[0]], step):
-        yield (*before, slice(start, start + step))
+    along = long[0]
+    length, before = shape[along], (slice(None),) * along
+    step = max(1, length * most // entries)
+    for start in range(0, length, step):
+        yield (*before, slice(start, min(start + step, length)), ...)
 
 
 NOTHING = Change(None, None, None, nothing=True)

@@ -88,7 +88,7 @@ def _run_on_one_block(form: Any, w: Array, copy: bool | None, library: Any) -> A
 
 
 def measured(form: Any, w: Any, axes: tuple[int, ...], copy: bool | None, library: Any) -> Any:
-    """Return the measure of ``w`` as one block, for which less than it is made in place."""
+    """Return the measure of ``w`` as one block; in place, its sums hold less than it."""
     if copy is not False:
         return form.measure(w, axes, library.xp)
     token = sparing.set(True)
@@ -157,13 +157,13 @@ def _entries_at_once(w: Array, copy: bool | None, write: Any) -> int:
     """Return up to which size an array is one block for a constraint on its entries.
 
     2**21 entries; in place less, so that what is made is less than the array: a form makes as
-    much, and the masks take as much as an array of a half type.
+    much, and a mask has one byte for each entry.
     """
     if copy is not False:
         return 2**21
     if write is None:
         return 2**15
-    return 2**17 if w.dtype.itemsize == 2 else 2**21
+    return 2**21 if w.dtype.itemsize > 2 else 2**17
 
 
 class Destination:

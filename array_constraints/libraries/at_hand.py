@@ -6,9 +6,10 @@ Values decide whether partial sums in the weight's own format are good enough fo
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -21,7 +22,7 @@ from array_constraints.numerics.sums import Sum, merge
 from array_constraints.typing import Array
 
 sparing: ContextVar[bool] = ContextVar("sparing", default=False)
-"""Whether sums make less than a block, even where that takes longer: of a weight in place."""
+"""Whether a sum holds less than its block, even where that takes longer: for copy=False."""
 
 
 class AtHand(Library):
@@ -44,7 +45,7 @@ class AtHand(Library):
     def multiply(self, w: Any, factor: Any, out: Any) -> None:
         """Write ``w`` times a factor, which may be wider, into ``out``, which may be ``w``.
 
-        Each product is rounded once, to the dtype of ``w``.
+        Each product is computed in the wider dtype, then rounded to that of ``w``.
         """
 
     def product(self, w: Any, factor: Any) -> Any:
@@ -164,17 +165,36 @@ class AtHand(Library):
         """Return the sums of a block whose dimensions are in the order of memory."""
         found = self._sum_in_parts(x, axes, power, precision)
         inside = self._inside(found)
-        if inside is None:
-            return found
-        where: Any = functools.partial(self.xp.where, inside)
-        if precision.any_order:
-            return found._replace(value=where(found.value, self._sum_wide(x, axes, power)))
-        careful = super()._sum_of_powers(x, axes, power)
-        return careful._replace(
-            scale=where(self.xp.ones_like(found.value), careful.scale),
-            value=where(found.value, careful.value),
-            rounding_error=where(found.rounding_error, careful.rounding_error),
-        )
+        return found if inside is None else self._summed_again(found, inside, x, axes)
+
+    def _summed_again(self, found: Sum, inside: Array, x: Array, axes: tuple[int, ...]) -> Sum:
+        """Return the sums, those of slices that are not inside summed with care.
+
+        In pieces of the block that depend on its shape alone, and only those with such slices:
+        one slice of zeros is no reason to widen all others.
+        """
+        xp, careful = self.xp, found
+        if not found.precision.any_order:
+            careful = found._replace(scale=xp.ones_like(found.value))
+        for panel, tiles in _cut(x.shape, axes):
+            place = tuple([slice(None) if i in axes else p for i, p in enumerate(panel)])
+            kept = inside[place]
+            if bool(xp.all(kept)):
+                continue
+            sums = (self._careful_sum(x[tile], axes, found) for tile in tiles)
+            again = functools.reduce(lambda a, b: merge(a, b, xp), sums)
+            for name in ("scale", "value", "rounding_error"):
+                array = getattr(careful, name)
+                if array is not None:
+                    array[place] = xp.where(kept, array[place], getattr(again, name))
+        return careful
+
+    def _careful_sum(self, x: Array, axes: tuple[int, ...], found: Sum) -> Sum:
+        """Return sums of which no term leaves the range."""
+        if not found.precision.any_order:
+            return super()._sum_of_powers(x, axes, found.power)
+        value = self._sum_wide(x, axes, found.power)
+        return found._replace(entries=self.count(x, axes), value=value)
 
     def _inside(self, found: Sum) -> Array | None:
         """Return for which slices no term has left the range; None for all of them."""
@@ -216,6 +236,24 @@ class AtHand(Library):
             value = self.xp.reshape(value, shape)
             error = None if error is None else self.xp.reshape(error, shape)
         return Sum(entries, None, value, error, precision, power)
+
+
+def _cut(
+    shape: tuple[int, ...], axes: tuple[int, ...]
+) -> Iterator[tuple[tuple[slice, ...], list[tuple[slice, ...]]]]:
+    """Yield panels of whole slices, and the tiles that each is cut into: 2**15 entries."""
+    steps, entries = list(shape), math.prod(shape)
+    for i in sorted(range(len(shape)), key=lambda i: (i in axes, -shape[i])):
+        steps[i] = max(1, min(shape[i], shape[i] * 2**15 // entries))
+        entries = entries // shape[i] * steps[i]
+    cuts = [
+        [slice(start, start + step) for start in range(0, n, step)]
+        for n, step in zip(shape, steps, strict=True)
+    ]
+    whole = ([slice(None)] if i in axes else cut for i, cut in enumerate(cuts))
+    for panel in itertools.product(*whole):
+        tiles = (cuts[i] if i in axes else [part] for i, part in enumerate(panel))
+        yield panel, list(itertools.product(*tiles))
 
 
 def by_stride(strides: tuple[int, ...]) -> tuple[int, ...] | None:

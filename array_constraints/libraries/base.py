@@ -124,7 +124,11 @@ class Library:
         wide = self.xp.astype(bound, like.dtype)
         return self.xp.reshape(wide, like.shape) if wide.ndim else wide
 
-    # Values that are read: where they decide what becomes of slices.
+    # What changes of slices are made of: see ``executors/change.py``.
+
+    def empty_like(self, w: Any) -> Any:
+        """Return a new array with the shape and dtype of ``w``."""
+        return self.xp.empty_like(w)
 
     def largest(self, x: Any) -> float:
         """Return the largest entry, NaN if one is NaN."""
@@ -139,7 +143,7 @@ class Library:
         return self.xp.asarray(x)
 
     def product(self, w: Any, factor: Any) -> Any:
-        """Return ``w`` times a factor, which may be wider, rounded to its dtype once."""
+        """Return ``w`` times a factor, which may be wider, rounded to its dtype at the end."""
         product = self.xp.astype(w, factor.dtype, copy=False) * factor
         return self.xp.astype(product, w.dtype, copy=False)
 

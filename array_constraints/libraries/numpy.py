@@ -53,7 +53,7 @@ class Numpy(AtHand):
         return negative(w, self)
 
     def without_negative(self, w: Any) -> Any:
-        """Multiply the bits by 0 or 1: numpy.where takes ten times as long on mixed signs."""
+        """Multiply bits in whatever order of bytes: numpy.where takes ten times as long."""
         return (w.view(f"i{w.dtype.itemsize}") * ~self.negative(w)).view(w.dtype)
 
     def quiet(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,7 +124,7 @@ class Numpy(AtHand):
         return numpy.einsum("nks->ns", x, dtype=_FLOAT64)
 
     def _add_in_parts(self, x: Any, power: int, wide: Any) -> Any:
-        """Let einsum add squares, without an array of them; else in parts of 512 KiB."""
+        """Let einsum add squares, without an array of them; else in parts of 2**17 entries."""
         before, terms, behind = x.shape
         found = numpy.empty((before, behind), wide)
         if power == 2 and x.dtype == wide:
@@ -188,7 +188,10 @@ def bits(w: Any) -> Any:
 
 
 def negative(w: Any, library: Any) -> Array:
-    """Return which entries are less than zero; comparing half types takes 60 times as long."""
+    """Return which entries are less than zero: by the bits, where they are flushed.
+
+    Those of half types, too: to compare them takes 60 times as long.
+    """
     weight = library.precision(w).weight
     if (weight.digits < 24 or subnormals.flushed()) and library.name_of(w.dtype) in FORMATS:
         told: Array = subnormals.negative(bits(w), weight.digits)

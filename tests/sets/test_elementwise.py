@@ -24,6 +24,16 @@ def test_an_array_without_dimensions_is_one_entry(library):
             assert bits(result) == bits(np.asarray(expected, DTYPES[dtype]))
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_any_order_of_bytes(dtype):
+    w = np.asarray([-3.0, -0.0, 2.5, -np.inf, -1e-5], f">{dtype}")
+    result = NonNeg()(w)
+    assert result.dtype == w.dtype
+    np.testing.assert_array_equal(result, [0.0, -0.0, 2.5, 0.0, 0.0])
+    assert NonNeg()(w, copy=False) is w
+    np.testing.assert_array_equal(w, result)
+
+
 def test_negative_subnormal_numbers_become_zero(library):
     for dtype in library.dtypes:
         w = np.asarray([1], dtype=f"uint{8 * DTYPES[dtype].itemsize}").view(DTYPES[dtype])
