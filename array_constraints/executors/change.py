@@ -66,14 +66,18 @@ class Change:
 
     def product(self, block: Array) -> Array | None:
         """Return the factors, if all slices are multiplied, and in the dtype of ``block``."""
-        factor = self._factor if self._only_multiplies else None
-        return None if factor is None or factor.dtype != block.dtype else factor
+        factor = self._factor
+        if factor is None or self._others is not None or factor.dtype != block.dtype:
+            return None
+        return factor
 
     def made(self, block: Array, axes: tuple[int, ...]) -> Any:
         """Return the changed block as a new array, or the block itself where all are kept."""
         if self.nothing:
             return block
-        if self._only_multiplies or math.prod(block.shape) <= ENTRIES_OF_PIECE:
+        if self._factor is not None and self._others is None:
+            return self._library.product(block, self._factor)
+        if math.prod(block.shape) <= ENTRIES_OF_PIECE:
             return self._changed(block)
         out = self._library.empty_like(block)
         self.onto(block, out, axes)
@@ -86,15 +90,11 @@ class Change:
 
         Where that takes more than a product, ``most`` entries at a time.
         """
-        if self._only_multiplies:
+        if self._factor is not None and self._others is None:
             self._library.multiply(block, self._factor, out)
             return
         for piece in _pieces(block.shape, axes, most):
             out[piece] = self._changed(block[piece])
-
-    @property
-    def _only_multiplies(self) -> bool:
-        return self._factor is not None and self._others is None
 
     @property
     def factor(self) -> Array | None:
@@ -114,8 +114,6 @@ class Change:
         return found
 
     def _changed(self, block: Array) -> Any:
-        if self._only_multiplies:
-            return self._library.product(block, self._factor)
         xp = self._library.xp
         if self._sizes is None:
             applied = self._form.apply(block, self._measure, xp)
