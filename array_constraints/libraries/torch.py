@@ -128,8 +128,8 @@ class Torch(AtHand):
             type(w) in (torch.Tensor, torch.nn.Parameter)
             and w.is_cpu
             and w.layout is torch.strided
-            and not w.is_neg()  # whose bits are not those of its entries
             and not torch.compiler.is_compiling()
+            and not w.is_neg()  # whose bits are not those of its entries
             and not (w.requires_grad and torch.is_grad_enabled())
             and not torch._C._functorch.is_functorch_wrapped_tensor(w)
             and torch._C._len_torch_dispatch_stack() == 0
