@@ -615,3 +615,4 @@ def test_torch_constrains_entries_that_no_view_of_bits_shows(name):
     if dtype.is_floating_point:
         lazily = torch._neg_view(torch.tensor([3, 0, -5]).to(dtype))
         assert NonNeg()(lazily).tolist() == [0, 0, 5]
+        assert NonNeg()(lazily, copy=False).tolist() == [0, 0, 5]

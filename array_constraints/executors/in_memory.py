@@ -15,7 +15,6 @@ from array_constraints.executors.change import (
     entries_of_piece,
 )
 from array_constraints.executors.grid import Grid, Region
-from array_constraints.libraries.at_hand import sparing
 from array_constraints.typing import Array
 
 
@@ -89,13 +88,9 @@ def _run_on_one_block(form: Any, w: Array, copy: bool | None, library: Any) -> A
 
 def measured(form: Any, w: Any, axes: tuple[int, ...], copy: bool | None, library: Any) -> Any:
     """Return the measure of ``w`` as one block; in place, its sums hold less than it."""
-    if copy is not False:
-        return form.measure(w, axes, library.xp)
-    token = sparing.set(True)
-    try:
-        return form.measure(w, axes, library.xp)
-    finally:
-        sparing.reset(token)
+    if copy is False:
+        return library.sparingly(form.measure, w, axes, library.xp)
+    return form.measure(w, axes, library.xp)
 
 
 def changed(change: Change, w: Any, axes: tuple[int, ...], copy: bool | None) -> Any:

@@ -22,7 +22,7 @@ from array_constraints.numerics.sums import Sum, merge
 from array_constraints.typing import Array
 
 sparing: ContextVar[bool] = ContextVar("sparing", default=False)
-"""Whether a sum holds less than its block, even where that takes longer: for copy=False."""
+"""Whether sums hold less than their blocks, even where that takes longer: for copy=False."""
 
 
 class AtHand(Library):
@@ -94,6 +94,14 @@ class AtHand(Library):
         """
         bits = self.bits(w)
         bits *= self.xp.logical_not(negative, out=negative)
+
+    def sparingly(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function so that its sums hold less than their blocks."""
+        token = sparing.set(True)
+        try:
+            return function(*arguments)
+        finally:
+            sparing.reset(token)
 
     # Sums of blocks of at most 2**21 entries.
 

@@ -42,7 +42,7 @@ class Torch(AtHand):
         return found
 
     def bits(self, w: Any) -> Any:
-        return w.detach().view(_BITS[w.dtype.itemsize])
+        return w.detach().resolve_neg().view(_BITS[w.dtype.itemsize])
 
     def negative(self, w: Any) -> Any:
         """Tell them by their bits where subnormal numbers look like zeros."""
@@ -61,6 +61,8 @@ class Torch(AtHand):
     def zero_negative(self, w: Any, negative: Any) -> None:
         if self._clamps(w):
             w.clamp_(min=0)
+        elif w.is_neg():  # its sign is kept beside its bits
+            w.masked_fill_(negative, 0)
         else:
             super().zero_negative(w, negative)
 
@@ -129,7 +131,6 @@ class Torch(AtHand):
             and w.is_cpu
             and w.layout is torch.strided
             and not torch.compiler.is_compiling()
-            and not w.is_neg()  # whose bits are not those of its entries
             and not (w.requires_grad and torch.is_grad_enabled())
             and not torch._C._functorch.is_functorch_wrapped_tensor(w)
             and torch._C._len_torch_dispatch_stack() == 0
