@@ -37,8 +37,12 @@ ENDS = {
     "os.kill(os.getpid(), signal.SIGSEGV)": "signal 11 (SIGSEGV)",
     "os.kill(os.getpid(), signal.SIGKILL)": "signal 9 (SIGKILL)",
     "os.killpg(0, signal.SIGKILL)": "the process was ended by signal 9",
-    "os.kill(os.getppid(), signal.SIGKILL)": "what waits for the process was ended by signal 9",
-    "os.kill(os.getppid(), signal.SIGTERM)": "what waits for the process was ended by signal",
+    "os.kill(os.getppid(), signal.SIGKILL); signal.pause()": (
+        "what waits for the process was ended by signal 9"
+    ),
+    "os.kill(os.getppid(), signal.SIGTERM); signal.pause()": (
+        "what waits for the process was ended by signal"
+    ),
     "os.fork() and os._exit(0)": "the process ended with status 0",
     "os.closerange(0, 1000)": "the process ended with status 1",
     "import ctypes; ctypes.string_at(0)": "the process was ended by signal 11 (SIGSEGV)",
