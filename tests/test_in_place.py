@@ -7,21 +7,13 @@ import functools
 import numpy as np
 import pytest
 from libraries import DTYPES, NUMPY, TORCH, bits, installed
+from test_forms import L1Ball
 
-from array_constraints import Interval, MaxNorm, NonNeg, Rescaling, Slicewise, reductions
+from array_constraints import MaxNorm, NonNeg, Slicewise, reductions
 from benchmarks import memory
 
 BOTH = [library for library in (NUMPY, TORCH) if installed(library)]
 PEAK = {NUMPY: memory.numpy_peak, TORCH: memory.torch_peak}
-
-
-class L1Ball(Rescaling):
-    axis = 0
-    measure = staticmethod(reductions.sum_of_magnitudes)
-    size = staticmethod(reductions.norm)
-
-    def interval(self):
-        return Interval(0.0, 0.5)
 
 
 class Mean(Slicewise):
@@ -48,7 +40,7 @@ CONSTRAINTS = {
     "product, short axis": MaxNorm(0.5, axis=1),
     "radii": MaxNorm(tuple(np.linspace(0.4, 0.5, 1024).tolist()), axis=1),
     "more than a product": MaxNorm(1e-25),
-    "magnitudes": L1Ball(),
+    "magnitudes": L1Ball(0.5),
     "mean": Mean(),
     "entries": NonNeg(),
 }

@@ -121,7 +121,7 @@ class Numpy(AtHand):
         return numpy.add.reduce(x, axes, _FLOAT64, None, True)
 
     def _add_middle(self, x: Any) -> Any:
-        """Widen first: a larger array that is freed teaches glibc to keep the smaller ones."""
+        """Widen into an array: once it was freed, glibc keeps memory for those of a block."""
         return numpy.einsum("nks->ns", x.astype(_FLOAT64, copy=False))
 
     def _add_in_parts(self, x: Any, power: int, wide: Any) -> Any:

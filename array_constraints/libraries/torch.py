@@ -187,7 +187,7 @@ class Torch(AtHand):
         return torch.cat([self._sum_wide(stack, inner, power) for stack in stacks])
 
     def _add_entries(self, x: Any, axes: tuple[int, ...]) -> Any:
-        """Add in parts of at most 256 KiB in float64: PyTorch widens all that it adds."""
+        """Add in parts of some 256 KiB in float64: PyTorch widens all that it adds."""
         if not axes:
             return x.double()
         parts = -(-x.numel() // min(max(x.numel() // 8, 2**13), 2**15))
