@@ -268,7 +268,16 @@ def test_a_comparison_that_ends_early_exits_1(tmp_path, monkeypatch, capfd):
     assert "not compared to the end: the process ended with status 0" in capfd.readouterr().err
 
 
+@pytest.fixture
+def interruptible():
+    """What a shell starts in the background ignores SIGINT, and so does all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.usefixtures("interruptible")
 def test_whoever_stops_the_suite_stops_what_it_started(tmp_path, how):
     noted = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); "
     (tmp_path / "hangs.py").write_text(RIGHT.format(f"{noted}time.sleep(3600)"))
