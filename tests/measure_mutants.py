@@ -2,16 +2,17 @@
 
 ``nox -s mutants`` runs this with the operators of Cosmic Ray. A mutant is judged in processes
 of its own: by the quick profile on NumPy, then by the project's tests, then by the quick
-profile on other libraries, until something is not met. Those of a module for one library are
-judged by what concerns it: ``STAGES_OF``. Those that nothing notices must be listed in
-``tests/equivalent_mutants.toml``, each with the reason why no user could notice either.
+profile on other libraries, until something is not met; each time by the trials that run the
+lines that changed, as coverage.py finds them in the library itself. Mutants of a module for one
+library are judged by what concerns it: ``STAGES_OF``. Those that nothing notices must be listed
+in ``tests/equivalent_mutants.toml``, each with the reason why no user could notice either.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import difflib
+import compileall
+import functools
 import importlib
 import json
 import os
@@ -19,207 +20,241 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 import tomllib
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-ROOT = Path(__file__).parents[1]
+import pytest
+from mutation import MODULES, ROOT, Mutant, mutants
+
 LISTED = ROOT / "tests" / "equivalent_mutants.toml"
-MODULES = tuple(
-    path.relative_to(ROOT / "array_constraints").with_suffix("").as_posix()
-    for pattern in ("numerics/*.py", "libraries/*.py", "executors/*.py", "sets/*.py", "*.py")
-    for path in sorted((ROOT / "array_constraints").glob(pattern))
-    if not path.name.startswith("__") and path.name not in ("typing.py", "rules.py")
-)
-LIMITS = {"numpy": 20, "tests": 200, "array_api_strict": 20, "torch": 40, "jax.numpy": 120}
-LIMITS["dask.array"] = 90
-"""Seconds of one processor at each stage: three times what the library itself takes."""
-STAGES = tuple(LIMITS)
-EVERYWHERE = STAGES[:-1]
+EVERYWHERE = ("numpy", "tests", "array_api_strict", "torch", "jax.numpy")
 STAGES_OF = {
     "sets/kernels": ("tests",),  # beyond the specification
-    "libraries/torch": ("tests", "torch"),
-    "libraries/torch_autograd": ("tests", "torch"),
-    "libraries/torch_sharded": ("tests", "torch"),
-    "libraries/jax": ("tests", "jax.numpy"),
-    "libraries/jax_placement": ("tests", "jax.numpy"),
-    "libraries/dask": ("tests", "dask.array"),
-    "executors/dask": ("tests", "dask.array"),
+    "libraries/torch": ("tests of torch", "torch"),
+    "libraries/torch_autograd": ("tests of torch", "torch"),
+    "libraries/torch_sharded": ("tests of torch",),
+    "libraries/jax": ("tests of jax", "jax.numpy"),
+    "libraries/jax_placement": ("tests of jax", "jax.numpy"),
+    "libraries/dask": ("tests of dask", "dask.array"),
+    "executors/dask": ("tests of dask", "dask.array"),
     "libraries/strict": ("array_api_strict",),
 }
+STAGES = tuple(dict.fromkeys(sum(STAGES_OF.values(), EVERYWHERE)))
 TESTS = {  # in groups, the quick ones first; each costs 2 s before its first test
     "quick": ("margins", "sums", "calling", "config", "parameters", "forms", "measures"),
     "next": ("one_decision", "trees", "gradients", "floating_point_modes", "strict"),
     "slow": ("in_place", "in_memory", "lazy"),
-    "sets": ("sets",),
+    "sets": ("elementwise", "kernels", "norms"),
+    "own": ("placement", "dask_integration"),
 }
-TESTS_OF = {
-    "libraries/torch_sharded": {"own": ("placement",)},
-    "libraries/jax_placement": {"own": ("placement",)},
-    "executors/dask": {"own": ("dask_integration",)},
-}  # the first ones
-SLOW = "torch or Torch or jax or Jax or dask or Dask or strict or keras or hundred or measuring"
-CHOSEN = f"not ({SLOW}) or unknown"  # chunks of unknown length are Dask's alone
-CHOSEN_OF = {
-    module: f"{word} or {word.title()}"
-    for module in STAGES_OF
-    for word in ("torch", "jax", "dask")
-    if word in module
+SLOW = "torch or jax or dask or strict or keras or hundred or measuring or section"
+CHOSEN = {
+    "tests": f"not ({SLOW}) or unknown",  # chunks of unknown length are Dask's alone
+    "tests of torch": "torch",
+    "tests of jax": "jax",
+    "tests of dask": "dask",
 }
+UNTRACED = {
+    "libraries/torch_sharded": "shards_of_pytorch",
+    "libraries/jax_placement": "weights_of_jax",
+    "executors/dask": "test_dask_integration",
+}
+"""Tests of a module that run it in processes of their own, where coverage.py does not look."""
 PRELOADED = {
-    "numpy": ("array_constraints_conformance.runner", "numpy", "ml_dtypes"),
+    "suite": ("array_constraints_conformance.runner", "ml_dtypes"),
     "tests": ("pytest", "torch", "jax", "dask.array", "array_api_strict"),  # not Hypothesis
 }
 
 
-class Mutant(NamedTuple):
-    module: str
-    was: str
-    now: str
-    code: str
-    place: int
+class Measured(NamedTuple):
+    """What the trials of a stage cost, and what they run, with the library itself."""
 
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return self.module, self.was, self.now
+    seconds: dict[str, float]
+    runs: dict[str, dict[int, list[str]]]
+    """The trials that run each line of each module."""
 
-
-def mutants(module: str) -> Iterator[Mutant]:
-    """Yield the mutants of a module, each once, that differ when they run."""
-    from cosmic_ray.ast import ast_nodes, get_ast
-    from cosmic_ray.mutating import mutate_code
-    from cosmic_ray.plugins import get_operator, operator_names
-
-    source = (ROOT / "array_constraints" / f"{module}.py").read_text()
-    idle = list(_idle_lines(ast.parse(source)))
-    seen = {ast.dump(ast.parse(source))}
-    nodes = list(ast_nodes(get_ast(source)))
-    for name in operator_names():
-        if "Variable" in name:  # they need arguments
-            continue
-        operator = get_operator(name)()
-        places = [place for node in nodes for place in operator.mutation_positions(node)]
-        for i, ((line, column), _) in enumerate(places):
-            if any(start <= (line, column) < stop for start, stop in idle):
-                continue
-            code = mutate_code(source, operator, i)
-            try:
-                shape = ast.dump(ast.parse(code))
-            except SyntaxError:
-                continue
-            if shape not in seen:
-                seen.add(shape)
-                yield Mutant(module, *_changed(source, code), code, line)
+    def trials(self, mutant: Mutant) -> list[str]:
+        """Return those that can notice a mutant, the cheapest ones first."""
+        runs, own = self.runs.get(mutant.module, {}), UNTRACED.get(mutant.module)
+        found = {trial for line in mutant.lines for trial in runs.get(line, ())}
+        if own:
+            found |= {trial for trial in self.seconds if own in trial}
+        every = not mutant.lines  # it runs as its module is imported
+        return sorted(self.seconds if every else found, key=self.seconds.__getitem__)
 
 
-def _idle_lines(tree: ast.Module) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Yield the places of what never runs: annotations, protocols and ``@final``."""
-    for node in ast.walk(tree):
-        idle: list[ast.AST | None] = [getattr(node, "annotation", None)]
-        idle.append(getattr(node, "returns", None))
-        if isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases):
-            idle.append(node)
-        idle += [d for d in getattr(node, "decorator_list", []) if ast.unparse(d) == "final"]
-        for each in idle:
-            if each is not None:
-                sign = each in getattr(node, "decorator_list", [])  # "@" stands before it
-                start = each.lineno, each.col_offset - sign
-                yield start, (each.end_lineno, each.end_col_offset)
+class Trials:
+    """The trials of one run, in order, with what they cost and run where that is measured."""
+
+    def __init__(self, wanted: Iterable[str] | None = None, measuring: Any = None) -> None:
+        self.order = None if wanted is None else {key: i for i, key in enumerate(wanted)}
+        self.measuring = measuring
+        self.seconds: dict[str, float] = {}
+        self.failed: list[str] = []
+
+    def chosen(self, keys: Iterable[str]) -> list[str]:
+        if self.order is None:
+            return list(keys)
+        return sorted(self.order.keys() & set(keys), key=self.order.__getitem__)
+
+    def files(self, paths: list[str]) -> list[str]:
+        """Return the files of tests that have any of the trials."""
+        if self.order is None:
+            return paths
+        having = {key.partition("::")[0] for key in self.order}
+        return [path for path in paths if path in having]
+
+    @contextmanager
+    def of(self, key: str) -> Iterator[None]:
+        if self.measuring:
+            for kept in _kept():
+                kept.cache_clear()
+            self.measuring.switch_context(key)
+        start = time.perf_counter()
+        yield
+        self.seconds[key] = time.perf_counter() - start
+        if self.measuring:
+            self.measuring.switch_context("between trials")
 
 
-def _changed(source: str, code: str) -> tuple[str, str]:
-    lines = list(difflib.unified_diff(source.splitlines(), code.splitlines(), n=0))[3:]
-    parts = ([line[1:].strip() for line in lines if line[0] == sign] for sign in "-+")
-    was, now = (" ".join(part) for part in parts)
-    return was, now
+def _kept() -> Iterator[Any]:
+    """Yield the functions of the library that keep results: they must run in each trial."""
+    for name, module in tuple(sys.modules.items()):
+        if name.startswith("array_constraints."):
+            yield from (each for each in vars(module).values() if hasattr(each, "cache_clear"))
 
 
 class Judge:
     """A copy of the library, and what judges its mutants there at one stage."""
 
     def __init__(self, stage: str) -> None:
-        self.folder = Path(tempfile.mkdtemp())
-        shutil.copytree(ROOT / "array_constraints", self.folder / "array_constraints")
+        self.folder, self.stage = Path(tempfile.mkdtemp()), stage
+        shutil.copytree(
+            ROOT / "array_constraints",
+            self.folder / "array_constraints",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+        compileall.compile_dir(self.folder, quiet=2)
         sys.path.insert(0, str(self.folder))
         sys.dont_write_bytecode = True
-        self.costs: dict[str, float] = {}
-        self.module = ""  # the one that is mutated
-        for name in PRELOADED.get(stage, (*PRELOADED["numpy"], stage)):
+        suite = stage not in CHOSEN
+        wanted = (*PRELOADED["suite"], stage) if suite else PRELOADED["tests"]
+        for name in wanted:
             importlib.import_module(name)  # each fork then has it
-        self.noticed = self.tests if stage == "tests" else partial(self.library, stage)
-        if found := self.noticed():
-            raise RuntimeError(f"what {stage} notices of the library itself: {found}")
-        if stage != "tests":
-            self.costs = json.loads((self.folder / "costs.json").read_text())
+        self.noticed = self.suite if suite else self.tests
 
-    def library(self, name: str) -> str | None:
-        """Return the first requirement that is not met on a library."""
-        return _in_a_fork(partial(self.suite, name), LIMITS[name])
+    def measured(self) -> Measured:
+        """Return what each trial costs and which lines it runs, in the library itself."""
+        answer = self.folder / "trials.json"
+        found = _in_a_fork(functools.partial(self.measure, answer), 3600)
+        if not found:
+            seconds, runs, failed = json.loads(answer.read_text())
+            found = _in_a_fork(
+                lambda: self.noticed(Trials(failed)), 3600
+            )  # without coverage.py
+        if found:
+            raise RuntimeError(f"what {self.stage} notices of the library itself: {found}")
+        lines = {key: {int(line): runs[key][line] for line in runs[key]} for key in runs}
+        return Measured(seconds, lines)
 
-    def suite(self, name: str) -> str | None:
-        """Return the same, the cheapest ones first."""
+    def measure(self, answer: Path) -> str | None:
+        import coverage
+
+        package = self.folder / "array_constraints"
+        measuring = coverage.Coverage(data_file=None, source=[str(package)])
+        measuring.start()
+        trials = Trials(measuring=measuring)
+        found = self.noticed(trials)
+        measuring.stop()
+        data = measuring.get_data()
+        runs = {
+            Path(file).relative_to(package).with_suffix("").as_posix(): {
+                line: [trial for trial in names if trial in trials.seconds]
+                for line, names in data.contexts_by_lineno(file).items()
+            }
+            for file in data.measured_files()
+        }
+        answer.write_text(json.dumps([trials.seconds, runs, trials.failed]))
+        return found
+
+    def suite(self, trials: Trials) -> str | None:
+        """Return the first requirement that is not met on the library of this stage."""
         from array_constraints_conformance.libraries import library
         from array_constraints_conformance.runner import Plan, judge
         from array_constraints_conformance.trial import PROFILES
         from array_constraints_conformance.trial.subject import module_named
 
-        plan = Plan(module_named("array_constraints"), [library(name)], PROFILES["quick"])
-        trials, costs = {}, {}
+        subject = module_named("array_constraints")
+        plan = Plan(subject, [library(self.stage)], PROFILES["quick"])
+        trial_of = functools.cache(plan.trial)
         tasks = {f"{task[0].id} {task[1]}": task for task in plan.tasks()}
-        for key in sorted(tasks, key=lambda key: self.costs.get(key, 0.0)):
-            requirement, subject, lib = tasks[key]
-            trial = trials.setdefault(subject, plan.trial(subject, lib))
-            result = judge(requirement, subject, trial)
+        for key in trials.chosen(tasks):
+            requirement, name, lib = tasks[key]
+            trial = trial_of(name, lib)
+            with trials.of(key):
+                result = judge(requirement, name, trial)
             if result.outcome not in ("met", "not applicable"):
-                return f"suite, {name}: {requirement.id}"
-            costs[key] = result.seconds
-        (self.folder / "costs.json").write_text(json.dumps(costs))
+                return key
         return None
 
-    def tests(self) -> str | None:
+    def tests(self, trials: Trials) -> str | None:
         """Return the first of the project's tests that fails."""
-        groups = (TESTS_OF.get(self.module, {}) | TESTS).values()
-        found = (_in_a_fork(partial(self.tests_of, group), LIMITS["tests"]) for group in groups)
-        return next(filter(None, found), None)
-
-    def tests_of(self, group: tuple[str, ...]) -> str | None:
-        """Return the first test of some files or folders that fails."""
-        import pytest
-
         os.chdir(ROOT)
         os.environ["PYTHONPATH"] = str(self.folder)  # for the tests that start a process
-        first = FirstFailure()
-        chosen = CHOSEN_OF.get(self.module, CHOSEN)
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-k", chosen]
-        paths = [
-            f"tests/{name}" if name == "sets" else f"tests/test_{name}.py" for name in group
-        ]
-        status = pytest.main([*options, *paths], plugins=[first])
-        nothing_chosen = status == pytest.ExitCode.NO_TESTS_COLLECTED
-        return f"tests: {first.name or status!r}" if status and not nothing_chosen else None
+        mode = "-q" if trials.measuring else "-xq"
+        options = [mode, "-p", "no:cacheprovider", "-k", CHOSEN[self.stage]]
+        for group in TESTS.values():
+            files = [
+                path.relative_to(ROOT).as_posix()
+                for name in group
+                for path in sorted(ROOT.glob(f"tests/**/test_{name}.py"))
+            ]
+            files = trials.files(files)
+            chosen = Chosen(trials)
+            status = pytest.main([*options, *files], plugins=[chosen]) if files else 0
+            trials.failed += chosen.failed
+            if status and not trials.measuring:
+                return next(iter(trials.failed), repr(status))
+        return None
 
-    def __call__(self, mutant: Mutant) -> str | None:
-        """Return what noticed the mutant, if anything did."""
+    def __call__(self, mutant: Mutant, trials: list[str], seconds: float) -> str | None:
+        """Return which of some trials noticed the mutant, if any did."""
         path = self.folder / "array_constraints" / f"{mutant.module}.py"
-        original, self.module = path.read_text(), mutant.module
+        if not trials:
+            return None
+        original, status = path.read_text(), path.stat()
         path.write_text(mutant.code)
         try:
-            return self.noticed()
+            return _in_a_fork(lambda: self.noticed(Trials(trials)), 10 + int(4 * seconds))
         finally:
             path.write_text(original)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # its bytecode is valid
 
 
-class FirstFailure:
-    """A plugin of pytest that keeps the name of the first test that fails."""
+class Chosen:
+    """A plugin of pytest that runs the trials, and keeps the names of those that fail."""
 
-    name: str | None = None
+    def __init__(self, trials: Trials) -> None:
+        self.trials = trials
+        self.failed: list[str] = []
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        named = {item.nodeid: item for item in items}
+        items[:] = [named[key] for key in self.trials.chosen(named)]
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
+        with self.trials.of(item.nodeid):
+            return (yield)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed and self.name is None:
-            self.name = report.nodeid
+        if report.failed and report.nodeid not in self.failed:
+            self.failed.append(report.nodeid)
 
     def pytest_collectreport(self, report: Any) -> None:
         self.pytest_runtest_logreport(report)
@@ -248,18 +283,23 @@ def _in_a_fork(function: Callable[[], str | None], limit: int) -> str | None:
     return found or ("no end, or a crash" if status else None)
 
 
-def _work_in(folder: str) -> None:
-    tempfile.tempdir = folder  # removed as a whole, whatever ends a process
-
-
-def _judged(task: tuple[str, Mutant]) -> tuple[Mutant, str | None]:
-    global judge
-    stage, mutant = task
-    judge = judge or Judge(stage)
-    return mutant, judge(mutant)
-
-
 judge: Judge | None = None
+
+
+def _begin(folder: str, stage: str) -> None:
+    global judge
+    tempfile.tempdir = folder  # removed as a whole, whatever ends a process
+    judge = Judge(stage)
+
+
+def _measured() -> Measured:
+    assert judge is not None
+    return judge.measured()
+
+
+def _judged(task: tuple[Mutant, list[str], float]) -> tuple[Mutant, str | None]:
+    assert judge is not None
+    return task[0], judge(*task)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -271,39 +311,57 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     os.environ.update(JAX_PLATFORMS="cpu", OMP_NUM_THREADS="1")
     listed = tomllib.loads(LISTED.read_text())["mutant"]
-    equivalent = {(each["module"], each["was"], now) for each in listed for now in each["now"]}
-    made = [mutant for module in options.modules for mutant in mutants(module)]
+    equivalent = {
+        (each["module"], each["within"], each["was"], now)
+        for each in listed
+        for now in each["now"]
+    }
+    with get_context("spawn").Pool(options.processes) as pool:
+        made = [m for each in pool.imap(_mutants, options.modules) for m in each]
     unknown = {key for key in equivalent if key[0] in options.modules} - {m.key for m in made}
     left = [mutant for mutant in made if mutant.key not in equivalent]
     print(f"{len(made)} mutants, of which {len(made) - len(left)} are listed as equivalent")
-    spawn = get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         for stage in options.stages:
-            with spawn.Pool(options.processes, _work_in, (folder,)) as pool:
-                left = _unnoticed(pool, stage, left, options.record)
+            left = _unnoticed(stage, left, options, folder)
             print(f"{len(left)} are left after {stage}", flush=True)
     for mutant in left:
-        print(f"SURVIVES {mutant.module}\n  {mutant.was}\n  {mutant.now}")
-    for module, was, now in sorted(unknown):
-        print(f"LISTED, but no mutant: {module}\n  {was}\n  {now}")
+        print(f"SURVIVES {mutant.module} {mutant.within}\n  {mutant.was}\n  {mutant.now}")
+    for module, within, was, now in sorted(unknown):
+        print(f"LISTED, but no mutant: {module} {within}\n  {was}\n  {now}")
     if left or unknown:
         raise SystemExit(1)
 
 
-def _unnoticed(pool: Any, stage: str, left: list[Mutant], record: Path | None) -> list[Mutant]:
+def _mutants(module: str) -> list[Mutant]:
+    return list(mutants(module))
+
+
+def _unnoticed(
+    stage: str, left: list[Mutant], options: argparse.Namespace, folder: str
+) -> list[Mutant]:
     """Return the mutants that a stage does not notice; those in the record are known."""
+    record: Path | None = options.record
     lines = record.read_text().splitlines() if record and record.exists() else []
-    known = {
-        (*line[1:4], line[5]): line[4] for line in map(json.loads, lines) if line[0] == stage
-    }
-    wanted = [m for m in left if stage in STAGES_OF.get(m.module, EVERYWHERE)]
-    todo = [(stage, m) for m in wanted if (*m.key, m.place) not in known]
-    for mutant, found in pool.imap_unordered(_judged, todo):
-        known[(*mutant.key, mutant.place)] = found
-        if record:
-            with record.open("a") as file:
-                file.write(json.dumps([stage, *mutant.key, found, mutant.place]) + "\n")
-    return [m for m in left if not known.get((*m.key, m.place))]
+    known = {tuple(place): found for at, *place, found in map(json.loads, lines) if at == stage}
+    asked = [m for m in left if stage in STAGES_OF.get(m.module, EVERYWHERE)]
+    asked = [m for m in asked if m.place not in known]
+    spawn = get_context("spawn")
+    if asked:
+        with spawn.Pool(1, _begin, (folder, stage)) as pool:
+            measured = pool.apply(_measured)
+        tasks = []
+        for mutant in asked:
+            trials = measured.trials(mutant)
+            tasks.append((mutant, trials, sum(map(measured.seconds.__getitem__, trials))))
+        print(f"{sum(bool(t[1]) for t in tasks)} of {len(tasks)} run in {stage}", flush=True)
+        with spawn.Pool(options.processes, _begin, (folder, stage)) as pool:
+            for mutant, found in pool.imap_unordered(_judged, tasks):
+                known[mutant.place] = found
+                if record:
+                    with record.open("a") as file:
+                        file.write(json.dumps([stage, *mutant.place, found]) + "\n")
+    return [m for m in left if not known.get(m.place)]
 
 
 if __name__ == "__main__":
