@@ -50,6 +50,7 @@ TESTS = {  # in groups, the quick ones first; each costs 2 s before its first te
     "next": ("one_decision", "trees", "gradients", "floating_point_modes", "strict"),
     "slow": ("in_place", "in_memory", "lazy"),
     "sets": ("elementwise", "kernels", "norms"),
+    "files": ("grid", "formats"),
     "own": ("placement", "dask_integration"),
 }
 SLOW = "torch or jax or dask or strict or keras or hundred or measuring or section"
@@ -95,7 +96,6 @@ class Trials:
         self.order = None if wanted is None else {key: i for i, key in enumerate(wanted)}
         self.measuring = measuring
         self.seconds: dict[str, float] = {}
-        self.failed: list[str] = []
 
     def chosen(self, keys: Iterable[str]) -> list[str]:
         if self.order is None:
@@ -153,13 +153,14 @@ class Judge:
         answer = self.folder / "trials.json"
         found = _in_a_fork(functools.partial(self.measure, answer), 3600)
         if not found:
-            seconds, runs, failed = json.loads(answer.read_text())
-            found = _in_a_fork(
-                lambda: self.noticed(Trials(failed)), 3600
-            )  # without coverage.py
+            seconds, runs = json.loads(answer.read_text())
+            trials = Trials(sorted(seconds, key=seconds.__getitem__))
+            found = _in_a_fork(lambda: self.noticed(trials), 3600)  # without coverage.py
         if found:
             raise RuntimeError(f"what {self.stage} notices of the library itself: {found}")
         lines = {key: {int(line): runs[key][line] for line in runs[key]} for key in runs}
+        if not lines["constraint"]:
+            raise RuntimeError(f"{self.stage} does not run the copy of the library")
         return Measured(seconds, lines)
 
     def measure(self, answer: Path) -> str | None:
@@ -179,7 +180,7 @@ class Judge:
             }
             for file in data.measured_files()
         }
-        answer.write_text(json.dumps([trials.seconds, runs, trials.failed]))
+        answer.write_text(json.dumps([trials.seconds, runs]))
         return found
 
     def suite(self, trials: Trials) -> str | None:
@@ -206,8 +207,11 @@ class Judge:
         """Return the first of the project's tests that fails."""
         os.chdir(ROOT)
         os.environ["PYTHONPATH"] = str(self.folder)  # for the tests that start a process
-        mode = "-q" if trials.measuring else "-xq"
-        options = [mode, "-p", "no:cacheprovider", "-k", CHOSEN[self.stage]]
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        paths = "pythonpath=tests tests/suite tests/files"  # not the library as it is
+        options = ["-qp", "no:cacheprovider", "-p", "_hypothesis_pytestplugin"]
+        options += ["--assert=plain", "-o", paths, "-k", CHOSEN[self.stage]]
+        options += [] if trials.measuring else ["-x"]
         for group in TESTS.values():
             files = [
                 path.relative_to(ROOT).as_posix()
@@ -217,9 +221,8 @@ class Judge:
             files = trials.files(files)
             chosen = Chosen(trials)
             status = pytest.main([*options, *files], plugins=[chosen]) if files else 0
-            trials.failed += chosen.failed
-            if status and not trials.measuring:
-                return next(iter(trials.failed), repr(status))
+            if status and not trials.measuring:  # coverage.py takes memory, too
+                return chosen.failed or repr(status)
         return None
 
     def __call__(self, mutant: Mutant, trials: list[str], seconds: float) -> str | None:
@@ -237,11 +240,11 @@ class Judge:
 
 
 class Chosen:
-    """A plugin of pytest that runs the trials, and keeps the names of those that fail."""
+    """A plugin of pytest that runs the trials, and keeps the name of the first that fails."""
 
     def __init__(self, trials: Trials) -> None:
         self.trials = trials
-        self.failed: list[str] = []
+        self.failed: str | None = None
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         named = {item.nodeid: item for item in items}
@@ -253,8 +256,8 @@ class Chosen:
             return (yield)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed and report.nodeid not in self.failed:
-            self.failed.append(report.nodeid)
+        if report.failed and self.failed is None:
+            self.failed = report.nodeid
 
     def pytest_collectreport(self, report: Any) -> None:
         self.pytest_runtest_logreport(report)
