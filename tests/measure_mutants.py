@@ -14,6 +14,7 @@ import argparse
 import compileall
 import functools
 import importlib
+import itertools
 import json
 import os
 import resource
@@ -42,6 +43,7 @@ STAGES_OF = {
     "libraries/jax_placement": ("tests of jax", "jax.numpy"),
     "libraries/dask": ("tests of dask", "dask.array"),
     "executors/dask": ("tests of dask", "dask.array"),
+    "executors/grid": ("numpy", "tests", "tests of files"),
     "libraries/strict": ("array_api_strict",),
 }
 STAGES = tuple(dict.fromkeys(sum(STAGES_OF.values(), EVERYWHERE)))
@@ -53,13 +55,18 @@ TESTS = {  # in groups, the quick ones first; each costs 2 s before its first te
     "files": ("grid", "formats"),
     "own": ("placement", "dask_integration"),
 }
-SLOW = "torch or jax or dask or strict or keras or hundred or measuring or section"
+SLOW = (
+    "torch or jax or dask or strict or keras or hundred or measuring or section or formats.py"
+)
 CHOSEN = {
     "tests": f"not ({SLOW}) or unknown",  # chunks of unknown length are Dask's alone
     "tests of torch": "torch",
     "tests of jax": "jax",
     "tests of dask": "dask",
+    "tests of files": "formats.py",
 }
+MOST = 12.0
+"""Seconds of trials for each mutant: most of them, without the few that take long."""
 UNTRACED = {
     "libraries/torch_sharded": "shards_of_pytorch",
     "libraries/jax_placement": "weights_of_jax",
@@ -86,7 +93,9 @@ class Measured(NamedTuple):
         if own:
             found |= {trial for trial in self.seconds if own in trial}
         every = not mutant.lines  # it runs as its module is imported
-        return sorted(self.seconds if every else found, key=self.seconds.__getitem__)
+        order = sorted(self.seconds if every else found, key=self.seconds.__getitem__)
+        until = itertools.accumulate(map(self.seconds.__getitem__, order))
+        return [trial for trial, seconds in zip(order, until, strict=True) if seconds <= MOST]
 
 
 class Trials:
