@@ -87,18 +87,24 @@ def _mutated(source: str) -> Iterator[tuple[tuple[int, int], str]]:
 
 
 def _idle(tree: ast.Module) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Yield the places of what never runs: annotations, protocols and ``@final``."""
+    """Yield where nothing changes a result: annotations, protocols, caches, ``@final``."""
     for node in ast.walk(tree):
         idle: list[ast.AST | None] = [getattr(node, "annotation", None)]
         idle.append(getattr(node, "returns", None))
         if isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases):
             idle.append(node)
-        idle += [d for d in getattr(node, "decorator_list", []) if ast.unparse(d) == "final"]
+        idle += [d for d in getattr(node, "decorator_list", []) if _is_idle(ast.unparse(d))]
         for each in idle:
             if each is not None:
                 sign = each in getattr(node, "decorator_list", [])  # "@" stands before it
                 start = each.lineno, each.col_offset - sign
                 yield start, (each.end_lineno, each.end_col_offset)
+
+
+def _is_idle(decorator: str) -> bool:
+    return decorator == "final" or decorator.startswith(
+        ("functools.cache", "functools.lru_cache")
+    )
 
 
 def _statements(

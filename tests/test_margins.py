@@ -12,6 +12,7 @@ from array_constraints import Interval, reductions
 from array_constraints.libraries import of_namespace
 from array_constraints.numerics import rescaling
 from array_constraints.numerics.formats import FORMATS, Format, Precision
+from array_constraints.numerics.margins import most_terms
 from array_constraints.numerics.rescaling import Size
 
 U = 2.0**-53
@@ -20,11 +21,14 @@ HALF = 34 * 2.0**-24 + ANY * U  # and 32 of them in float32, the factor and the 
 LARGEST = {name: FORMATS[name].largest for name in FORMATS}
 
 
-def sizes_of(lower, upper, weight="float64", accumulator="float64", entries=1, slices=1):
+def sizes_of(
+    lower, upper, weight="float64", accumulator="float64", entries=1, slices=1, power=2
+):
     precision = Precision(FORMATS[weight], FORMATS[accumulator])
-    roundoffs = reductions.roundoffs_of_norm(entries, precision)
-    square, interval = np.ones((1, slices), dtype=accumulator), Interval(lower, upper)
-    size, library = Size(square, None, 2), of_namespace(np)
+    off = {1: reductions.roundoffs_of_sum, 2: reductions.roundoffs_of_norm}
+    roundoffs = off[power](entries, precision)
+    value, interval = np.ones((1, slices), dtype=accumulator), Interval(lower, upper)
+    size, library = Size(value, None, power), of_namespace(np)
     found = (size, entries, precision, interval, roundoffs, library)
     return library.quietly(rescaling.sizes, *found)
 
@@ -127,6 +131,30 @@ def test_targets_of_a_rounded_result_leave_room_for_that_rounding(c, entries, sh
 
 
 @pytest.mark.parametrize(
+    ("c", "entries", "share"),  # ratio of the smallest normal number 2**-14 to c
+    [
+        (1.0, 4, 1 + 4 * 2.0**-14),
+        (2.0**-12, 1, 1.25),
+        (2.0**-12, 3, 1.75),
+        (2.0**-14, 1, 2.0),
+        (2.0**-15, 6, 2.0),  # 12 entries' worth: at most the bound itself is off
+        (1e-300, 1, 2.0),
+    ],
+)
+def test_targets_of_a_sum_leave_room_for_the_rounding_of_each_entry(c, entries, share):
+    """64 terms in float32 at a time, and u (1 + u) times the share, u = 2**-11."""
+    stored = 2.0**-11 * (1 + 2.0**-11) * share
+    slack = 66 * 2.0**-24 + 2 * ANY * U
+    kind = {"weight": "float16", "entries": entries, "power": 1}
+    found = limits_of(c, 4.0, **kind)
+    assert found.lower_target == close_to(c * (1 + slack) / (1 - stored))
+    assert limits_of(0.0, c, **kind).upper_target == close_to(c * (1 - slack) / (1 + stored))
+    (targets,) = limits_of(0.0, (c, 0.0), slices=2, **kind).upper_target
+    assert targets[0] == close_to(c * (1 - slack) / (1 + stored))
+    assert targets[1] == 0
+
+
+@pytest.mark.parametrize(
     ("weight", "accumulator", "entries", "slack"),
     [
         (
@@ -150,6 +178,20 @@ def test_slack_where_the_accumulator_has_digits_to_spare(weight, accumulator, en
     unknown = kind | {"entries": np.asarray([[float(entries)]])}
     found = limits_of(0.0, 1.0, **unknown).upper_target
     assert found == pytest.approx((1 - slack) / (1 + stored), rel=8 * U)
+
+
+@pytest.mark.parametrize(
+    ("weight", "accumulator", "terms"),
+    [
+        ("float64", "float64", 11),  # half a roundoff each: L/2 + 0.5, and 1 for the root
+        ("bfloat16", "float32", 11),
+        ("float32", "float64", 12),  # L/2 + 1 in float32, where the root counts for nothing
+        ("float16", "float64", 32),
+        ("bfloat16", "float64", 32),
+    ],
+)
+def test_a_partial_sum_has_few_terms(weight, accumulator, terms):
+    assert most_terms(Precision(FORMATS[weight], FORMATS[accumulator]), 10) == terms
 
 
 def test_a_bound_out_of_reach_has_a_small_margin():

@@ -124,7 +124,7 @@ def limits(
     least, lower_target = _lower_limits(lower, slack, stored(lower), precision, like)
     apart = Limits(least, most, lower_target, upper_target)
     margin = _margin(slack, precision)
-    narrow = _both(lower * (1 + margin) / (1 - margin) >= upper, upper < math.inf)
+    narrow = (lower * (1 + margin) / (1 - margin) >= upper) & (upper < math.inf)
     if narrow is False:
         return apart
     middle = lower + (upper - lower) / 2
@@ -203,9 +203,8 @@ def _stored(
         return 0.0
     t, u = precision.weight.smallest_normal, precision.weight.roundoff
     out_of_reach = 1e15  # t / 1e15 is below the smallest subnormal number: only zeros fit
-    positive = where(bound > 0, bound, t / out_of_reach, like)
+    positive = where(bound > 0, bound, t, like)  # 0 has no margin, whatever is relative to it
     ratio = _minimum(t / positive, out_of_reach, like)
-    ratio = where(bound > 0, ratio, 0.0, like)
     if power == 2:
         return u * (1 + u) * (1.5 - 0.5 / (1 + entries * (ratio * ratio)))
     return u * (1 + u) * (1 + _minimum(entries * ratio, 1.0, like))
@@ -230,8 +229,3 @@ def where(condition: Any, x1: Number, x2: Number, like: Like | None) -> Number:
 def _minimum(x1: Number, x2: float, like: Like | None) -> Number:
     """Return ``x1``, a number or an array, where it is smaller than ``x2``, else that."""
     return where(x1 < x2, x1, x2, like)
-
-
-def _both(x1: Any, x2: Any) -> Any:
-    """Whether both hold: of truth values, or of arrays of them."""
-    return (x1 and x2) if isinstance(x1, bool) and isinstance(x2, bool) else x1 & x2
