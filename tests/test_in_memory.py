@@ -294,6 +294,30 @@ class TestSums:
             np.reshape(total, kept), np.sum(w * w, axis=axes) if axes else w * w
         )
 
+    @pytest.mark.parametrize(
+        ("shape", "axes", "added"),
+        [
+            ((1024,), (0,), [(1, 8, 128)]),  # 8: the largest divisor up to 12
+            ((1031,), (0,), [(1, 12, 85), (1, 11, 1)]),  # a prime number leaves a rest
+            ((606,), (0,), [(1, 12, 50), (1, 6, 1)]),  # 6 is a divisor, but half of 12
+            ((120, 1000), (0,), [(2, 12, 4000), (1, 12, 2000)]),  # 4 rows fit into the cache
+            ((2, 24, 8192), (1,), [(4, 12, 8192)]),  # one row is more than that
+            ((12 * 8192,), (0,), [(2, 12, 4096)]),
+            ((12 * 8194,), (0,), [(2, 12, 4096), (1, 12, 2)]),  # not 4097, a divisor
+            ((12, 10, 4), (0, 1), [(1, 12, 40)]),
+        ],
+    )
+    def test_segments_are_added_to_those_of_the_last(self, shape, axes, added):
+        """At most 12 at a time, in sums of up to 4096 entries that lie beside each other."""
+        shapes = []
+
+        def add(x):
+            shapes.append(x.shape)
+            return np.sum(x, axis=1)
+
+        partial_sums(np.ones(shape), axes, 12, add, np)
+        assert shapes == added
+
     @pytest.mark.parametrize("order", ["rising", "falling", "mixed"])
     def test_exact_sums_lose_nothing_in_any_order(self, order):
         values = np.exp2(-np.arange(4000) / 37.0)
