@@ -75,15 +75,15 @@ def test_sizes_end_in_their_interval(library, form, axis, dtype):
         pytest.skip(f"{library} has no {dtype}")
     values = normal((6, 40), dtype)
     with library.active():
-        c = form(1.0, axis)
+        c = form(3.0, axis)
         result = c(library.array(values))
         assert not library.numpy(c.violation(result)).any()
         assert bits(library.numpy(c(result))) == bits(library.numpy(result))
         found = SIZES[form](library.numpy(result).astype("float64"), axis)
         relative = {"float16": 3e-3, "float32": 1e-5, "float64": 1e-13}[dtype]
-        assert (found <= 1 + (relative if form is RootMeanSquare else 0)).all()
+        assert (found <= 3 + 3 * (relative if form is RootMeanSquare else 0)).all()
         before = SIZES[form](values.astype("float64"), axis)
-        assert (found >= np.minimum(before, 1) * (1 - relative)).all()
+        assert (found >= np.minimum(before, 3) * (1 - relative)).all()
 
 
 @every_form
@@ -92,14 +92,29 @@ def test_sizes_end_in_their_interval(library, form, axis, dtype):
 def test_in_blocks_and_in_place(library, form, shape):
     values = normal(shape)
     for axis in (0, 1):
-        c = form(1.0, axis)
+        c = form(3.5, axis)
         w = library.array(values)
         found = library.numpy(c(w)).copy()
         assert c(w, copy=False) is w
         assert bits(library.numpy(w)) == bits(found)
         sizes = SIZES[form](found.astype("float64"), axis)
-        np.testing.assert_allclose(sizes, 1, rtol=1e-4)
+        np.testing.assert_allclose(sizes, 3.5, rtol=1e-4)
         assert c(w) is w
+
+
+@every_form
+@pytest.mark.parametrize("library", [NUMPY, TORCH, JAX_X64], ids=str)
+@pytest.mark.parametrize("factor", [2.0**1000, 2.0**-1000], ids=["large", "small"])
+def test_sizes_are_homogeneous_where_their_squares_are_out_of_range(library, form, factor):
+    w = normal((6, 4), "float64")
+    with library.active():
+        for radius in (0.5, 3.0):
+            plain, scaled = form(radius), form(factor * radius)
+            large = library.array(factor * w)
+            for method in ("__call__", "violation"):
+                found = library.numpy(getattr(scaled, method)(large))
+                expected = library.numpy(getattr(plain, method)(library.array(w)))
+                np.testing.assert_allclose(found / factor, expected, rtol=1e-13, atol=0)
 
 
 @pytest.mark.parametrize("library", [NUMPY, TORCH, JAX_X64], ids=str)
