@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from libraries import LIBRARIES_AND_DTYPES, NUMPY, ROUNDOFF, TORCH
+from libraries import DTYPES, LIBRARIES_AND_DTYPES, NUMPY, ROUNDOFF, TORCH
 
 from array_constraints import MaxNorm, MinMaxNorm, UnitNorm
 
@@ -30,8 +30,6 @@ def near(dtype, bounds, seed=0):
 )
 def test_a_slice_is_kept_exactly_where_its_violation_is_0(library, dtype, constraint):
     bound = 1.0 if isinstance(constraint, UnitNorm) else 0.7
-    from libraries import DTYPES
-
     values = near(dtype, bound).astype(DTYPES[dtype])
     with library.active():
         w = library.array(values)
@@ -55,3 +53,19 @@ def test_an_array_at_hand_comes_back_as_itself_where_all_of_it_is_kept(library):
             for c in (MaxNorm(radius), MaxNorm(np.nextafter(radius, 0)), UnitNorm()):
                 w = library.array(values)
                 assert (c(w) is w) == (not library.numpy(c.violation(w)).any())
+
+
+@pytest.mark.parametrize("library", [NUMPY, TORCH], ids=str)
+@pytest.mark.parametrize(
+    ("w", "bound", "least"),
+    [
+        ([2.0**-1060, 2.0**-1074], 2.0**-1060, 2.0**-1074),  # the smallest number there is
+        ([1.0, 2.0**-26], 1.0, 2.0**-53),  # a root of 1, of a square of 1 + 2 u
+    ],
+)
+def test_a_slice_that_moves_has_a_violation_though_its_norm_rounds_to_the_bound(
+    library, w, bound, least
+):
+    with library.active():
+        found = library.numpy(MaxNorm(bound).violation(library.array(np.asarray(w))))
+    assert found.tolist() == [least]
