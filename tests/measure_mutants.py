@@ -48,7 +48,16 @@ STAGES_OF = {
 }
 STAGES = tuple(dict.fromkeys(sum(STAGES_OF.values(), EVERYWHERE)))
 TESTS = {  # in groups, the quick ones first; each costs 2 s before its first test
-    "quick": ("margins", "sums", "calling", "config", "parameters", "forms", "measures"),
+    "quick": (
+        "margins",
+        "sums",
+        "subnormals",
+        "calling",
+        "config",
+        "parameters",
+        "forms",
+        "measures",
+    ),
     "next": ("one_decision", "trees", "gradients", "floating_point_modes", "strict"),
     "slow": ("in_place", "in_memory", "lazy"),
     "sets": ("elementwise", "kernels", "norms"),

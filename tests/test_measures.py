@@ -123,8 +123,11 @@ def test_merging_one_entry_at_a_time_loses_nothing():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_merging_keeps_nan_and_infinity_without_a_warning(library, value):
-    w = np.asarray([[1.0, value], [value, 3.0], [2.0, 2.0]], dtype="float32")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_merging_keeps_nan_and_infinity_without_a_warning(library, value, dtype):
+    if dtype not in library.dtypes:
+        pytest.skip(f"{library} has no {dtype}")
+    w = np.asarray([[1.0, value], [value, 3.0], [2.0, 2.0]], dtype=dtype)
     c = MaxNorm(1)
     x, found = accepted("test", library.array(w))
     xp = found.xp
