@@ -69,3 +69,11 @@ def test_a_slice_that_moves_has_a_violation_though_its_norm_rounds_to_the_bound(
     with library.active():
         found = library.numpy(MaxNorm(bound).violation(library.array(np.asarray(w))))
     assert found.tolist() == [least]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bound", [np.inf, (np.inf, np.inf)], ids=["one", "per slice"])
+def test_an_infinite_bound_allows_infinity(dtype, bound):
+    w = np.asarray([[np.inf, np.nan], [1.0, 2.0]], dtype)
+    np.testing.assert_array_equal(MaxNorm(bound).violation(w), [[0, np.nan]])
+    assert MaxNorm(bound)(w).tobytes() == w.tobytes()
