@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import ClassVar
 
 import numpy as np
@@ -330,6 +331,12 @@ class TestSums:
         exact = math.fsum(values)
         assert abs(float(square[0, 0]) - exact + float(carry[0, 0])) <= 2.0**-52 * exact
         assert float(square[0, 0]) + float(carry[0, 0]) == pytest.approx(exact, rel=2.0**-53)
+
+    def test_leading_parts_are_cut_at_a_digit_above_their_sum(self):
+        """Cut at the sum's own digit, these three are rounded up to a sum that has a bit more."""
+        values = [float.fromhex(f"0x1.555555555555{digit}p-1") for digit in "498"]
+        found = exact_sum(np.reshape(values, (1, 3, 1)), lambda x: np.cumsum(x, 1)[:, -1], np)
+        assert sum(Fraction(part.item()) for part in found) == sum(map(Fraction, values))
 
 
 def test_arrays_that_are_not_at_hand_are_not_read():
