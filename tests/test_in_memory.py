@@ -333,8 +333,8 @@ class TestSums:
         assert float(square[0, 0]) + float(carry[0, 0]) == pytest.approx(exact, rel=2.0**-53)
 
     def test_leading_parts_are_cut_at_a_digit_above_their_sum(self):
-        """Cut at the sum's own digit, these three are rounded up to a sum that has a bit more."""
-        values = [float.fromhex(f"0x1.555555555555{digit}p-1") for digit in "498"]
+        """Cut at the sum's own digit, these three add up to what has a bit too many."""
+        values = [float.fromhex(f"0x1.555555555555{digit}p-1") for digit in "05a"]
         found = exact_sum(np.reshape(values, (1, 3, 1)), lambda x: np.cumsum(x, 1)[:, -1], np)
         assert sum(Fraction(part.item()) for part in found) == sum(map(Fraction, values))
 
