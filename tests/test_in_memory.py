@@ -319,6 +319,15 @@ class TestSums:
         partial_sums(np.ones(shape), axes, 12, add, np)
         assert shapes == added
 
+    @pytest.mark.parametrize("library", BOTH, ids=str)
+    def test_small_squares_are_summed_with_care_however_many_they_are(self, library):
+        """Each is 3,461 times the smallest number and an eighth, which float32 drops."""
+        w = np.full((2**21, 1), 1.3 * 2.0**-69, "float32")
+        bound = 2.0**10 * float(w[0, 0])  # of a norm of 2**10.5 entries
+        found = library.numpy(MaxNorm(bound)(library.array(w)))
+        excess = relative_excess(found[:2, 0], bound / 2**10)
+        assert -50 * 2.0**-24 <= excess <= 0
+
     @pytest.mark.parametrize("order", ["rising", "falling", "mixed"])
     def test_exact_sums_lose_nothing_in_any_order(self, order):
         values = np.exp2(-np.arange(4000) / 37.0)
