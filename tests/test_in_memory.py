@@ -328,6 +328,29 @@ class TestSums:
         excess = relative_excess(found[:2, 0], bound / 2**10)
         assert -50 * 2.0**-24 <= excess <= 0
 
+    @pytest.mark.parametrize("library", BOTH, ids=str)
+    @pytest.mark.parametrize("axis", [0, 1])
+    @pytest.mark.parametrize("place", [0, 2**16, 2**17 - 1])
+    def test_a_slice_out_of_range_is_summed_with_care_wherever_it_lies(
+        self, library, axis, place
+    ):
+        w = np.ones((4, 2**17), "float32")
+        w[:, place] = 3 * 2.0**70
+        w = w if axis == 0 else np.ascontiguousarray(w.T)
+        norms = np.full(2**17, 2.0)
+        norms[place] = 6 * 2.0**70
+        found = library.numpy(MaxNorm(1.0, axis).violation(library.array(w)))
+        np.testing.assert_allclose(found.ravel(), norms - 1, rtol=1e-6)
+
+    @pytest.mark.parametrize("library", BOTH, ids=str)
+    def test_a_sum_of_float64_is_that_of_a_tree(self, library):
+        """One after the other, 2**20 equal terms are off by hundreds of roundoffs."""
+        w = np.full((2**20, 2), 0.1)
+        x, kind = accepted("test", library.array(w))
+        found = library.numpy(reductions.sum(x, (0,), kind.xp))
+        exact = 2**20 * Fraction(0.1)
+        assert abs(Fraction(found[0, 0].item()) - exact) <= 21 * 2.0**-53 * exact
+
     @pytest.mark.parametrize("order", ["rising", "falling", "mixed"])
     def test_exact_sums_lose_nothing_in_any_order(self, order):
         values = np.exp2(-np.arange(4000) / 37.0)
