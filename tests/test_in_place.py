@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+import operator
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from libraries import DTYPES, NUMPY, TORCH, bits, installed
 from test_forms import L1Ball
 
 from array_constraints import MaxNorm, NonNeg, Slicewise, reductions
+from array_constraints.libraries.base import overlapping
 from benchmarks import memory
 
 BOTH = [library for library in (NUMPY, TORCH) if installed(library)]
@@ -100,3 +104,29 @@ def check(library, constraint, values, more=False, peak=True):
     else:
         call()
     assert bits(library.numpy(place)) == bits(library.numpy(expected))
+
+
+@given(
+    dimensions=st.lists(st.tuples(st.integers(0, 4), st.integers(-13, 13)), max_size=3),
+    unit=st.sampled_from([1, 2]),
+)
+def test_entries_that_share_memory_are_found(dimensions, unit):
+    """Never missed; and not seen where there is none, or only one along a dimension."""
+    steps = [(n, stride * unit) for n, stride in dimensions]
+    shape, strides = [n for n, _ in steps], [stride for _, stride in steps]
+    places = [sum(map(operator.mul, at, strides)) for at in np.ndindex(*shape)]
+    found = overlapping(tuple(shape), tuple(strides), unit)
+    if len(set(places)) < len(places):
+        assert found == "an expanded array, whose entries share memory"
+    if not places:
+        assert found is None
+    longer = overlapping((*shape, 1), (*strides, 0), unit)
+    assert longer == found
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(), (5,), (3, 1, 4), (2, 3, 4)], ids=str)
+def test_entries_of_an_array_on_its_own_share_no_memory(shape, order):
+    w = np.zeros(shape, order=order)
+    for view in (w, w[::-1] if w.ndim else w, w[..., ::2] if w.ndim else w):
+        assert overlapping(view.shape, view.strides, view.itemsize) is None

@@ -285,6 +285,8 @@ class Library:
 
 def overlapping(shape: tuple[int, ...], strides: tuple[int, ...], unit: int) -> str | None:
     """Say so where entries may share memory: a stride does not clear the shorter ones."""
+    if not all(shape):  # it has no entries
+        return None
     reach = unit
     pairs = zip(map(abs, strides), shape, strict=True)
     for stride, n in sorted(pair for pair in pairs if pair[1] > 1):
