@@ -42,7 +42,8 @@ def count(block: Array, axes: tuple[int, ...], xp: Namespace) -> Count:
     Examples
     --------
     >>> import numpy as np
-    >>> count(np.ones((3, 4)), (0,), np)
+    >>> from array_constraints import reductions
+    >>> reductions.count(np.ones((3, 4)), (0,), np)
     3
     """
     return of_namespace(xp).count(block, axes)
@@ -54,7 +55,8 @@ def accumulated(w: Array, xp: Namespace) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> accumulated(np.ones(2, dtype="float16"), np).dtype
+    >>> from array_constraints import reductions
+    >>> reductions.accumulated(np.ones(2, dtype="float16"), np).dtype
     dtype('float64')
     """
     return of_namespace(xp).accumulated(w)
@@ -72,7 +74,8 @@ def sum(  # noqa: A001 - used as reductions.sum
     Examples
     --------
     >>> import numpy as np
-    >>> sum(np.asarray([[1.0], [2.0]], dtype="float32"), (0,), np)
+    >>> from array_constraints import reductions
+    >>> reductions.sum(np.asarray([[1.0], [2.0]], dtype="float32"), (0,), np)
     array([[3.]])
     """
     return of_namespace(xp).sum(block, axes)
@@ -84,7 +87,9 @@ def sum_of_magnitudes(block: Array, axes: tuple[int, ...], xp: Namespace) -> Sum
     Examples
     --------
     >>> import numpy as np
-    >>> sum_of_magnitudes(np.asarray([[-1.0], [2.0]], dtype="float32"), (0,), np).value
+    >>> from array_constraints import reductions
+    >>> block = np.asarray([[-1.0], [2.0]], dtype="float32")
+    >>> reductions.sum_of_magnitudes(block, (0,), np).value
     array([[3.]])
     """
     return of_namespace(xp).sum_of_magnitudes(block, axes)
@@ -98,7 +103,8 @@ def sum_of_squares(block: Array, axes: tuple[int, ...], xp: Namespace) -> Sum:
     Examples
     --------
     >>> import numpy as np
-    >>> sum_of_squares(np.asarray([[3.0], [4.0]], dtype="float32"), (0,), np).value
+    >>> from array_constraints import reductions
+    >>> reductions.sum_of_squares(np.asarray([[3.0], [4.0]], dtype="float32"), (0,), np).value
     array([[25.]])
     """
     return of_namespace(xp).sum_of_squares(block, axes)
@@ -121,7 +127,8 @@ def largest_magnitude(block: Array, axes: tuple[int, ...], xp: Namespace) -> Lar
     Examples
     --------
     >>> import numpy as np
-    >>> largest_magnitude(np.asarray([[-3.0], [2.0]]), (0,), np).value
+    >>> from array_constraints import reductions
+    >>> reductions.largest_magnitude(np.asarray([[-3.0], [2.0]]), (0,), np).value
     array([[3.]])
     """
     library = of_namespace(xp)
@@ -135,9 +142,10 @@ def merge(a: Measure, b: Measure, xp: Namespace) -> Measure:
     Examples
     --------
     >>> import numpy as np
-    >>> a = sum_of_squares(np.asarray([[3.0]]), (0,), np)
-    >>> b = sum_of_squares(np.asarray([[4.0]]), (0,), np)
-    >>> merge(a, b, np).value
+    >>> from array_constraints import reductions
+    >>> a = reductions.sum_of_squares(np.asarray([[3.0]]), (0,), np)
+    >>> b = reductions.sum_of_squares(np.asarray([[4.0]]), (0,), np)
+    >>> reductions.merge(a, b, np).value
     array([[25.]])
     """
     if isinstance(a, Largest) and isinstance(b, Largest):
@@ -153,7 +161,9 @@ def norm(measure: Any, xp: Namespace) -> Size:
     Examples
     --------
     >>> import numpy as np
-    >>> norm(sum_of_squares(np.asarray([[3.0], [4.0]], dtype="float32"), (0,), np), np)
+    >>> from array_constraints import reductions
+    >>> block = np.asarray([[3.0], [4.0]], dtype="float32")
+    >>> reductions.norm(reductions.sum_of_squares(block, (0,), np), np)
     Size(value=array([[25.]]), scale=None, power=2)
     """
     if isinstance(measure, Largest):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
+import pkgutil
 import re
 import runpy
 import subprocess
@@ -54,6 +56,20 @@ def test_the_examples_run(page, tmp_path, monkeypatch):
     if "import torch" in (ROOT / page).read_text():
         pytest.importorskip("torch")
     run_blocks(page)
+
+
+def test_the_examples_of_the_reference_import_what_they_use():
+    """They run with what ``from array_constraints import *`` gives: so does Sphinx run them."""
+    given: dict = {}
+    exec("from array_constraints import *", given)
+    reference = (ROOT / "docs/reference.md").read_text()
+    names = re.findall(r"auto(?:class|function|module):: ([\w.]+)", reference)
+    runner = doctest.DocTestRunner(verbose=False)
+    for name in names:
+        for example in doctest.DocTestFinder().find(pkgutil.resolve_name(name), globs=given):
+            runner.run(example)
+    assert runner.tries > 50
+    assert runner.failures == 0
 
 
 def test_the_printed_results_are_those_in_the_comments(capsys):

@@ -203,7 +203,7 @@ def _stored(
         return 0.0
     t, u = precision.weight.smallest_normal, precision.weight.roundoff
     out_of_reach = 1e15  # t / 1e15 is below the smallest subnormal number: only zeros fit
-    positive = where(bound > 0, bound, t, like)  # 0 has no margin, whatever is relative to it
+    positive = where(bound > 0, bound, t, like)  # a bound of 0 times any margin is 0
     ratio = _minimum(t / positive, out_of_reach, like)
     if power == 2:
         return u * (1 + u) * (1.5 - 0.5 / (1 + entries * (ratio * ratio)))

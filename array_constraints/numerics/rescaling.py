@@ -30,6 +30,7 @@ class Size(NamedTuple):
     Examples
     --------
     >>> import numpy as np
+    >>> from array_constraints.reductions import Size
     >>> Size(np.asarray([[25.0]]), power=2)  # slices of norm 5
     Size(value=array([[25.]]), scale=None, power=2)
     """
