@@ -208,21 +208,20 @@ class Torch(AtHand):
     def _add_in_parts(self, x: Any, power: int, wide: Any) -> Any:
         """Take the block at once, the fastest: a half of it where it is widened.
 
-        Where memory is spared, a quarter: in steps of 64 columns, as torch.sum adds the columns
-        beyond whole vectors in another order.
+        Where memory is spared, up to quarters, of at least 128 KiB each: in steps of 64
+        columns, as torch.sum adds the columns beyond whole vectors in another order.
         """
-        parts = 4 if sparing.get() else 1 if x.dtype == wide else 2
+        parts = 1 if x.dtype == wide else 2
+        if sparing.get():
+            parts = min(max(parts, x.nbytes >> 17), 4)
         if parts == 1:
-            return torch.sum(x * x if power == 2 else x.abs(), dim=1)
+            return torch.sum(_powers(x, power, wide), dim=1)
         before, _, behind = x.shape
         by_rows = before >= parts
         step = -(-before // parts) if by_rows else -(-behind // parts // 64) * 64
-        found = []
-        for part in x.split(step, 0 if by_rows else 2):
-            terms = part.to(wide, copy=True)
-            terms = terms.mul_(terms) if power == 2 else terms.abs_()
-            found.append(torch.sum(terms, dim=1))
-        return torch.cat(found, 0 if by_rows else 1)
+        pieces = x.split(step, 0 if by_rows else 2)
+        sums = [torch.sum(_powers(piece, power, wide), dim=1) for piece in pieces]
+        return torch.cat(sums, 0 if by_rows else 1)
 
     def copied(self, w: Any) -> Any:
         return w.clone()  # asarray(copy=True) would leave the graph
@@ -258,6 +257,14 @@ class Torch(AtHand):
             else None
             for w, at in zip(arrays, addresses, strict=True)
         ]
+
+
+def _powers(x: Any, power: int, wide: Any) -> Any:
+    """Return the terms of a sum, in the dtype ``wide``: one array is made, no more."""
+    if x.dtype == wide:
+        return x * x if power == 2 else x.abs()
+    terms = x.to(wide)
+    return terms.mul_(terms) if power == 2 else terms.abs_()
 
 
 def _other_kind(w: Any) -> str | None:
