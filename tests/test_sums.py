@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from array_constraints.numerics.sums import pairwise_sum
+from array_constraints.numerics.partial_sums import partial_sums
+from array_constraints.numerics.sums import pairwise_sum, plain_sum
 
 
 def total(x, axes, ways):
@@ -39,7 +40,10 @@ def test_long_columns_of_equal_entries_are_summed_accurately(length, ways):
 @pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2), ()])
 def test_any_axes_are_summed_and_kept(axes):
     x = np.arange(60.0).reshape(3, 4, 5)
-    np.testing.assert_array_equal(total(x, axes, 2), np.sum(x, axis=axes, keepdims=True))
+    expected = np.sum(x, axis=axes, keepdims=True)
+    np.testing.assert_array_equal(total(x, axes, 2), expected, strict=True)
+    plain = plain_sum(x, None, axes, xp, lambda x, scale: x)
+    np.testing.assert_array_equal(plain, expected, strict=True)
 
 
 def test_each_slice_has_its_scale():
@@ -51,3 +55,29 @@ def test_each_slice_has_its_scale():
 
 def test_an_empty_sum_is_zero():
     np.testing.assert_array_equal(total(np.zeros((0, 3)), (0,), 2), np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2), ()])
+def test_partial_sums_along_neighbouring_axes_read_the_array_where_it_is(axes):
+    x, seen = np.ones((3, 4, 5)), []
+
+    def add(segments):
+        seen.append(np.shares_memory(segments, x))
+        return np.sum(segments, axis=1)
+
+    partial_sums(x, axes, 12, add, np)
+    assert seen
+    assert all(seen)
+
+
+@pytest.mark.parametrize("divisor", [7, 8, 9, 10, 11, 12])
+def test_a_partial_sum_has_as_many_terms_as_divide_the_slice(divisor):
+    """The largest such number up to 12 that is more than half of it: then nothing is left."""
+    shapes = []
+
+    def add(segments):
+        shapes.append(segments.shape)
+        return np.sum(segments, axis=1)
+
+    partial_sums(np.ones(divisor * 131), (0,), 12, add, np)  # 131 is a prime number
+    assert shapes == [(1, divisor, 131)]
