@@ -31,6 +31,7 @@ TESTS = {  # in groups, the quick ones first; each costs half a second before it
         "parameters",
         "forms",
         "measures",
+        "rescaling",
     ),
     "next": ("one_decision", "trees", "gradients", "floating_point_modes", "strict"),
     "slow": ("in_place", "in_memory", "lazy"),

@@ -78,13 +78,17 @@ class TestSizes:
                 assert c.excess(measure, np).tolist() == [[0, 0]]
 
     @pytest.mark.parametrize("exponent", [0, 20, 50, -50, -80])
-    def test_long_slices_within_their_bound_are_kept_without_float64(self, exponent):
-        """2**27 entries of 2**24, times a power of two: they add up to 2**51 times that."""
+    @pytest.mark.parametrize("length", [27, 38, 40])
+    def test_long_slices_within_their_bound_are_kept_without_float64(self, length, exponent):
+        """2**length entries of 2**24, times a power of two: their sum is 2**(length + 24)."""
         precision, unit = PRECISIONS["float32", "float32"], np.full((1, 1), 2.0**exponent, "f4")
         scale = power_of_two(2**24 * unit, precision, np)
-        measure = reductions.Sum(2**27, scale, 2**51 * unit * scale, 0 * unit, precision, 1)
-        for bound, distance in ((50, 2.0**50), (51, 0), (52, 0), (60, 0)):
+        size = length + 24
+        value = 2**size * unit * scale
+        measure = reductions.Sum(2**length, scale, value, 0 * unit, precision, 1)
+        for bound in (size - 1, size, size + 1, size + 9):
             c = Magnitudes(0.0, 2.0 ** (bound + exponent))
+            distance = max(2.0**size - 2.0**bound, 0)
             assert c.excess(measure, np).tolist() == [[distance * 2.0**exponent]]
 
     def test_at_a_rate_of_zero_a_block_comes_back_itself(self):

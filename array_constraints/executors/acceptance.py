@@ -62,6 +62,6 @@ def _named(w: object) -> str:
 def _advice(w: object) -> str:
     if hasattr(type(w), "value"):
         return "pass its .value"
-    if hasattr(w, "todense") or hasattr(w, "toarray"):
+    if hasattr(w, "todense"):
         return _DENSE
     return "make it an array first, for example with numpy.asarray(w)"

@@ -108,8 +108,9 @@ def powered(limit: Number, size: Size, precision: Precision, xp: Namespace) -> N
     value, scale, power = size
     if scale is None:
         return limit if power == 1 else limit * limit
-    # Above the root of any sum of 2**40 scaled squares; and its square is in the range.
-    most, one = 2.0 ** (5 * scale_step(precision.accumulator) // 4), xp.ones_like(value)
+    # Above the size of any slice of 2**40 scaled entries; and its power is in the range.
+    most = 2.0 ** (5 * scale_step(precision.accumulator) // (2 * power))
+    one = xp.ones_like(value)
     down, up = xp.minimum(scale, one), xp.maximum(scale, one)
     full = one * limit
     scaled = xp.minimum(full * down, most / up) * up

@@ -64,6 +64,14 @@ def test_integers_are_kept_as_integers(library, dtype):
     np.testing.assert_array_equal(violation, [-float(info.min), 0, 0, 0])
 
 
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_integers_of_64_bits_are_kept_by_numpy(dtype):
+    info = np.iinfo(dtype)
+    w = np.asarray([info.min, info.max, 0, 3], dtype=dtype)
+    np.testing.assert_array_equal(NonNeg()(w), np.maximum(w, 0), strict=True)
+    assert NonNeg().violation(w).tolist() == [-float(info.min), 0, 0, 0]
+
+
 def test_empty_and_0d_arrays(library):
     assert library.numpy(NonNeg()(library.array(np.zeros((0, 2), "f4")))).shape == (0, 2)
     assert library.numpy(NonNeg()(library.array(np.asarray(-2.0, "f4")))) == 0
