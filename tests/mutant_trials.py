@@ -32,6 +32,8 @@ TESTS = {  # in groups, the quick ones first; each costs half a second before it
         "forms",
         "measures",
         "rescaling",
+        "at_hand",
+        "finding_libraries",
     ),
     "next": ("one_decision", "trees", "gradients", "floating_point_modes", "strict"),
     "slow": ("in_place", "in_memory", "lazy"),

@@ -77,7 +77,7 @@ def _named(name: str, xp: Namespace) -> Library:
 
 def traced(number: Any) -> bool:
     """Whether a number is an array of no dimensions, or of one, that has no value yet."""
-    if not hasattr(number, "dtype") or not hasattr(number, "shape"):
+    if not hasattr(number, "dtype"):
         return False
     try:
         library = of(number)
