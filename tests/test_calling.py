@@ -124,6 +124,28 @@ class TestCopy:
             constraint(library.array(example()), copy=1)
 
 
+@pytest.mark.parametrize("library", [NUMPY, TORCH], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("constraint", "values"),
+    [
+        (MaxNorm(5.0), [3, 4]),  # on the bound
+        (MinMaxNorm(5.0, 9.0), [3, 4]),
+        (MinMaxNorm(0.5, 1.0, rate=0.0), [3, 4]),
+        (MinMaxNorm(0.5, 1.0), [0, 0]),  # without a direction
+        (MinMaxNorm(0.5, 1.0), [np.inf, 1]),
+        (MinMaxNorm(0.5, 1.0), [np.nan, 1]),
+        (NonNeg(), [0, 1]),
+    ],
+    ids=repr,
+)
+def test_where_nothing_changes_the_array_comes_back(library, dtype, constraint, values):
+    with library.active():
+        w = library.array(np.asarray([values], dtype).T)
+        for _ in range(2):  # the first call, and those that have its plan
+            assert constraint(w) is w
+
+
 @every_constraint
 class TestNumpyArraysThatCannotBeWritten:
     def refuse(self, constraint, w, reason):

@@ -95,6 +95,57 @@ def test_odd_shapes_have_the_bits_of_a_new_array(library, dtype):
         check(library, MaxNorm(0.5, axis), values, peak=False)
 
 
+class Noted(Mean):
+    """It notes how many entries it is asked to change at a time."""
+
+    def __init__(self, axis):
+        self.axis, self.asked = axis, []
+
+    def apply(self, block, measure, xp):
+        self.asked.append(block.size)
+        return super().apply(block, measure, xp)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "dtype", "copy", "pieces"),
+    [
+        ((1024, 1024), 0, "float32", False, [2**17] * 8),  # a 32nd of the bytes
+        ((2048, 512), 0, "float16", False, [2**16] * 16),
+        ((1024, 8), 0, "float32", False, [2**13]),  # at least 2**13 entries
+        ((16, 1024), 0, "float32", False, [2**13] * 2),
+        ((1, 2**14), None, "float32", False, [2**13] * 2),  # along the first that can be cut
+        ((2**14, 2), None, "float32", False, [2**13] * 4),
+        (
+            (2, 2**15),
+            0,
+            "float32",
+            False,
+            [2**15] * 2,
+        ),  # each has one entry of a slice at least
+        ((2**15, 1), 1, "float32", False, [2**15]),  # slices of one entry are not cut
+        ((4096, 512), 0, "float64", False, [2**18] * 8),  # at most 2**18 entries
+        ((2048, 256), 0, "float32", None, [2**18] * 2),
+        ((1024, 256), 0, "float32", None, [2**18]),
+    ],
+)
+def test_a_form_is_asked_for_pieces(shape, axis, dtype, copy, pieces):
+    """Worked by hand: see what in place means in the decisions, 19 and 21."""
+    constraint = Noted(axis)
+    constraint(np.ones(shape, dtype), copy=copy)
+    assert constraint.asked == pieces
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("unit", [1.0, 2.0**60], ids=["near", "far"])
+def test_a_product_is_written_without_pieces(axis, unit):
+    """What is held is what the sums take; also where slices are far above their bound."""
+    w = (unit * np.random.default_rng(0).standard_normal((1024, 128))).astype("float32")
+    constraint = MaxNorm(0.5, axis)
+    constraint(w)  # what the first call imports and keeps is not counted
+    peak = memory.numpy_peak(lambda: constraint(w, copy=False))
+    assert peak < 0.5 * w.nbytes
+
+
 def check(library, constraint, values, more=False, peak=True):
     expected = constraint(library.array(values))
     place = library.array(values.copy())

@@ -11,9 +11,10 @@ import pytest
 from exact import relative_excess, square_norm
 from hypothesis import given
 from hypothesis import strategies as st
-from libraries import DTYPES, LIBRARIES_AND_DTYPES, ROUNDOFF, bits
+from libraries import DTYPES, LIBRARIES_AND_DTYPES, NUMPY, ROUNDOFF, TORCH, bits
+from test_forms import form_between
 
-from array_constraints import MaxNorm, MinMaxNorm, UnitNorm
+from array_constraints import MaxNorm, MinMaxNorm, NormConstraint, UnitNorm
 from array_constraints.executors.acceptance import accepted
 from array_constraints.numerics.formats import FORMATS, Precision
 from array_constraints.numerics.sums import power_of_two
@@ -150,6 +151,83 @@ def test_blocks_with_a_merged_measure_give_the_whole_result(library, constraint)
     pieces = [library.numpy(constraint.apply(block, measure, xp)) for block in blocks]
     whole = library.numpy(constraint(x))
     np.testing.assert_allclose(np.concatenate(pieces), whole, rtol=4e-6)
+
+
+AT_HAND = pytest.mark.parametrize("library", [NUMPY, TORCH], ids=str)
+
+
+@AT_HAND
+@pytest.mark.parametrize("each", [False, True], ids=["one bound", "bounds for each slice"])
+@pytest.mark.parametrize(
+    ("lower", "upper", "size"),
+    [
+        (0, 1.1 * 2.0**-40, 1.3 * 2.0**100),
+        (0, 2.0**-60, 2.0**70),
+        (0, 2.0**-100, 2.0**70),
+        (2.0**39, 2.0**40, 2.0**-100),
+        (2.0**60, 2.0**61, 2.0**-75),
+    ],
+)
+def test_a_factor_may_be_out_of_the_range_of_float32(library, each, lower, upper, size):
+    """A slice far away from its bound, beside an ordinary one."""
+    values = np.asarray([[0.6 * size, 1.2], [0.8 * size, 1.6]], "float32")
+    bounds = [(bound, 2.0) if each and bound else bound for bound in (lower, upper)]
+    with library.active():
+        result = library.numpy(form_between(*bounds)(library.array(values)))
+    expected = np.asarray([0.6, 0.8]) * (lower or upper)
+    np.testing.assert_allclose(result[:, 0], expected, rtol=1e-6)
+
+
+@AT_HAND
+@pytest.mark.parametrize("exponent", [-41, -40, 0, 40, 41])
+def test_the_same_bound_for_each_slice_gives_the_bits_of_one_for_all(library, exponent):
+    radius = 2.0**exponent
+    values = np.random.default_rng(0).standard_normal((64, 50)) * radius
+    with library.active():
+        w = library.array(values.astype("float32"))
+        one, each = (MaxNorm(bound)(w) for bound in (radius, (radius,) * 50))
+        assert bits(library.numpy(one)) == bits(library.numpy(each))
+
+
+@AT_HAND
+@pytest.mark.parametrize("exponent", [-81, -80, -79, 0, 79, 80, 81])
+def test_a_slice_comes_out_as_it_does_alone(library, exponent):
+    """Beside others that are multiplied by a factor, and such as are not."""
+    unit = np.asarray([[3], [2], [1], [1], [1]], "float32") / 4  # of norm 1
+    values = unit * np.float32([2.0**exponent, 1, 0, 2.0**100, 2.0**-100, np.inf])
+    with library.active():
+        for bound in (0.3, 1.1, 3.0):
+            c = MinMaxNorm(bound, bound)
+            alone = library.numpy(c(library.array(values[:, :1])))
+            beside = library.numpy(c(library.array(values)))
+            assert bits(beside[:, :1]) == bits(alone)
+
+
+class Steps(NormConstraint):
+    """Rows with a radius of their own; parts of equal ones have it as a number."""
+
+    axis = 1
+
+    def __init__(self, rows, first, others):
+        self.rows, self.first, self.others = rows, first, others
+
+    def interval(self):
+        raise AssertionError("its parts have one")
+
+    def for_part(self, shape, axes, part):
+        rows = range(*part[0].indices(shape[0]))
+        radii = [self.first if i < self.rows else self.others for i in rows]
+        return MaxNorm(radii[0] if len(set(radii)) == 1 else tuple(radii), axis=1)
+
+
+@AT_HAND
+def test_each_part_is_changed_under_its_own_form(library):
+    """A half type of two blocks: the rows of the first one have another radius."""
+    values = np.random.default_rng(0).standard_normal((256, 1024)).astype("float16")
+    with library.active():
+        result = library.numpy(Steps(128, 1.0, 2.0)(library.array(values)))
+    norms = np.linalg.norm(result.astype("float64"), axis=1)
+    np.testing.assert_allclose(norms, [1.0] * 128 + [2.0] * 128, rtol=1e-3)
 
 
 def test_the_measuring_script_finds_the_contract_kept(tmp_path):
