@@ -6,8 +6,9 @@ memory, in files and in the chunks of a Dask array.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from array_constraints.numerics import subnormals
@@ -41,22 +42,20 @@ _ORDINARY = 2.0**80
 class Change:
     """A change of the slices of a block: kept, multiplied, or handed to ``form.apply``."""
 
-    __slots__ = ("_factor", "_form", "_library", "_measure", "_others", "_sizes", "nothing")
+    __slots__ = ("_applied", "_factor", "_library", "_others", "nothing")
 
     def __init__(
         self,
-        form: Any,
-        measure: Any,
         library: Any,
+        applied: Callable[[Array], Any] | None = None,
         factor: Array | None = None,
         others: Array | None = None,
         nothing: bool = False,
-        sizes: Sizes | None = None,
     ) -> None:
-        self._form, self._measure, self._library = form, measure, library
+        self._library = library
+        self._applied = applied  # to a piece: what apply makes of it
         self._factor = factor
         self._others = others  # slices that apply is asked for; None: all, without a factor
-        self._sizes = sizes  # what apply would find out once more for each piece
         self.nothing = nothing  # all slices are kept
 
     @classmethod
@@ -101,11 +100,6 @@ class Change:
         """One factor for each slice, exactly 1 where it is kept; None: not multiplied."""
         return self._factor
 
-    @property
-    def applies(self) -> bool:
-        """Whether ``apply`` is asked for any slice, which needs the measure."""
-        return not self.nothing and (self._factor is None or self._others is not None)
-
     def apart(self) -> list[bool]:
         """Return which rows of a stack have a slice that ``apply`` is asked for."""
         if self._others is None:
@@ -114,15 +108,12 @@ class Change:
         return found
 
     def _changed(self, block: Array) -> Any:
-        xp = self._library.xp
-        if self._sizes is None:
-            applied = self._form.apply(block, self._measure, xp)
-        else:
-            applied = rescaled(block, self._sizes, self._library)
+        assert self._applied is not None  # noqa: S101 - else all are multiplied, or kept
+        applied = self._applied(block)
         if self._others is None:
             return applied
         rest = block if self._factor is None else self._library.product(block, self._factor)
-        return xp.where(self._others, applied, rest)
+        return self._library.xp.where(self._others, applied, rest)
 
 
 class Changes:
@@ -182,26 +173,26 @@ class Rescaler:
         """Return the change of slices of that measure."""
         size = self.form.size(measure, self.library.xp)
         if isinstance(size, Size):
-            return self.change_of(size.value, size.scale, measure)
-        return self.change_of(size, None, measure)
+            return self.change_of(size.value, size.scale)
+        return self.change_of(size, None)
 
-    def change_of(self, value: Any, scale: Any, measure: Any = None) -> Change:
+    def change_of(self, value: Any, scale: Any) -> Change:
         """Return the change of slices whose size, scaled and to its power, is ``value``."""
         if self.rate == 0:
             return NOTHING
         if not self.numbers or scale is not None:
-            return self._careful(value, scale, measure)
+            return self._careful(value, scale)
         largest = self.library.largest(value)
         smallest = self.library.smallest(value) if self.bounded else math.inf
         if largest <= self.most and smallest >= self.least:
             return NOTHING
         plain = self.ordinary and self.near <= smallest and largest <= self.far
         if not plain or subnormals.flushed():
-            return self._careful(value, scale, measure)
+            return self._careful(value, scale)
         moved = value > self.most
         if self.bounded:
             moved = moved | (value < self.least)
-        return Change(self.form, measure, self.library, self._factor(value, moved))
+        return Change(self.library, factor=self._factor(value, moved))
 
     def _factor(self, value: Array, moved: Array) -> Array:
         """Return exactly 1 where a slice is kept."""
@@ -217,16 +208,17 @@ class Rescaler:
             factor = xp.where(moved, factor * self.rate + (1 - self.rate), factor)
         return xp.astype(factor, xp.float32) if found.precision.any_order else factor
 
-    def _careful(self, value: Any, scale: Any, measure: Any) -> Change:
+    def _careful(self, value: Any, scale: Any) -> Change:
         """Return the change where slices of some sizes need more than a product."""
         size, xp = Size(value, scale, self.found.size.power), self.library.xp
         above, below = beyond(self.found._replace(size=size))
         moved: Any = (above | below) & (value > 0) & (value < math.inf)
         if not bool(xp.any(moved)):
             return NOTHING
-        found = self.found._replace(size=size)
+        library, found = self.library, self.found._replace(size=size)
+        applied = functools.partial(rescaled, found=found, library=library)
         if self.ordinary is False:
-            return Change(self.form, measure, self.library, sizes=found)
+            return Change(library, applied)
         plain = moved & (value >= self.near) & (value <= self.far)
         if self.ordinary is not True:
             plain = plain & self.ordinary
@@ -237,14 +229,7 @@ class Rescaler:
         nan = ~xp.equal(value, value)
         others = ~plain if subnormals.flushed() else (moved & ~plain) | nan
         factor = self._factor(xp.where(plain, value, xp.ones_like(value)), plain)
-        return Change(
-            self.form,
-            measure,
-            self.library,
-            factor,
-            others if bool(xp.any(others)) else None,
-            sizes=found,
-        )
+        return Change(library, applied, factor, others if bool(xp.any(others)) else None)
 
 
 def _applied(form: Any, measure: Any, library: Any) -> Change:
@@ -254,7 +239,11 @@ def _applied(form: Any, measure: Any, library: Any) -> Change:
     allowed = xp.equal(excess, xp.zeros_like(excess))
     if bool(xp.all(allowed)):
         return NOTHING
-    return Change(form, measure, library, None, ~allowed if bool(xp.any(allowed)) else None)
+
+    def applied(block: Array) -> Any:
+        return form.apply(block, measure, xp)
+
+    return Change(library, applied, None, ~allowed if bool(xp.any(allowed)) else None)
 
 
 def _pieces(
@@ -273,5 +262,5 @@ def _pieces(
         yield (*before, slice(start, min(start + step, length)), ...)
 
 
-NOTHING = Change(None, None, None, nothing=True)
+NOTHING = Change(None, nothing=True)
 """The change of slices that are all kept."""

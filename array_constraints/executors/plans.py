@@ -41,13 +41,12 @@ class Plan:
 
 
 def _run(plan: Plan, w: Any, copy: bool | None) -> Any:
-    change = None if plan.sum_of is None else plan.rescaler.change_of(plan.sum_of(w), None)
-    if change is NOTHING:
-        return w
-    if change is None or change.applies:
+    if plan.sum_of is None:
         measure = in_memory.measured(plan.form, w, plan.axes, copy, plan.library)
         change = plan.rescaler.change(measure)
-    return in_memory.changed(change, w, plan.axes, copy)
+    else:
+        change = plan.rescaler.change_of(plan.sum_of(w), None)
+    return w if change is NOTHING else in_memory.changed(change, w, plan.axes, copy)
 
 
 def known(form: Any, w: Any) -> Plan | None:
