@@ -60,6 +60,14 @@ def test_sums_keep_the_dimensions(dtype, axes):
     np.testing.assert_array_equal(found, exact, strict=True)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_magnitudes_of_few_entries_are_summed_exactly(dtype):
+    for shape in ((1,), (3,), (3, 1), (1, 3), (5, 3), (33,), (2, 70)):
+        w = (-1) ** np.arange(np.prod(shape)).reshape(shape) * DTYPES[dtype].type(3)
+        found = reductions.sum_of_magnitudes(w.astype(DTYPES[dtype]), (0,), np).value
+        np.testing.assert_array_equal(found, np.full((1, *shape[1:]), 3.0 * shape[0]))
+
+
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint64"])
 def test_integers_below_zero_are_seen_where_subnormal_numbers_are_zeros(dtype):
     """Their bits are those of no format."""
