@@ -33,6 +33,7 @@ TESTS = {  # in groups, the quick ones first; each costs half a second before it
         "measures",
         "rescaling",
         "at_hand",
+        "numpy",
         "finding_libraries",
     ),
     "next": ("one_decision", "trees", "gradients", "floating_point_modes", "strict"),

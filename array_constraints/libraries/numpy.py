@@ -132,7 +132,7 @@ class Numpy(AtHand):
             return numpy.einsum("nks,nks->ns", x, x, out=found)
         most = min(max(x.size // 4, 2**14), 2**17)
         rows = min(max(1, most // (terms * behind)), before)
-        columns = behind if rows > 1 else min(max(1, most // terms), behind)
+        columns = min(most // terms, behind)
         scratch = numpy.empty((rows, terms, columns), wide)
         for i in range(0, before, rows):
             for j in range(0, behind, columns):
