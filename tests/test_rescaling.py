@@ -78,16 +78,20 @@ class TestSizes:
                 assert c.excess(measure, np).tolist() == [[0, 0]]
 
     @pytest.mark.parametrize("exponent", [0, 20, 50, -50, -80])
-    @pytest.mark.parametrize("length", [27, 38, 40])
-    def test_long_slices_within_their_bound_are_kept_without_float64(self, length, exponent):
-        """2**length entries of 2**24, times a power of two: their sum is 2**(length + 24)."""
+    @pytest.mark.parametrize("length", [26, 38, 40])
+    @pytest.mark.parametrize("form", [MinMaxNorm, Magnitudes])
+    def test_long_slices_within_their_bound_are_kept_without_float64(
+        self, form, length, exponent
+    ):
+        """2**length entries of 2**24, times a power of two: their norm, and their sum."""
         precision, unit = PRECISIONS["float32", "float32"], np.full((1, 1), 2.0**exponent, "f4")
         scale = power_of_two(2**24 * unit, precision, np)
-        size = length + 24
-        value = 2**size * unit * scale
-        measure = reductions.Sum(2**length, scale, value, 0 * unit, precision, 1)
+        power = 2 if form is MinMaxNorm else 1
+        size = length // power + 24
+        value = (2**size * unit * scale) ** power
+        measure = reductions.Sum(2**length, scale, value, 0 * unit, precision, power)
         for bound in (size - 1, size, size + 1, size + 9):
-            c = Magnitudes(0.0, 2.0 ** (bound + exponent))
+            c = form(0.0, 2.0 ** (bound + exponent))
             distance = max(2.0**size - 2.0**bound, 0)
             assert c.excess(measure, np).tolist() == [[distance * 2.0**exponent]]
 
