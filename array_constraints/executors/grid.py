@@ -70,10 +70,10 @@ class Grid:
         slices = max(1, most // 16 // free) if self.axes else room
         for i in reversed(self.order):
             parts = -(-within[i] // least[i])
-            fit = max(1, min(parts, room if i in self.axes else min(room, slices)))
+            fit = min(parts, room if i in self.axes else min(room, slices))
             if least[i] == 1 and 64 < fit < parts:
                 fit -= fit % 64  # the squares of a tile are added up in parts of equal length
-            least[i] = within[i] if fit == parts else least[i] * fit
+            least[i] = min(within[i], least[i] * fit)
             room, slices = room // fit, slices if i in self.axes else slices // fit
         return tuple(least)
 
@@ -130,7 +130,7 @@ class Grid:
 
         Where whole slices do not fit, a panel has at most ``slices`` slices.
         """
-        least = [n if i in self.axes else q for i, (n, q) in enumerate(self._lengths)]
+        least = [self.shape[i] if i in self.axes else q for i, q in enumerate(self.quanta)]
         fits = math.prod(least) <= entries
         room = entries // math.prod(least) if fits else self._slices_to_spare(least, slices)
         free = [i for i in reversed(self.order) if i not in self.axes]
@@ -146,16 +146,12 @@ class Grid:
         yield from _cut(panel, grown, self.order)
 
     @property
-    def _lengths(self) -> list[tuple[int, int]]:
-        return list(zip(self.shape, self.quanta, strict=True))
-
-    @property
     def _everything(self) -> Region:
         return tuple(slice(0, n) for n in self.shape)
 
     def _slices_to_spare(self, least: list[int], slices: int) -> int:
         free = math.prod(n for i, n in enumerate(least) if i not in self.axes)
-        return max(1, slices // free)
+        return slices // free
 
     def _grown(
         self, least: list[int], order: list[int], room: int, lengths: list[int] | None = None
@@ -165,11 +161,10 @@ class Grid:
         for i in order:
             n = lengths[i] if lengths else self.shape[i]
             most = -(-n // least[i])  # quanta
-            power = 1 << max(0, min(room, most).bit_length() - 1)
-            grown[i] = n if most <= room else min(n, least[i] * power)
-            if grown[i] < n:
+            if most > room:
+                grown[i] = least[i] << max(0, room.bit_length() - 1)
                 break
-            room //= most
+            grown[i], room = n, room // most
         return grown
 
 
