@@ -26,6 +26,7 @@ EVERYWHERE = ("numpy", "tests", "array_api_strict", "torch", "jax.numpy")
 STAGES_OF = {
     "sets/kernels": ("tests",),  # beyond the specification
     "numerics/rescaling": (*EVERYWHERE, "tests of jax"),  # traced rates
+    "executors/in_memory": (*EVERYWHERE, "tests of torch"),
     "libraries/base": (*EVERYWHERE, "tests of dask"),
     "libraries/at_hand": (*EVERYWHERE, "tests of torch"),
     "libraries/torch": ("tests of torch", "torch"),

@@ -34,6 +34,7 @@ TESTS = {  # in groups, the quick ones first; each costs half a second before it
         "rescaling",
         "at_hand",
         "numpy",
+        "blocks",
         "finding_libraries",
     ),
     "next": ("one_decision", "trees", "gradients", "floating_point_modes", "strict"),

@@ -89,23 +89,55 @@ class Entries(Elementwise):
 
 
 @pytest.mark.parametrize(
-    ("entries", "copy", "blocks"),
+    ("dtype", "entries", "copy", "blocks"),
     [
-        (2**19, None, [2**19]),
-        (2**21, None, [2**21]),
-        (2**22, None, [2**18] * 16),
-        (2**15, False, [2**15]),
-        (2**16, False, [2**15] * 2),  # a quarter would be less than 2**15
-        (2**18, False, [2**16] * 4),
-        (2**22, False, [2**18] * 16),  # a quarter would be more than 2**18
+        ("float32", 2**19, None, [2**19]),
+        ("float32", 2**21, None, [2**21]),
+        ("float32", 2**22, None, [2**18] * 16),
+        ("float32", 2**15, False, [2**15]),
+        ("float32", 2**16, False, [2**12] * 16),
+        ("float64", 2**14, False, [2**14]),
+        ("float64", 2**15, False, [2**12] * 8),
+        ("int8", 2**17, False, [2**17]),
+        ("int8", 2**18, False, [2**12] * 64),
+        ("float32", 2**20, False, [2**16] * 16),
+        ("float32", 2**22, False, [2**17] * 32),
     ],
 )
-def test_a_form_on_entries_is_asked_about_blocks(entries, copy, blocks):
-    """Worked by hand: one up to 2**21 entries; in place a quarter of more than 2**15."""
-    w = np.zeros(entries, "float32")
+def test_a_form_on_entries_is_asked_about_blocks(dtype, entries, copy, blocks):
+    """Worked by hand: one up to 2**21 entries; in place, pieces of more than 128 KiB."""
+    w = np.zeros(entries, dtype)
     constraint = Entries()
     assert constraint(w, copy=copy) is w
     assert constraint.asked == blocks
+
+
+class Written(Entries):
+    """It has a way of its own to write into a weight, as NonNeg has."""
+
+    def _project_in_place(self, w, outside, xp):
+        raise AssertionError("nothing is outside")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "entries", "blocks"),
+    [
+        ("float32", 2**21, [2**21]),
+        ("float32", 2**22, [2**18] * 16),
+        ("float16", 2**17, [2**17]),
+        ("float16", 2**18, [2**16] * 4),
+        ("int8", 2**20, [2**18] * 4),
+        ("int8", 2**21, [2**18] * 8),
+    ],
+)
+def test_a_form_that_writes_in_place_is_asked_for_masks_of_a_quarter(dtype, entries, blocks):
+    w = np.zeros(entries, dtype)
+    constraint = Written()
+    assert constraint(w, copy=False) is w
+    assert constraint.asked == blocks
+    constraint.asked.clear()
+    assert constraint(w) is w
+    assert constraint.asked == ([2**18] * 16 if entries > 2**21 else [entries])
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "float64"])

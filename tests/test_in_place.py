@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from libraries import DTYPES, NUMPY, TORCH, bits, installed
 from test_forms import L1Ball
 
-from array_constraints import MaxNorm, NonNeg, Slicewise, reductions
+from array_constraints import Elementwise, MaxNorm, NonNeg, Slicewise, reductions
 from array_constraints.libraries.base import overlapping
 from benchmarks import memory
 
@@ -38,6 +38,16 @@ class Mean(Slicewise):
         return xp.astype(xp.astype(block, measure.dtype) - measure, block.dtype)
 
 
+class AtLeast(Elementwise):
+    """Lift entries to 0.25; which are below is found out from their excess."""
+
+    def project(self, w, xp):
+        return xp.where(w < 0.25, xp.full_like(w, 0.25), w)
+
+    def excess(self, w, xp):
+        return xp.where(w < 0.25, 0.25 - w, xp.zeros_like(w))
+
+
 HALF = ("float16", "bfloat16")
 CONSTRAINTS = {
     "product": MaxNorm(0.5),
@@ -47,6 +57,7 @@ CONSTRAINTS = {
     "magnitudes": L1Ball(0.5),
     "mean": Mean(),
     "entries": NonNeg(),
+    "entries of a form of one's own": AtLeast(),
 }
 MORE = {(half, "more than a product") for half in HALF}
 """Half types are widened twice where a factor leaves their range: 1.2 times the weight."""

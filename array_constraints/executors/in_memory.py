@@ -133,8 +133,10 @@ def _run_on_entries(form: Any, w: Array, copy: bool | None, library: Any) -> Any
         write(w, outside, xp)
         return w
     most = ENTRIES_OF_PIECE
-    if copy is False:
-        most = min(max(entries // 4, 2**15), most)
+    if write is not None:
+        most = min(entries // 4, most)
+    elif copy is False:
+        most = entries_of_piece(w) // 2  # which form.outside and form.project make four times
     out = Destination(w, copy, (), library)
     for _, tiles in _grid(w, tuple(range(w.ndim)), most, library).columns():
         for tile in tiles:
@@ -151,14 +153,15 @@ def _run_on_entries(form: Any, w: Array, copy: bool | None, library: Any) -> Any
 def _entries_at_once(w: Array, copy: bool | None, write: Any) -> int:
     """Return up to which size an array is one block for a constraint on its entries.
 
-    2**21 entries; in place less, so that what is made is less than the array: a form makes as
-    much, and a mask has one byte for each entry.
+    2**21 entries; in place less, so that what is made is less than the array from 256 KiB on: a
+    form makes several arrays in float64, and a mask has one byte for each entry.
     """
     if copy is not False:
         return 2**21
+    itemsize: int = w.dtype.itemsize
     if write is None:
-        return 2**15
-    return 2**21 if w.dtype.itemsize > 2 else 2**17
+        return 2**17 // itemsize
+    return 2**21 if itemsize > 2 else 2**17
 
 
 class Destination:
