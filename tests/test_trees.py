@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from libraries import DASK, JAX, JAX_X64, NUMPY, STRICT, TORCH, bits, installed
-from test_forms import L1Ball
+from test_forms import L1Ball, LInfinityBall, RootMeanSquare
 
-from array_constraints import Elementwise, Interval, MaxNorm, NonNeg, NormConstraint, apply
+from array_constraints import (
+    Elementwise,
+    Interval,
+    MaxNorm,
+    MinMaxNorm,
+    NonNeg,
+    NormConstraint,
+    RadialConstraint,
+    apply,
+)
 
 LIBRARIES = [library for library in (NUMPY, TORCH, JAX, JAX_X64) if installed(library)]
 
 
 def normal(shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype("float32")
+
+
+class Sub(np.ndarray):
+    pass
 
 
 class Pair(NamedTuple):
@@ -120,6 +134,25 @@ def test_many_that_are_alike_on_every_library(library):
                 assert bits(library.numpy(found)) == bits(alone)
 
 
+def assert_same(library, constraint, arrays):
+    """Each comes out with the bits that a call of its own gives it."""
+    for array, found in zip(arrays, apply(constraint, arrays), strict=True):
+        assert bits(library.numpy(found)) == bits(library.numpy(constraint(array)))
+
+
+def assert_same_at_the_edge(library, array):
+    """Two neighbouring numbers: by one as its bound an array is moved, by the other kept."""
+    moves, keeps = 30.0, 40.0
+    while (bound := (moves + keeps) / 2) not in (moves, keeps):
+        if bits(library.numpy(MaxNorm(bound, None)(array))) == bits(library.numpy(array)):
+            keeps = bound
+        else:
+            moves = bound
+    copies = [copy.deepcopy(array) for _ in range(9)]
+    for bound in (moves, keeps):
+        assert_same(library, MaxNorm(bound, None), copies)
+
+
 @pytest.mark.parametrize(
     "library", [lib for lib in LIBRARIES if lib in (NUMPY, TORCH)], ids=str
 )
@@ -168,6 +201,45 @@ class TestManySmallArrays:
         for array, found in zip(arrays, result, strict=True):
             assert bits(library.numpy(found)) == bits(library.numpy(MaxNorm(0.5)(array)))
 
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_are_moved_up_to_the_same_bound(self, library, turned):
+        for seed in range(5):
+            array = library.array(normal((40, 30), seed))
+            assert_same_at_the_edge(library, array.T if turned else array)
+
+    @pytest.mark.parametrize(
+        "constraint",
+        [LInfinityBall(0.5), RootMeanSquare(0.5, None), MinMaxNorm(0.5, 1, 0.3), L1Ball(0.5)],
+        ids=repr,
+    )
+    def test_of_every_size(self, library, constraint):
+        assert_same(library, constraint, [library.array(normal((5, 4), i)) for i in range(9)])
+
+    def test_of_whole_slices(self, library):
+        kernels = [library.array(normal((3, 3, 2, 2), seed)) for seed in range(9)]
+        assert_same(library, RadialConstraint(), kernels)
+
+    def test_without_entries_or_dimensions(self, library):
+        assert_same(library, MaxNorm(), [library.array(normal((0, 3))) for _ in range(9)])
+        points = [library.array(np.asarray(3.0 + i, "float32")) for i in range(9)]
+        assert_same(library, MaxNorm(1, None), points)
+
+    def test_that_are_not_small(self, library):
+        memory = library.array(normal(2**19 + 9))
+        assert_same(library, MaxNorm(9), [memory[i : i + 2**19 + 1] for i in range(8)])
+
+    @pytest.mark.parametrize("huge", [range(3, 4), range(9)], ids=["one", "all"])
+    @pytest.mark.parametrize(
+        ("dtype", "exponent"), [("float32", 90), ("float64", 90), ("float64", 700)]
+    )
+    def test_with_huge_ones(self, library, huge, dtype, exponent):
+        values = [normal((5, 4), seed).astype(dtype) for seed in range(9)]
+        for i in huge:
+            values[i] *= 2.0**exponent
+        arrays = [library.array(w) for w in values]
+        for bound in (1.0, 2.0**50):  # which is so large that no factor is taken
+            assert_same(library, MaxNorm(bound, None), arrays)
+
     def test_that_are_tied_are_written_once(self, library):
         shared = library.array(normal((5, 4)))
         expected = library.numpy(MaxNorm(0.5)(shared)).copy()
@@ -183,6 +255,28 @@ class TestManySmallArrays:
             for array, found in zip(arrays, result, strict=True):
                 one = library.numpy(constraint(array))
                 np.testing.assert_allclose(library.numpy(found), one, rtol=4e-6)
+
+
+@pytest.mark.parametrize("kind", ["foreign bytes", "subclass"])
+def test_many_of_another_kind_are_moved_up_to_the_same_bound(kind):
+    for seed in range(5):
+        w = normal((40, 30), seed)
+        other = w.astype(">f4") if kind == "foreign bytes" else w.view(Sub)
+        assert_same_at_the_edge(NUMPY, other)
+
+
+def test_many_of_which_some_require_gradients_in_torch():
+    torch = pytest.importorskip("torch")
+    weights = [torch.ones(4, 3, requires_grad=i in (5, 7)) for i in range(9)]
+    results = apply(MaxNorm(1.0), weights)
+    for i, (w, found) in enumerate(zip(weights, results, strict=True)):
+        assert found.requires_grad == w.requires_grad == (i in (5, 7))
+        if w.requires_grad:
+            given, alone = (
+                torch.autograd.grad(image, w, torch.arange(12.0).reshape(4, 3))[0]
+                for image in (found, MaxNorm(1.0)(w))
+            )
+            assert torch.equal(given, alone)
 
 
 @dataclass(frozen=True)
