@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
+from typing import final
 
 import numpy as np
 import pytest
@@ -19,8 +20,10 @@ from array_constraints import (
     NonNeg,
     NormConstraint,
     RadialConstraint,
+    Rescaling,
     UnitNorm,
     WholeSlice,
+    reductions,
 )
 
 CONSTRAINTS = [MaxNorm(1.0), MinMaxNorm(0.5, 1.0), UnitNorm(), NonNeg()]
@@ -144,6 +147,72 @@ def test_where_nothing_changes_the_array_comes_back(library, dtype, constraint, 
         w = library.array(np.asarray([values], dtype).T)
         for _ in range(2):  # the first call, and those that have its plan
             assert constraint(w) is w
+
+
+@final
+@dataclasses.dataclass(frozen=True)
+class LargestAtMostOne(Rescaling):
+    """A form of one's own from which nobody derives: a second call has its plan."""
+
+    axis: int = 0
+    measure = staticmethod(reductions.largest_magnitude)
+    size = staticmethod(reductions.norm)
+
+    def interval(self):
+        return Interval(0.0, 1.0)
+
+
+@final
+class Changing(NormConstraint):
+    """A form of one's own that somebody may give another radius."""
+
+    axis = 0
+    radius = 2.0
+
+    def interval(self):
+        return Interval(0.0, self.radius)
+
+
+class TestNoCallDependsOnEarlierOnes:
+    def test_of_a_size_of_ones_own(self, library):
+        form, w = LargestAtMostOne(), np.asarray([[3.0, -0.25], [-4.0, 0.5]], "float32")
+        for _ in range(3):
+            result = library.numpy(form(library.array(w)))
+            np.testing.assert_allclose(result, [[0.75, -0.25], [-1.0, 0.5]], rtol=1e-6)
+
+    def test_of_a_form_that_changed(self, library):
+        form, w = Changing(), library.array(np.asarray([3.0, 4.0], "float32"))
+        for form.radius in (2.0, 2.0, 1.0, 4.0):
+            result = library.numpy(form(w))
+            np.testing.assert_allclose(result, form.radius * np.asarray([0.6, 0.8]), rtol=1e-6)
+
+    @pytest.mark.parametrize("library", [NUMPY, TORCH], ids=str)
+    def test_with_an_array_in_another_order_of_memory(self, library):
+        """So large that it is measured in blocks; the bound is the last one to move it."""
+        with library.active():
+            w, turned = (library.array(normal(s)) for s in ((600, 500), (500, 600)))
+            turned, lower, upper = turned.T, 500.0, 600.0
+            while (bound := (lower + upper) / 2) not in (lower, upper):
+                if MaxNorm(bound, None)(turned) is turned:
+                    upper = bound
+                else:
+                    lower = bound
+            for bound in (lower, upper):
+                form = MaxNorm(bound, None)
+                form(w)
+                assert (form(turned) is turned) == (bound == upper)
+
+    @every_constraint
+    @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+    def test_with_tensors_that_record_nothing_in_torch(self, constraint):
+        torch = pytest.importorskip("torch")
+        w = TORCH.array(example())
+        for _ in range(2):
+            assert not constraint(w).requires_grad
+        leaf = w.clone().requires_grad_()
+        assert constraint(leaf).requires_grad
+        with pytest.raises(TypeError, match="that is nested: pass"):
+            constraint(nested(torch, torch.strided))
 
 
 @every_constraint

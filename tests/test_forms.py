@@ -87,6 +87,14 @@ def test_sizes_end_in_their_interval(library, form, axis, dtype):
 
 
 @every_form
+def test_without_entries_nothing_changes(library, form):
+    with library.active():
+        for shape in ((0, 3), (3, 0), (0,)):
+            result = library.numpy(form(3.0)(library.array(normal(shape))))
+            assert (result.shape, result.dtype) == (shape, np.float32)
+
+
+@every_form
 @pytest.mark.parametrize("library", [NUMPY, TORCH], ids=str)
 @pytest.mark.parametrize("shape", [(1700, 1300), (1300, 1700)], ids=str)
 def test_in_blocks_and_in_place(library, form, shape):

@@ -354,6 +354,13 @@ class TestByHand:
             result = library.numpy(constraint(w)).astype(np.float64)
             assert np.linalg.norm(result) == pytest.approx(norm, rel=17 * ROUNDOFF[dtype])
 
+    def test_at_a_rate_of_zero_torch_passes_gradients_on(self):
+        torch = pytest.importorskip("torch")
+        w = torch.tensor([[3.0, torch.nan], [4.0, 1.0]], requires_grad=True)
+        upstream = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+        (found,) = torch.autograd.grad(MinMaxNorm(0.5, 1, rate=0)(w), w, upstream)
+        assert torch.equal(found, upstream)
+
     def test_nan_and_infinity_stay_in_their_slice(self, library):
         w = np.asarray([[np.nan, np.inf, 3.0], [1.0, 1.0, 4.0]], dtype="float32")
         result = library.numpy(MaxNorm(1)(library.array(w)))
