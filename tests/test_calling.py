@@ -534,12 +534,11 @@ class TestRefusedByNormConstraints:
             constraint(library.array(np.asarray(3.0, "f4")))
 
 
-def test_the_number_of_radii_must_fit(library):
-    with pytest.raises(
-        ValueError,
-        match=r"max_value has 3 entries, an array of shape \(2, 2\) has 2 slices along",
-    ):
-        MaxNorm((1, 2, 3))(library.array(example()))
+@pytest.mark.parametrize("radii", [(1,), (1, 2, 3)])
+def test_the_number_of_radii_must_fit(library, radii):
+    message = f"has {len(radii)} entries, an array of shape (2, 2) has 2 slices along"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        MaxNorm(radii)(library.array(example()))
 
 
 def test_a_radial_kernel_is_square_and_of_rank_4(library):

@@ -162,6 +162,57 @@ def test_bounds_that_are_none(library):
             form_between(0.0, 1.0, (0.5, 0.5, 1.0, 1.0))(w)
 
 
+class OwnExcess(Rescaling):
+    """Magnitudes that add up to 1, of which up to 2 are kept."""
+
+    axis = 0
+    measure = staticmethod(reductions.sum_of_magnitudes)
+    size = staticmethod(reductions.norm)
+
+    def interval(self):
+        return Interval(0.0, 1.0)
+
+    def excess(self, measure, xp):
+        excess = super().excess(measure, xp)
+        return xp.where(excess > 1, excess, xp.zeros_like(excess))
+
+
+class OwnApply(Rescaling):
+    """Magnitudes that add up to 1; larger slices become zero."""
+
+    axis = 0
+    measure = staticmethod(reductions.sum_of_magnitudes)
+    size = staticmethod(reductions.norm)
+
+    def interval(self):
+        return Interval(0.0, 1.0)
+
+    def apply(self, block, measure, xp):
+        return xp.zeros_like(block)
+
+
+class OwnOfBoth(OwnApply, OwnExcess):
+    """Magnitudes that add up to 2; larger slices become zero."""
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        (OwnExcess(), [[0.25, 0.75, 0.25], [0.75, 1.0, 0.5]]),
+        (OwnApply(), [[0.0, 0.0, 0.25], [0.0, 0.0, 0.5]]),
+        (OwnOfBoth(), [[0.0, 0.75, 0.25], [0.0, 1.0, 0.5]]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_excess_or_a_change_of_ones_own_takes_the_place_of_what_is_derived(
+    library, form, expected
+):
+    with library.active():
+        w = library.array(np.asarray([[1.0, 0.75, 0.25], [3.0, 1.0, 0.5]], "float32"))
+        for _ in range(2):
+            np.testing.assert_allclose(library.numpy(form(w)), expected, rtol=1e-6)
+
+
 @dataclass(frozen=True)
 class Optional(NormConstraint):
     radius: Bound | None = None

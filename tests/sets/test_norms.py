@@ -361,6 +361,52 @@ class TestByHand:
         (found,) = torch.autograd.grad(MinMaxNorm(0.5, 1, rate=0)(w), w, upstream)
         assert torch.equal(found, upstream)
 
+    @pytest.mark.parametrize("axis", [0, 1, 2, (0, 2), None])
+    def test_a_part_has_the_radii_of_its_slices(self, axis):
+        shape, axes = (3, 4, 5), normalized(axis, 3)
+        slices = math.prod(n for i, n in enumerate(shape) if i not in axes)
+        c, w = MaxNorm(np.linspace(0.1, 2, slices), axis), np.full(shape, 3.0)
+        cuts = (slice(1, 3), slice(2, None), slice(1, 4))
+        part = tuple(slice(0, n) if i in axes else cuts[i] for i, n in enumerate(shape))
+        assert bits(c.for_part(shape, axes, part)(w[part])) == bits(c(w)[part])
+
+    @pytest.mark.parametrize(
+        ("make", "bound", "norms"),
+        [
+            (MaxNorm, 1.0, (1.0, 0.5)),
+            (MaxNorm, [1.0, 0.25], (1.0, 0.25)),
+            (lambda lower: MinMaxNorm(lower, 2.0), 0.75, (2.0, 0.75)),
+            (lambda upper: MinMaxNorm(0.75, upper), 1.5, (1.5, 0.75)),
+        ],
+    )
+    def test_a_bound_that_jax_traces(self, make, bound, norms):
+        jax = pytest.importorskip("jax")
+        w = jax.numpy.asarray([[3.0, 0.3], [4.0, 0.4]])
+        result = jax.jit(lambda bound: make(bound)(w))(jax.numpy.asarray(bound))
+        np.testing.assert_allclose(np.linalg.norm(result, axis=0), norms, rtol=1e-6)
+
+    @pytest.mark.parametrize("radii", [[1.0], [1.0, 2.0, 3.0]])
+    def test_the_number_of_radii_that_jax_traces_must_fit(self, radii):
+        jax = pytest.importorskip("jax")
+        w = jax.numpy.ones((3, 2))
+        with pytest.raises(ValueError, match=f"max_value has {len(radii)} entries"):
+            jax.jit(lambda radii: MaxNorm(radii)(w))(jax.numpy.asarray(radii))
+
+    def test_a_negative_upper_bound_is_refused_by_its_name(self):
+        with pytest.raises(ValueError, match=r"max_value must be at least 0, got -0.5"):
+            MinMaxNorm(0, -0.5)
+
+    def test_in_torch_the_gradient_of_a_long_slice_is_rounded_once(self):
+        """Across equal entries it is 1 / norm times a number: the same one for all entries."""
+        torch = pytest.importorskip("torch")
+        across, found = torch.ones(2**15 + 64), []
+        across[1::2] = -1
+        for value in np.random.default_rng(0).uniform(1, 2, 60).astype("float32"):
+            w = torch.full_like(across, float(value), requires_grad=True)
+            (gradient,) = torch.autograd.grad(MaxNorm(1.0)(w), w, across)
+            found.append(float(gradient[0]) * math.sqrt(len(w)) * float(value))
+        assert max(found) - min(found) <= 2.01 * ROUNDOFF["float32"]
+
     def test_nan_and_infinity_stay_in_their_slice(self, library):
         w = np.asarray([[np.nan, np.inf, 3.0], [1.0, 1.0, 4.0]], dtype="float32")
         result = library.numpy(MaxNorm(1)(library.array(w)))
