@@ -162,6 +162,14 @@ def test_bounds_that_are_none(library):
             form_between(0.0, 1.0, (0.5, 0.5, 1.0, 1.0))(w)
 
 
+def test_the_largest_magnitudes_of_two_blocks_are_merged():
+    blocks = np.asarray([[1.0, -9.0], [-3.0, 2.0]]), np.asarray([[2.0, np.nan]])
+    a, b = (reductions.largest_magnitude(block, (0,), np) for block in blocks)
+    for found in (reductions.merge(a, b, np), reductions.merge(b, a, np)):
+        assert (found.entries, found.precision) == (3, a.precision)
+        np.testing.assert_array_equal(found.value, [[3.0, np.nan]])
+
+
 class OwnExcess(Rescaling):
     """Magnitudes that add up to 1, of which up to 2 are kept."""
 
