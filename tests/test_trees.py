@@ -12,6 +12,7 @@ from libraries import DASK, JAX, JAX_X64, NUMPY, STRICT, TORCH, bits, installed
 from test_forms import L1Ball, LInfinityBall, RootMeanSquare
 
 from array_constraints import (
+    Constraint,
     Elementwise,
     Interval,
     MaxNorm,
@@ -279,6 +280,44 @@ def test_many_of_which_some_require_gradients_in_torch():
             assert torch.equal(given, alone)
 
 
+class TestCopy:
+    """What ``copy`` means for arrays that are alike, tied ones among them."""
+
+    def weights(self):
+        arrays = [normal((5, 4), seed) for seed in range(9)]
+        return [*arrays, arrays[3], arrays[4][:]]
+
+    def test_none_leaves_them_as_they_are(self):
+        given = self.weights()
+        found = apply(MaxNorm(0.5), given)
+        for w, expected, result in zip(given, self.weights(), found, strict=True):
+            assert bits(w) == bits(expected)
+            assert bits(result) == bits(MaxNorm(0.5)(expected))
+        assert found[-2] is found[3]
+        assert np.shares_memory(found[-1], found[4])
+
+    def test_none_returns_themselves_where_nothing_changes(self):
+        given = self.weights()
+        found = apply(MaxNorm(100.0), given)
+        assert all(result is w for result, w in zip(found, given, strict=True))
+
+    def test_false_writes_into_each(self):
+        given = self.weights()
+        found = apply(MaxNorm(0.5), given, copy=False)
+        for w, expected, result in zip(given, self.weights(), found, strict=True):
+            assert result is w
+            assert bits(w) == bits(MaxNorm(0.5)(expected))
+
+    @pytest.mark.parametrize("bound", [0.5, 100.0])
+    def test_true_makes_a_new_array_of_each(self, bound):
+        given = self.weights()
+        found = apply(MaxNorm(bound), given, copy=True)
+        for w, expected, result in zip(given, self.weights(), found, strict=True):
+            assert bits(w) == bits(expected)
+            assert bits(result) == bits(MaxNorm(bound)(expected))
+            assert sum(np.shares_memory(result, other) for other in (*given, *found)) == 1
+
+
 @dataclass(frozen=True)
 class Marked(NormConstraint):
     """A form with a call of its own."""
@@ -295,6 +334,36 @@ class Marked(NormConstraint):
 def test_a_call_of_ones_own_is_called():
     for count in (1, 20):
         assert all((w == 7).all() for w in apply(Marked(), [normal((4, 2))] * count))
+
+
+def test_nothing_is_written_where_one_of_equal_kind_may_not_be():
+    good, bad = normal((4, 2)), normal((4, 2))
+    before = good.copy()
+    bad.flags.writeable = False
+    with pytest.raises(ValueError, match="cannot write into a read-only array"):
+        apply(MaxNorm(0.1), [good, bad], copy=False)
+    assert bits(good) == bits(before)
+
+
+def test_the_first_weight_that_does_not_fit_is_named():
+    integers = [np.ones((2, 2), int) for _ in range(9)]
+    with pytest.raises(ValueError, match="axis 1 does not fit"):
+        apply(MaxNorm(0.1, axis=1), [normal((4, 2)), np.ones(3), *integers])
+
+
+class Doubled(Constraint):
+    """A constraint that takes numbers, too."""
+
+    def __call__(self, w, *, copy=None):
+        return 2 * w
+
+
+def test_what_a_constraint_of_ones_own_takes_need_not_be_an_array():
+    found = apply(Doubled(), [1.0, {"a": (2.0, np.ones(2))}, [3.0]])
+    assert found[0] == 2.0
+    assert found[1]["a"][0] == 4.0
+    np.testing.assert_array_equal(found[1]["a"][1], [2.0, 2.0])
+    assert found[2] == [6.0]
 
 
 def test_nothing_is_written_where_one_weight_does_not_fit():
