@@ -56,6 +56,27 @@ def test_each_array_of_a_nested_container_is_constrained(library):
         assert bits(library.numpy(apply(NonNeg(), a))) == bits(library.numpy(NonNeg()(a)))
 
 
+class Named(NamedTuple):
+    shape: object
+    dtype: object
+
+
+def test_a_named_tuple_is_no_array_whatever_its_fields_are_called():
+    given = Named(normal((3, 2)), normal((4, 2), 1))
+    found = apply(MaxNorm(1.0), given)
+    assert type(found) is Named
+    for w, result in zip(given, found, strict=True):
+        assert bits(result) == bits(MaxNorm(1.0)(w))
+
+
+def test_the_weights_may_be_named_and_copy_has_to_be():
+    w = normal((3, 2))
+    (found,) = apply(weights=[w], constraint=MaxNorm(1.0))
+    assert bits(found) == bits(MaxNorm(1.0)(w))
+    with pytest.raises(TypeError, match="positional argument"):
+        apply(MaxNorm(1.0), [w], True)
+
+
 def test_the_parameters_of_a_module_are_written_in_place():
     torch = pytest.importorskip("torch")
     module = torch.nn.Sequential(
