@@ -69,10 +69,7 @@ def _constrained(constraint: Constraint, arrays: list[Any], copy: bool | None) -
     places = sorted(set(ties))
     results = _each(constraint, [arrays[i] for i in places], copy)
     found = dict(zip(places, results, strict=True))
-    return [
-        w if copy is False or found[i] is arrays[i] else found[i]
-        for w, i in zip(arrays, ties, strict=True)
-    ]
+    return [w if found[i] is arrays[i] else found[i] for w, i in zip(arrays, ties, strict=True)]
 
 
 def _judge(form: Form, arrays: list[Any], copy: bool | None) -> None:
@@ -80,7 +77,7 @@ def _judge(form: Form, arrays: list[Any], copy: bool | None) -> None:
     judged = set()
     for w in arrays:
         kind = _kind(w)
-        if copy is False or kind is None or kind not in judged:
+        if copy is False or kind not in judged:
             acceptance.accepted_by(form, w, copy)
             judged.add(kind)
 

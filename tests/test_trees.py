@@ -56,6 +56,22 @@ def test_each_array_of_a_nested_container_is_constrained(library):
         assert bits(library.numpy(apply(NonNeg(), a))) == bits(library.numpy(NonNeg()(a)))
 
 
+@pytest.mark.parametrize("library", LIBRARIES, ids=str)
+def test_iterators_come_back_as_lists_beside_jax_too(library):
+    """Generators, such as module.parameters(), within containers too."""
+    pytest.importorskip("jax")
+    with library.active():
+        arrays = [library.array(normal((5, 3), seed)) for seed in range(4)]
+        a, b, c, d = arrays
+        outer = apply(MaxNorm(1), (w for w in arrays))
+        inner = apply(MaxNorm(1), {"first": iter([a, b]), "others": [iter([c]), d]})
+        (third,), fourth = inner["others"]
+        for found in (outer, [*inner["first"], third, fourth]):
+            assert isinstance(found, list)
+            for w, constrained in zip(arrays, found, strict=True):
+                assert bits(library.numpy(constrained)) == bits(library.numpy(MaxNorm(1)(w)))
+
+
 class Named(NamedTuple):
     shape: object
     dtype: object

@@ -34,10 +34,9 @@ def _alike(arrays: list[Any]) -> Iterator[list[int]]:
     """Group small arrays of equal type, dtype and shape; yield the places of each group."""
     groups: dict[Any, list[int]] = {}
     for i, w in enumerate(arrays):
-        if hasattr(w, "dtype") and hasattr(w, "shape"):
-            groups.setdefault((type(w), w.dtype, w.shape), []).append(i)
+        groups.setdefault((type(w), w.dtype, w.shape), []).append(i)
     for (_, _, shape), places in groups.items():
-        entries = math.prod(shape) if shape else 0
+        entries = math.prod(shape)
         if 0 < entries <= _SMALL and len(places) >= _FEW:
             count = _ENTRIES_OF_STACK // entries
             yield from (places[i : i + count] for i in range(0, len(places), count))
@@ -59,13 +58,13 @@ def _rescaled(form: Any, arrays: list[Any], library: Any) -> dict[int, Any]:
     axes, xp = parameters.axes_of(form, arrays[0]), library.xp
     rescaler = Rescaler(form, form.measure(arrays[0], axes, xp), library)
     value = _sizes(form, arrays, axes, library)
-    change = None if value is None else rescaler.change_of(value, None)
-    if change is None or (change.factor is None and not change.nothing):
+    if value is None:
         return {}
+    change = rescaler.change_of(value, None)
     if change.nothing:
         return dict(enumerate(arrays))
     factor: Any = change.factor
-    if factor.dtype != arrays[0].dtype:
+    if factor is None or factor.dtype != arrays[0].dtype:
         return {}
     apart = change.apart() or [False] * len(arrays)
     moved = library.rows_with_any(~xp.equal(factor, xp.ones_like(factor)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import jax
@@ -147,7 +147,7 @@ class Jax(Library):
     def mapped_at_once(self, constraint: Any, weights: Any) -> Any | None:
         """Return a pytree of arrays constrained in one cached ``jit`` for each place."""
         found = state.structure_of(constraint)
-        leaves, tree = jax.tree.flatten(weights)
+        leaves, tree = jax.tree.flatten(weights, is_leaf=_is_iterator)
         if found is None or not leaves or not all(isinstance(w, jax.Array) for w in leaves):
             return None
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # compiled as it is
@@ -165,6 +165,10 @@ class Jax(Library):
 
 
 _ROWS = 64
+
+
+def _is_iterator(weights: Any) -> bool:
+    return isinstance(weights, Iterator)
 
 
 def _devices() -> int:
