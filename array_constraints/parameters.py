@@ -16,9 +16,7 @@ from array_constraints.typing import Axis
 _LARGEST = sys.float_info.max
 
 
-def number(
-    name: str, value: object, *, lower: float = -math.inf, upper: float = math.inf
-) -> Any:
+def number(name: str, value: object, *, lower: float, upper: float = math.inf) -> Any:
     """Return ``value`` as a Python ``int`` or ``float`` in ``[lower, upper]``.
 
     A number that is traced has no value to be judged: it stays as it is.
@@ -124,8 +122,6 @@ def _shown(value: object) -> str:
 
 
 def _range(lower: float, upper: float) -> str:
-    if lower == -math.inf and upper == math.inf:
-        return "a number, not NaN"
     if upper == math.inf:
         return f"at least {lower:g}"
     if upper == _LARGEST:
@@ -154,10 +150,10 @@ def number_from_text(text: str) -> float:
     """
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{_shortened(text)} is not a number")
-    found = int(text) if _INT.fullmatch(text) and len(text) < 400 else float(text)
+    found = float(text)
     if math.isinf(found) and "i" not in text.lower():
         raise ValueError(f"{_shortened(text)} is beyond the range of numbers: write inf")
-    return found
+    return int(text) if _INT.fullmatch(text) else found
 
 
 def value_from_text(text: str) -> Any:
