@@ -22,13 +22,18 @@ from mutant_trials import Judge, Measured
 from mutation import MODULES, ROOT, Mutant, mutants
 
 LISTED = ROOT / "tests" / "equivalent_mutants.toml"
-EVERYWHERE = ("numpy", "tests", "array_api_strict", "torch", "jax.numpy")
+EVERYWHERE = (
+    "numpy",
+    "tests",
+    "tests of torch",
+    "tests of jax",
+    "array_api_strict",
+    "torch",
+    "jax.numpy",
+)
 STAGES_OF = {
     "sets/kernels": ("tests",),  # beyond the specification
-    "numerics/rescaling": (*EVERYWHERE, "tests of jax"),  # traced rates
-    "executors/in_memory": (*EVERYWHERE, "tests of torch"),
     "libraries/base": (*EVERYWHERE, "tests of dask"),
-    "libraries/at_hand": (*EVERYWHERE, "tests of torch"),
     "libraries/torch": ("tests of torch", "torch"),
     "libraries/torch_autograd": ("tests of torch", "torch"),
     "libraries/torch_sharded": ("tests of torch",),
