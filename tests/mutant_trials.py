@@ -54,7 +54,10 @@ CHOSEN = {
     "tests of files": "formats.py",
 }
 MOST = 12.0
-"""Seconds of trials for each mutant: most of them, without the few that take long."""
+"""Seconds of trials for each mutant: most of them, without the few that take long.
+
+Those of UNTRACED run in any case.
+"""
 UNTRACED = {
     "libraries/torch_sharded": "shards_of_pytorch",
     "libraries/jax_placement": "weights_of_jax",
@@ -83,7 +86,11 @@ class Measured(NamedTuple):
         every = not mutant.lines  # it runs as its module is imported
         order = sorted(self.seconds if every else found, key=self.seconds.__getitem__)
         until = itertools.accumulate(map(self.seconds.__getitem__, order))
-        return [trial for trial, seconds in zip(order, until, strict=True) if seconds <= MOST]
+        return [
+            trial
+            for trial, seconds in zip(order, until, strict=True)
+            if seconds <= MOST or (own and own in trial)
+        ]
 
 
 class Trials:
