@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch")
 
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.autograd import forward_ad  # noqa: E402
+from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from array_constraints.libraries.torch import TORCH as KIND  # noqa: E402
@@ -181,11 +182,18 @@ class TestTies:
                 assert torch.equal(forward_ad.unpack_dual(result).tangent, ones * i)
 
     @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
-    def test_a_trace_of_tied_weights_takes_others(self):
+    @pytest.mark.parametrize("trace", ["jit", "fx"])
+    def test_a_trace_of_tied_weights_takes_others(self, trace):
         w = torch.full((4, 2), 2.0)
-        traced = torch.jit.trace(
-            lambda a, b: tuple(apply(self.halfway, [a, b])), (w[:], w[:]), check_trace=False
-        )
+        tied = w[:], w[:]
+
+        def both(a, b):
+            return tuple(apply(self.halfway, [a, b]))
+
+        if trace == "jit":
+            traced = torch.jit.trace(both, tied, check_trace=False)
+        else:
+            traced = make_fx(both)(*tied)
         others = w, w + 1
         for w, found in zip(others, traced(*others), strict=True):
             torch.testing.assert_close(found, self.halfway(w))
@@ -297,6 +305,13 @@ class TestMemory:
         w, out = normal(shape, dtype), normal(shape, dtype)
         factor = torch.full(tuple(1 if i == axis else n for i, n in enumerate(shape)), 0.7)
         assert self.share(lambda w: KIND.multiply(w, factor, out), w) < 0.6
+        assert same(out, (w.float() * factor).to(w.dtype))
+
+    @pytest.mark.parametrize(("shape", "axis"), [((4, 2**17), 0), ((2**17, 4), 1)], ids=str)
+    def test_products_of_short_slices_are_made_of_one_entry_of_each(self, shape, axis):
+        w, out = normal(shape, "bfloat16"), normal(shape, "bfloat16")
+        factor = torch.full(tuple(1 if i == axis else n for i, n in enumerate(shape)), 0.7)
+        assert self.share(lambda w: KIND.multiply(w, factor, out), w) < 1.2
         assert same(out, (w.float() * factor).to(w.dtype))
 
     @pytest.mark.parametrize("axis", [0, 1])
