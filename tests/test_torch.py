@@ -321,6 +321,13 @@ class TestMemory:
         for measure in (reductions.sum_of_squares, reductions.sum_of_magnitudes):
             assert self.share(lambda w, m=measure: m(w, (axis,), KIND.xp), w) < 1.2
 
+    @pytest.mark.parametrize("axis", [0, 1])
+    def test_where_memory_is_spared_they_are_widened_by_quarters(self, axis):
+        w = normal((1024, 1024), "bfloat16")
+        for measure in (reductions.sum_of_squares, reductions.sum_of_magnitudes):
+            call = functools.partial(KIND.sparingly, measure)
+            assert self.share(lambda w, c=call: c(w, (axis,), KIND.xp), w) < 0.6
+
     @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
     @pytest.mark.parametrize("axis", [0, 1])
     def test_in_place_a_quarter_is_made_of_the_sums(self, axis, dtype):
