@@ -37,7 +37,7 @@ TESTS = {  # in groups, the quick ones first; each costs half a second before it
         "blocks",
         "finding_libraries",
     ),
-    "next": ("one_decision", "trees", "gradients", "floating_point_modes", "strict"),
+    "next": ("one_decision", "trees", "gradients", "floating_point_modes", "strict", "torch"),
     "slow": ("in_place", "in_memory", "lazy"),
     "sets": ("elementwise", "kernels", "norms"),
     "files": ("grid", "formats"),
