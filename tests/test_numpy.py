@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
-from libraries import DTYPES, bits
+from libraries import DTYPES, ROUNDOFF, bits
 from test_forms import L1Ball
 
 from array_constraints import MaxNorm, MinMaxNorm, NonNeg, apply, reductions
@@ -159,3 +161,14 @@ class TestMemory:
         for constraint in (MaxNorm(0.5, axis), L1Ball(0.5, axis)):
             for array in (w, np.asfortranarray(w), np.ascontiguousarray(w.T).T[::-1]):
                 assert self.share(constraint, array) < 0.9
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_vectors_of_every_length_around_the_first_partial_sums_are_constrained(dtype):
+    """Their last part may be some terms long, or a few less than a whole one."""
+    ones = np.ones(2**13 + 64, DTYPES[dtype])
+    for length in range(2**13 - 1, 2**13 + 65):
+        for constraint in (MaxNorm(2.0), L1Ball(2.0)):
+            found = constraint(ones[:length]).astype("float64")
+            expected = 2 / (math.sqrt(length) if type(constraint) is MaxNorm else length)
+            np.testing.assert_allclose(found, expected, rtol=16 * ROUNDOFF[dtype], atol=2e-7)

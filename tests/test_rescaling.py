@@ -95,6 +95,17 @@ class TestSizes:
             distance = max(2.0**size - 2.0**bound, 0)
             assert c.excess(measure, np).tolist() == [[distance * 2.0**exponent]]
 
+    @pytest.mark.parametrize("length", [2, 2**15, 2**16])
+    @pytest.mark.parametrize("form", [MaxNorm, lambda bound: Magnitudes(0.0, bound)])
+    def test_far_slices_within_a_bound_as_far_are_kept(self, form, length):
+        """Sums of up to 2**900 are not scaled, and may be beside such as are."""
+        w = np.zeros((length, 3))
+        for exponent in (200, 300, 400, 430, 440, 450, 500, 850, 1000):
+            w[0] = 2.0**exponent, 2.0**-exponent, 0.0
+            constraint = form(2.0 ** (exponent + 10))
+            assert not constraint.violation(w).any()
+            assert constraint(w) is w
+
     def test_at_a_rate_of_zero_a_block_comes_back_itself(self):
         w = np.asarray([[3.0], [4.0]])
         c = MinMaxNorm(0.5, 1.0, rate=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 import pytest
@@ -349,3 +350,19 @@ class TestMemory:
         """All of them would be twice the weight in float64."""
         w = normal(shape)
         assert self.share(lambda w: reductions.sum(w, axes, KIND.xp), w) < 0.3
+
+
+def test_finite_entries_have_finite_gradients_of_finite_violations_beside_nan():
+    w = torch.tensor([[math.nan, 1.0], [2.0, 1.0]], requires_grad=True)
+    MaxNorm(1.0).violation(w)[0, 1].backward()
+    found = [w.grad[0, 1], *w.grad[1]]
+    np.testing.assert_allclose(found, [0.5**0.5, 0.0, 0.5**0.5], rtol=1e-6)
+
+
+def test_the_violation_of_zeros_has_a_gradient_of_zero():
+    """Their norm has no gradient there; one of NaN would spoil all that is trained with it."""
+    w = torch.zeros(2, 3, requires_grad=True)
+    violation = MinMaxNorm(0.5, 1.0).violation(w)
+    assert violation.tolist() == [[0.5] * 3]
+    violation.sum().backward()
+    assert not w.grad.any()

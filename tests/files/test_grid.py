@@ -105,6 +105,7 @@ def test_a_tile_has_up_to_2_to_the_20_entries(small_tiles, monkeypatch):
         ((5000,), (0,), (3,), 1000, (999,)),  # 333 chunks
         ((100, 100), (0,), (4, 16), 64, (4, 4)),  # a chunk of as many entries is cut
         ((100, 100), (0,), (50, 20), 64, (16, 4)),
+        ((64, 128), (0,), (4, 128), 1024, (8, 128)),  # chunks of more than 1024 / 16 slices
     ],
 )
 def test_how_long_a_tile_is(shape, axes, chunks, most, tile):
