@@ -5,7 +5,8 @@ of its own: by the quick profile on NumPy, then by the project's tests, then by 
 profile on other libraries, until something is not met; each time by the trials that run the
 lines that changed, as coverage.py finds them in the library itself. Mutants of a module for one
 library are judged by what concerns it: ``STAGES_OF``. Those that nothing notices must be listed
-in ``tests/equivalent_mutants.toml``, each with the reason why no user could notice either.
+in ``tests/equivalent_mutants.toml``, each with the reason why no user could notice either;
+``--listed`` judges those alone: whatever notices one shows that its reason is false.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--record", type=Path, help="append verdicts here, go on from there")
     parser.add_argument("--stages", nargs="*", default=STAGES, choices=STAGES)
+    parser.add_argument("--listed", action="store_true", help="judge those that are listed")
     options = parser.parse_args(argv)
     os.environ.update(JAX_PLATFORMS="cpu", OMP_NUM_THREADS="1")
     listed = tomllib.loads(LISTED.read_text())["mutant"]
@@ -83,17 +85,20 @@ def main(argv: list[str] | None = None) -> None:
     with get_context("spawn").Pool(options.processes) as pool:
         made = [m for each in pool.imap(_mutants, options.modules) for m in each]
     unknown = {key for key in equivalent if key[0] in options.modules} - {m.key for m in made}
-    left = [mutant for mutant in made if mutant.key not in equivalent]
-    print(f"{len(made)} mutants, of which {len(made) - len(left)} are listed as equivalent")
+    judged = [mutant for mutant in made if (mutant.key in equivalent) is options.listed]
+    left = judged
+    print(f"{len(made)} mutants, of which {len(left)} are judged")
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         for stage in options.stages:
             left = _unnoticed(stage, left, options, folder)
             print(f"{len(left)} are left after {stage}", flush=True)
-    for mutant in left:
-        print(f"SURVIVES {mutant.module} {mutant.within}\n  {mutant.was}\n  {mutant.now}")
+    wrong = [m for m in judged if m not in left] if options.listed else left
+    for mutant in wrong:
+        print(f"{'NOTICED' if options.listed else 'SURVIVES'} {mutant.module} {mutant.within}")
+        print(f"  {mutant.was}\n  {mutant.now}")
     for module, within, was, now in sorted(unknown):
         print(f"LISTED, but no mutant: {module} {within}\n  {was}\n  {now}")
-    if left or unknown:
+    if wrong or unknown:
         raise SystemExit(1)
 
 
