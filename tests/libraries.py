@@ -69,6 +69,11 @@ def installed(library: Library) -> bool:
     return importlib.util.find_spec(library.module.partition(".")[0]) is not None
 
 
+def normal(shape: Any, dtype: str = "float32", seed: int = 0) -> np.ndarray:
+    """Normally distributed entries, the same each time, rounded to a dtype."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(DTYPES[dtype])
+
+
 def bits(a: np.ndarray) -> bytes:
     """The bit pattern: unlike ==, it tells -0.0 from 0.0 and compares NaN."""
     return np.ascontiguousarray(a).tobytes()

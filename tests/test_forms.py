@@ -170,30 +170,16 @@ def test_the_largest_magnitudes_of_two_blocks_are_merged():
         np.testing.assert_array_equal(found.value, [[3.0, np.nan]])
 
 
-class OwnExcess(Rescaling):
+class OwnExcess(L1Ball):
     """Magnitudes that add up to 1, of which up to 2 are kept."""
-
-    axis = 0
-    measure = staticmethod(reductions.sum_of_magnitudes)
-    size = staticmethod(reductions.norm)
-
-    def interval(self):
-        return Interval(0.0, 1.0)
 
     def excess(self, measure, xp):
         excess = super().excess(measure, xp)
         return xp.where(excess > 1, excess, xp.zeros_like(excess))
 
 
-class OwnApply(Rescaling):
+class OwnApply(L1Ball):
     """Magnitudes that add up to 1; larger slices become zero."""
-
-    axis = 0
-    measure = staticmethod(reductions.sum_of_magnitudes)
-    size = staticmethod(reductions.norm)
-
-    def interval(self):
-        return Interval(0.0, 1.0)
 
     def apply(self, block, measure, xp):
         return xp.zeros_like(block)

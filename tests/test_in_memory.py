@@ -13,7 +13,7 @@ import pytest
 from exact import relative_excess
 from hypothesis import given
 from hypothesis import strategies as st
-from libraries import DTYPES, JAX, NUMPY, ROUNDOFF, TORCH, bits, installed
+from libraries import DTYPES, JAX, NUMPY, ROUNDOFF, TORCH, bits, installed, normal
 
 from array_constraints import (
     Elementwise,
@@ -35,10 +35,6 @@ from benchmarks import memory
 
 BOTH = [library for library in (NUMPY, TORCH) if installed(library)]
 both = pytest.mark.parametrize("library", BOTH, ids=str)
-
-
-def normal(shape, dtype="float32", seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(DTYPES[dtype])
 
 
 def reference(constraint, w):

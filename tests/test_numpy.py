@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from libraries import DTYPES, ROUNDOFF, bits
+from libraries import DTYPES, ROUNDOFF, bits, normal
 from test_forms import L1Ball
 
 from array_constraints import MaxNorm, MinMaxNorm, NonNeg, apply, reductions
@@ -16,10 +16,6 @@ from benchmarks import memory
 
 class Sub(np.ndarray):
     """A subclass that changes nothing."""
-
-
-def normal(shape, dtype="float32", seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(DTYPES[dtype])
 
 
 def test_arrays_with_entries_in_memory_are_at_hand_and_no_others(tmp_path):

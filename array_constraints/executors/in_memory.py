@@ -136,7 +136,7 @@ def _run_on_entries(form: Any, w: Array, copy: bool | None, library: Any) -> Any
     if write is not None:
         most = min(entries // 4, most)
     elif copy is False:
-        most = entries_of_piece(w) // 2  # which form.outside and form.project make four times
+        most = entries_of_piece(w) // 2  # some four arrays in float64: half of the weight
     out = Destination(w, copy, (), library)
     for _, tiles in _grid(w, tuple(range(w.ndim)), most, library).columns():
         for tile in tiles:
