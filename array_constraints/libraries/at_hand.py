@@ -179,7 +179,8 @@ class AtHand(Library):
         """Return the sums, those of slices that are not inside summed with care.
 
         In pieces of the block that depend on its shape alone, and only those with such slices:
-        one slice of zeros is no reason to widen all others.
+        one slice of zeros is no reason to widen all others. They are so small that what is
+        made of one takes less than half of the block.
         """
         xp, careful = self.xp, found
         if not found.precision.any_order:
@@ -249,10 +250,14 @@ class AtHand(Library):
 def _cut(
     shape: tuple[int, ...], axes: tuple[int, ...]
 ) -> Iterator[tuple[tuple[slice, ...], list[tuple[slice, ...]]]]:
-    """Yield panels of whole slices, and the tiles that each is cut into: 2**15 entries."""
+    """Yield panels of whole slices, and the tiles that each is cut into.
+
+    Of an eighth of the entries, between 2**12 and 2**15.
+    """
     steps, entries = list(shape), math.prod(shape)
+    most = min(max(entries // 8, 2**12), 2**15)
     for i in sorted(range(len(shape)), key=lambda i: (i in axes, -shape[i])):
-        steps[i] = max(1, min(shape[i], shape[i] * 2**15 // entries))
+        steps[i] = max(1, min(shape[i], shape[i] * most // entries))
         entries = entries // shape[i] * steps[i]
     cuts = [
         [slice(start, start + step) for start in range(0, n, step)]
