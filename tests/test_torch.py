@@ -35,6 +35,18 @@ class Seen(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+class Called(Seen):
+    """A mode that keeps the names of the operations."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.__name__)
+        return super().__torch_dispatch__(function, types, args, kwargs)
+
+
 def normal(shape, dtype="float32", seed=0):
     return TORCH.array(libraries.normal(shape, dtype, seed))
 
@@ -89,6 +101,17 @@ def test_float64_is_on_all_devices_but_those_of_metal():
         for device in ("cpu", "meta", "cuda", "xpu", "mtia"):
             assert KIND.has_float64(torch.empty(2, device=device))
         assert not KIND.has_float64(torch.empty(2, device="mps"))
+
+
+def test_nothing_is_clamped_on_gpus_which_makes_negative_zeros_positive():
+    with FakeTensorMode(), Called() as called:
+        NonNeg()(torch.empty(3, device="cpu"))
+        assert "clamp" in str(called.names)
+        called.names.clear()
+        for device in ("cuda", "mps", "xpu"):
+            NonNeg()(torch.empty(3, device=device))
+        assert called.names
+        assert "clamp" not in str(called.names)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])

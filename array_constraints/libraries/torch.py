@@ -68,9 +68,14 @@ class Torch(AtHand):
 
     @staticmethod
     def _clamps(w: Any) -> bool:
-        """Whether torch.clamp keeps all other bits: it changes the NaN of half types."""
-        by_bits = w.dtype.itemsize == 2 or subnormals.flushed()
-        return not (w.dtype.is_floating_point and by_bits)
+        """Whether torch.clamp keeps all other bits.
+
+        It changes the NaN of half types, and the negative zeros of GPUs.
+        """
+        if not w.dtype.is_floating_point:
+            return True
+        on_cpu = w.device.type == "cpu"
+        return on_cpu and w.dtype.itemsize != 2 and not subnormals.flushed()
 
     def traced(self, number: Any) -> bool:
         tracing: bool = torch.compiler.is_compiling()

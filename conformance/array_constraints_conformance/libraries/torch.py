@@ -38,7 +38,8 @@ class Torch(Library):
         return isinstance(x, self.xp.Tensor)
 
     def shares_memory(self, a: Any, b: Any) -> bool:
-        return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+        first, second = a.untyped_storage(), b.untyped_storage()
+        return bool(first.nbytes() and first.data_ptr() == second.data_ptr())
 
     def read_only(self, a: np.ndarray) -> Any:
         return self.array(a[:1]).expand(a.shape)
