@@ -60,10 +60,14 @@ Those of UNTRACED run in any case.
 """
 UNTRACED = {
     "libraries/torch_sharded": "shards_of_pytorch",
+    "libraries/torch_autograd": "TestStated",
     "libraries/jax_placement": "weights_of_jax",
     "executors/dask": "test_dask_integration",
 }
-"""Tests of a module that run it in processes of their own, where coverage.py does not look."""
+"""Tests of a module that run it where coverage.py does not look.
+
+In processes of their own, or as torch.compile reads it.
+"""
 PRELOADED = {
     "suite": ("array_constraints_conformance.runner", "ml_dtypes"),
     "tests": ("pytest", "torch", "jax", "dask.array", "array_api_strict"),  # not Hypothesis
