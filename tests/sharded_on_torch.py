@@ -45,10 +45,21 @@ def judge(constraint, d, pending=False):
     tolerance = TOLERANCE[d.dtype]
     close = {"rtol": tolerance, "atol": tolerance}
     torch.testing.assert_close(result.full_tensor(), expected, **close)
-    found, violation = constraint.violation(d).full_tensor(), constraint.violation(w)
-    torch.testing.assert_close(found, violation, **close)
+    found, violation = constraint.violation(d), constraint.violation(w)
+    torch.testing.assert_close(found.full_tensor(), violation, **close)
+    assert pending or found.placements == whole_slices(d, violation.shape), found.placements
     kept = ((violation == 0) & (expected == w)).expand(w.shape)
     assert torch.equal(result.full_tensor()[kept], w[kept]), "a satisfied slice moved"
+
+
+def whole_slices(d, shape):
+    """Return how ``d`` lies, but with each dimension that is 1 in ``shape`` on every rank."""
+    from torch.distributed.tensor import Replicate
+
+    return tuple(
+        Replicate() if p.is_shard() and shape[p.dim] != d.shape[p.dim] else p
+        for p in d.placements
+    )
 
 
 def written(constraint, d):
@@ -83,7 +94,7 @@ def constraints(axis, slices):
 
 
 def cases():
-    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
     from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 
     line = init_device_mesh("cpu", (RANKS,))
@@ -118,7 +129,7 @@ def cases():
             f"radial {placements}",
             judge,
             RadialConstraint(),
-            distribute_tensor(normal(3, 3, 2, 5), mesh, placements),
+            distribute_tensor(normal(3, 3, 4, 5), mesh, placements),
         )
     for dim in range(4):
         for dtype in (torch.bfloat16, torch.float64):
@@ -131,6 +142,14 @@ def cases():
     d = DTensor.from_local(normal(5, 3) * (rank + 1), line, [Partial()])
     for c in (MaxNorm(1.0), NonNeg(), UnitNorm(None), MaxNorm((1.0, 2.0, 3.0))):
         yield f"{c} of pending sums", judge, c, d, True
+    d = distribute_tensor(normal(0, 3), line, [Shard(0)])
+    for c in (MaxNorm(1.0), NonNeg()):
+        yield f"{c} without entries", judge, c, d
+    half = DeviceMesh("cpu", [0, 1])
+    if rank < 2:  # the others call nothing
+        d = distribute_tensor(normal(5, 3), half, [Shard(0)])
+        for c in (MaxNorm(1.0), MaxNorm((0.1, 1.0, 2.0))):
+            yield f"{c} of some processes", judge, c, d
 
 
 def work(rank, store, folder):
