@@ -58,7 +58,7 @@ CHOSEN = {
     "tests": f"not ({SLOW}) or unknown",  # chunks of unknown length are Dask's alone
     "tests of torch": "torch",
     "tests of jax": "jax",
-    "tests of dask": "dask",
+    "tests of dask": "dask and not cluster",  # whose processes a fork cannot have
     "tests of files": "formats.py",
 }
 MOST = 12.0

@@ -62,7 +62,8 @@ class Jax(Library):
             return self._add(x, scale, axes, term)
         shape = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
         if len(axes) > 1 and axes == tuple(range(len(axes))):
-            x, axes = self.xp.reshape(x, (-1, *x.shape[len(axes) :])), (0,)
+            rows = math.prod(x.shape[: len(axes)])
+            x, axes = self.xp.reshape(x, (rows, *x.shape[len(axes) :])), (0,)
         if 0 in axes and x.shape[0] >= 2 * _ROWS and math.prod(x.shape) >= 2**23:
             total = self._rowwise_sum(x, axes, term)
         else:
