@@ -64,17 +64,19 @@ CHOSEN = {
 MOST = 12.0
 """Seconds of trials for each mutant: most of them, without the few that take long.
 
-Those of UNTRACED run in any case.
+Those of OWN_TESTS run in any case.
 """
-UNTRACED = {
-    "libraries/torch_sharded": "shards_of_pytorch",
-    "libraries/torch_autograd": "TestStated",
-    "libraries/jax_placement": "weights_of_jax",
-    "executors/dask": "test_dask_integration",
+OWN_TESTS = {
+    "libraries/torch_sharded": ("shards_of_pytorch",),
+    "libraries/torch_autograd": ("TestStated",),
+    "libraries/jax": ("test_jax.py",),  # those of other files take the seconds
+    "libraries/jax_placement": ("test_jax.py", "weights_of_jax"),
+    "executors/dask": ("test_dask_integration",),
 }
-"""Tests of a module that run it where coverage.py does not look.
+"""Tests of a module that judge it in any case.
 
-In processes of their own, or as torch.compile reads it.
+Most run it where coverage.py does not look: in processes of their own, or as torch.compile
+reads it.
 """
 PRELOADED = {
     "suite": ("array_constraints_conformance.runner", "ml_dtypes"),
@@ -91,17 +93,16 @@ class Measured(NamedTuple):
 
     def trials(self, mutant: Mutant) -> list[str]:
         """Return those that can notice a mutant, the cheapest ones first."""
-        runs, own = self.runs.get(mutant.module, {}), UNTRACED.get(mutant.module)
-        found = {trial for line in mutant.lines for trial in runs.get(line, ())}
-        if own:
-            found |= {trial for trial in self.seconds if own in trial}
+        runs, names = self.runs.get(mutant.module, {}), OWN_TESTS.get(mutant.module, ())
+        own = {trial for trial in self.seconds if any(name in trial for name in names)}
+        found = {trial for line in mutant.lines for trial in runs.get(line, ())} | own
         every = not mutant.lines  # it runs as its module is imported
         order = sorted(self.seconds if every else found, key=self.seconds.__getitem__)
         until = itertools.accumulate(map(self.seconds.__getitem__, order))
         return [
             trial
             for trial, seconds in zip(order, until, strict=True)
-            if seconds <= MOST or (own and own in trial)
+            if seconds <= MOST or trial in own
         ]
 
 
