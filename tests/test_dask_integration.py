@@ -39,6 +39,12 @@ def computed(w) -> np.ndarray:
     return w.compute(scheduler="synchronous")
 
 
+def edges(w) -> dict:
+    """What each task of an array waits for."""
+    graph = dict(w.__dask_graph__())
+    return {key: dask.core.get_dependencies(graph, key) for key in graph}
+
+
 def assert_agree(result: np.ndarray, expected: np.ndarray, entries: int) -> None:
     """Within twice the tolerance of the contract, and the rounding of an entry."""
     name = str(expected.dtype)
@@ -87,6 +93,25 @@ class ZeroMean(Slicewise):
         return xp.astype(block - measure[0] / measure[1], block.dtype)
 
 
+class Merged(Slicewise):
+    """Nothing changes; the measure of a slice says what was merged with what."""
+
+    axis = None
+
+    def measure(self, block, axes, xp):
+        return int(block.item())
+
+    def merge(self, a, b, xp):
+        return frozenset((a, b))
+
+    def excess(self, measure, xp):
+        self.found.append(measure)
+        return xp.zeros((1,))
+
+    def apply(self, block, measure, xp):
+        raise NotImplementedError
+
+
 class Sorted(WholeSlice):
     axis = 0
 
@@ -130,6 +155,11 @@ class TestResults:
         for chunks in ((2, 3, 3), (9, 8, 3), (9, 3, 7), (5, 8, 7), (9, 8, 7)):
             result = computed(project(constraint, da.from_array(w, chunks=chunks)))
             assert_agree(result, constraint(w), w.size // slices)
+
+    def test_slices_that_cross_chunks_in_four_dimensions(self):
+        w = weight(shape=(3, 2, 3, 2))
+        result = computed(project(MaxNorm(1.0, None), da.from_array(w, chunks=1)))
+        assert_agree(result, MaxNorm(1.0, None)(w), 36)
 
     @every_dtype
     def test_chunks_of_many_tiles(self, dtype):
@@ -232,6 +262,39 @@ class TestGraphs:
         (source,) = dask.optimize(whole)
         graphs = [dict(x.__dask_graph__()) for x in (result, source)]
         assert len(graphs[0]) <= len(graphs[1]) + whole.npartitions
+
+    def test_measures_are_merged_in_a_binary_tree(self, monkeypatch):
+        monkeypatch.setattr(Merged, "found", [], raising=False)
+        w = np.arange(6.0)
+        assert bits(computed(project(Merged(), da.from_array(w, chunks=1)))) == bits(w)
+        pairs = [frozenset((i, i + 1)) for i in (0, 2, 4)]
+        assert set(Merged.found) == {frozenset((frozenset(pairs[:2]), pairs[2]))}
+
+    def test_what_is_merged_at_a_time_leaves_one_measure(self):
+        left = []
+
+        class Watch(dask.callbacks.Callback):
+            def _posttask(self, key, result, *_):
+                left.extend([len(result)] if isinstance(result, tuple) else [])
+
+        with Watch():
+            computed(project(MaxNorm(1.0), da.ones(64, chunks=1)))
+        assert left == [1] * (64 + 8)
+
+    @pytest.mark.parametrize("blocks", [(40,), (20, 20), (2, 2, 40), (5, 5, 5)], ids=str)
+    def test_no_task_waits_for_more_than_16_others(self, blocks):
+        graph = edges(project(MaxNorm(1.0, None), da.ones(blocks, chunks=1)))
+        assert max(map(len, graph.values())) <= 16
+
+    def test_dimensions_in_one_chunk_make_no_difference(self):
+        w = da.ones((40, 3), chunks=(1, 3))
+        graphs = [edges(project(MaxNorm(1.0, axis), w)) for axis in (0, None)]
+        assert len(graphs[0]) == len(graphs[1])
+
+    def test_only_the_first_tasks_wait_for_the_measures(self):
+        w = Source().array
+        counts = [sum(map(len, edges(project(MaxNorm(1.0), x)).values())) for x in (w, w + 1)]
+        assert counts[1] - counts[0] == 2 * w.npartitions  # of w to w + 1, in each pass
 
     @pytest.mark.parametrize(
         "derived",
