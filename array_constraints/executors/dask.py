@@ -133,13 +133,10 @@ def _measured(chunks: _Chunks, w: Any) -> Any:
     import numpy
 
     objects = {"dtype": object, "meta": numpy.empty((0,) * w.ndim, dtype=object)}
-    ones = tuple(
-        (1,) * n if i in chunks.axes else w.chunks[i] for i, n in enumerate(w.numblocks)
-    )
     crossed = sum(w.numblocks[i] > 1 for i in chunks.axes)
     most = max(2, 16 >> crossed)  # powers of two: what is merged at a time is a tree of its own
     return dask.array.reduction(
-        w.map_blocks(chunks.nodes, chunks=ones, **objects),
+        w.map_blocks(chunks.nodes, **objects),
         chunk=_as_they_are,
         combine=chunks.merged,
         aggregate=chunks.measures,
