@@ -34,6 +34,7 @@ TESTS = {  # in groups, the quick ones first; each costs half a second before it
         "rescaling",
         "at_hand",
         "numpy",
+        "standard",
         "blocks",
         "finding_libraries",
     ),
