@@ -73,11 +73,12 @@ OWN_TESTS = {
     "libraries/jax": ("test_jax.py",),  # those of other files take the seconds
     "libraries/jax_placement": ("test_jax.py", "weights_of_jax"),
     "executors/dask": ("test_dask_integration",),
+    "forms": ("takes_the_place_of_what_is_derived",),
 }
 """Tests of a module that judge it in any case.
 
-Most run it where coverage.py does not look: in processes of their own, or as torch.compile
-reads it.
+Most run it where coverage.py does not look: in processes of their own, as torch.compile reads
+it, or as tests are imported.
 """
 PRELOADED = {
     "suite": ("array_constraints_conformance.runner", "ml_dtypes"),

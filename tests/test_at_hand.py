@@ -122,6 +122,7 @@ def test_one_array_more_than_a_stack_holds_is_constrained_as_alone(dtype):
 
 
 PIECES = [
+    ((2**13,), (0,)),
     ((2**17,), (0,)),
     ((3, 2**16), (1,)),
     ((2**16, 3), (0,)),
@@ -146,3 +147,4 @@ def test_pieces_of_a_block_hold_an_eighth_of_it_as_far_as_it_can_be_cut(shape, a
     assert (seen == 1).all()
     most = min(max(seen.size // 8, 2**12), 2**15)
     assert most / 2 < max(sizes) <= most
+    assert seen.ndim > 1 or max(sizes) == most

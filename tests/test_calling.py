@@ -39,6 +39,24 @@ def normal(shape):
     return np.random.default_rng(0).standard_normal(shape).astype("float32")
 
 
+@pytest.mark.parametrize("library", LIBRARIES, ids=str)
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)], ids=str)
+def test_a_weight_without_entries_comes_back_and_no_form_is_asked(library, shape):
+    class Largest(WholeSlice):
+        axis = 0
+
+        def project(self, slices, xp):
+            raise AssertionError("there is nothing to project")
+
+        def excess(self, slices, xp):
+            return xp.zeros_like(slices)
+
+    with library.active():
+        w = library.array(np.zeros(shape, np.float32))
+        for constraint in (Largest(), *CONSTRAINTS):
+            assert constraint(w) is w
+
+
 @pytest.mark.parametrize(
     ("form", "methods"),
     [
