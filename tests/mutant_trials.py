@@ -47,7 +47,7 @@ TESTS = {  # in groups, the quick ones first; each costs half a second before it
         "torch",
         "jax",
     ),
-    "slow": ("in_place", "in_memory", "lazy"),
+    "slow": ("in_place", "in_memory", "lazy", "bounds"),
     "sets": ("elementwise", "kernels", "norms"),
     "files": ("grid", "formats"),
     "own": ("placement", "dask_integration"),
@@ -74,6 +74,7 @@ OWN_TESTS = {
     "libraries/jax_placement": ("test_jax.py", "weights_of_jax"),
     "executors/dask": ("test_dask_integration",),
     "forms": ("takes_the_place_of_what_is_derived",),
+    "parameters": ("made_where_it_is_traced",),
 }
 """Tests of a module that judge it in any case.
 
