@@ -68,6 +68,7 @@ MOST = 12.0
 Those of OWN_TESTS run in any case.
 """
 OWN_TESTS = {
+    "libraries/torch": ("TestCompiled",),
     "libraries/torch_sharded": ("shards_of_pytorch",),
     "libraries/torch_autograd": ("TestStated",),
     "libraries/jax": ("test_jax.py",),  # those of other files take the seconds
