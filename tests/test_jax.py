@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from libraries import DTYPES, bits, normal
 
-from array_constraints import Constraint, Elementwise, MaxNorm, NonNeg, apply, reductions
+from array_constraints import (
+    Constraint,
+    Elementwise,
+    MaxNorm,
+    MinMaxNorm,
+    NonNeg,
+    apply,
+    reductions,
+)
 
 jax = pytest.importorskip("jax")
 
@@ -400,3 +408,16 @@ class TestPlaces:
                 constraint(w)
                 constraint.violation(w)
                 apply(constraint, [w, w])
+
+
+def test_a_traced_bound_has_no_dimension_or_one_where_each_slice_may_have_its_own():
+    w = jax.numpy.ones((2, 2))
+    per_slice = jax.jit(lambda m: MaxNorm(m)(w))(jax.numpy.asarray([1.0, 2.0]))
+    np.testing.assert_allclose(np.linalg.norm(per_slice, axis=0), [1, 2**0.5], rtol=1e-6)
+    for name, make, bound in (
+        ("max_value", MaxNorm, jax.numpy.ones((2, 2))),
+        ("min_value", lambda m: MinMaxNorm(m, 2.0), jax.numpy.ones(2)),
+        ("rate", lambda m: MinMaxNorm(0.5, 2.0, m), jax.numpy.ones(2)),
+    ):
+        with pytest.raises(TypeError, match=f"{name} must be a real number"):
+            jax.jit(lambda m, make=make: make(m)(w))(bound)
