@@ -170,7 +170,18 @@ def test_the_largest_magnitudes_of_two_blocks_are_merged():
         np.testing.assert_array_equal(found.value, [[3.0, np.nan]])
 
 
-class OwnExcess(L1Ball):
+class Magnitudes:
+    """What a form of the magnitudes that add up to 1 states: no form itself."""
+
+    axis = 0
+    measure = staticmethod(reductions.sum_of_magnitudes)
+    size = staticmethod(reductions.norm)
+
+    def interval(self):
+        return Interval(0.0, 1.0)
+
+
+class OwnExcess(Magnitudes, Rescaling):
     """Magnitudes that add up to 1, of which up to 2 are kept."""
 
     def excess(self, measure, xp):
@@ -178,7 +189,7 @@ class OwnExcess(L1Ball):
         return xp.where(excess > 1, excess, xp.zeros_like(excess))
 
 
-class OwnApply(L1Ball):
+class OwnApply(Magnitudes, Rescaling):
     """Magnitudes that add up to 1; larger slices become zero."""
 
     def apply(self, block, measure, xp):
