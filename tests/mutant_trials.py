@@ -68,6 +68,7 @@ MOST = 12.0
 Those of OWN_TESTS run in any case.
 """
 OWN_TESTS = {
+    "libraries/base": ("test_standard.py",),
     "libraries/torch": ("TestCompiled",),
     "libraries/torch_sharded": ("shards_of_pytorch",),
     "libraries/torch_autograd": ("TestStated",),
