@@ -421,3 +421,11 @@ def test_a_traced_bound_has_no_dimension_or_one_where_each_slice_may_have_its_ow
     ):
         with pytest.raises(TypeError, match=f"{name} must be a real number"):
             jax.jit(lambda m, make=make: make(m)(w))(bound)
+
+
+def test_one_bound_is_traced_and_the_other_a_number():
+    w = jax.numpy.asarray([[3.0, 0.3], [4.0, 0.4]])
+    below = jax.jit(lambda m: MinMaxNorm(m, 2.0)(w))(1.0)
+    above = jax.jit(lambda m: MinMaxNorm(1.0, m)(w))(2.0)
+    for found in (below, above):
+        np.testing.assert_allclose(np.linalg.norm(found, axis=0), [2, 1], rtol=1e-6)
