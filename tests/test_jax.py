@@ -77,6 +77,13 @@ on_several = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def narrow_unless_asked_otherwise():
+    """Turn float64 off, whatever another test of this process has left."""
+    with jax.enable_x64(False):
+        yield
+
+
 def test_float64_is_where_it_is_enabled_and_where_an_array_has_it():
     narrow = jax.numpy.zeros(3)
     with jax.enable_x64(True):
