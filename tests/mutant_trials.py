@@ -72,8 +72,8 @@ OWN_TESTS = {
     "libraries/torch": ("TestCompiled",),
     "libraries/torch_sharded": ("shards_of_pytorch",),
     "libraries/torch_autograd": ("TestStated",),
-    "libraries/jax": ("test_jax.py",),  # those of other files take the seconds
-    "libraries/jax_placement": ("test_jax.py", "weights_of_jax"),
+    "libraries/jax": ("test_jax.py", "test_jax_sums.py"),  # others take the seconds
+    "libraries/jax_placement": ("test_jax_placement.py", "weights_of_jax"),
     "executors/dask": ("test_dask_integration",),
     "forms": ("takes_the_place_of_what_is_derived",),
     "parameters": ("made_where_it_is_traced",),

@@ -1,18 +1,12 @@
-"""What PyTorch's library does in particular: which tensors it reads, ties and sums, and how."""
+"""What PyTorch's library does in particular: which tensors it reads and writes, and ties."""
 
 from __future__ import annotations
 
-import functools
-import math
-
 import libraries
-import numpy as np
 import pytest
-from libraries import DTYPES, TORCH, bits
-from test_forms import L1Ball
+from libraries import TORCH, bits
 
-from array_constraints import MaxNorm, MinMaxNorm, NonNeg, apply, reductions
-from benchmarks import memory
+from array_constraints import MaxNorm, MinMaxNorm, NonNeg, apply
 
 torch = pytest.importorskip("torch")
 
@@ -22,7 +16,6 @@ from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from array_constraints.libraries.torch import TORCH as KIND  # noqa: E402
-from array_constraints.libraries.torch_autograd import stated  # noqa: E402
 
 
 class Tagged(torch.Tensor):
@@ -115,17 +108,6 @@ def test_nothing_is_clamped_on_gpus_which_makes_negative_zeros_positive():
         assert "clamp" not in str(called.names)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_what_is_less_than_zero_has_no_gradient_and_the_rest_has_it_whole(dtype):
-    w = TORCH.array(np.asarray([-1.0, -0.0, 2.0], DTYPES[dtype])).requires_grad_()
-    result = NonNeg()(w)
-    assert result.requires_grad
-    result.sum().backward()
-    assert w.grad[0] == 0
-    assert w.grad[2] == 1
-    assert same(result, NonNeg()(w.detach()))
-
-
 class TestCompiled:
     @pytest.fixture(autouse=True)
     def nothing_compiled_before(self):
@@ -140,104 +122,6 @@ class TestCompiled:
         call = torch.compile(function, backend="eager", fullgraph=True)
         for found, bound in zip(call(w, bounds), (0.75, several, 0.25, several), strict=True):
             torch.testing.assert_close(found, MaxNorm(bound)(w))
-
-
-def rounded(w):
-    """Round to whole numbers, with a derivative stated to be ``w**2``: its own is zero."""
-    return stated(torch.round, lambda w, tangent: w * w * tangent, w)
-
-
-def made(function, how, like):
-    """Return a function as it is, or as a program that was made of it."""
-    if how == "eager":
-        return function
-    if how == "traced":
-        return torch.jit.trace(function, like, check_trace=False)
-    torch.compiler.reset()
-    return torch.compile(function, backend="eager", fullgraph=True)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own
-class TestStated:
-    """Maps whose derivative is stated: whoever differentiates gets that, and no other."""
-
-    @staticmethod
-    def entries():
-        return torch.tensor([-2.6, -0.3, 0.0, 1.4, 5.0], dtype=torch.float64)
-
-    @pytest.mark.parametrize("how", ["eager", "traced", "compiled"])
-    def test_values_are_those_of_the_map_to_the_bit(self, how):
-        w = torch.tensor([-2.6, -0.3, -0.0, 0.0, math.nan, math.inf, -math.inf])
-        call, recorded = made(rounded, how, w), w.clone().requires_grad_()
-        with torch.no_grad():
-            found = [call(recorded), call(w)]
-        assert not any(result.requires_grad for result in found)
-        found += [call(w), call(recorded)]
-        assert [result.requires_grad for result in found[2:]] == [False, True]
-        for result in found:
-            assert same(result, torch.round(w))
-
-    @pytest.mark.parametrize("how", ["eager", "traced", "compiled"])
-    def test_gradients_are_the_stated_ones_twice(self, how):
-        w = self.entries().requires_grad_()
-        call = made(rounded, how, w.detach())
-        (first,) = torch.autograd.grad(call(w).sum(), w, create_graph=True)
-        torch.testing.assert_close(first, w * w)
-        (second,) = torch.autograd.grad(first.sum(), w)
-        torch.testing.assert_close(second, 2 * w)
-
-    @pytest.mark.parametrize("how", ["eager", "compiled"])
-    def test_transforms_of_functions_give_them_too(self, how):
-        w, ones = self.entries(), torch.ones(5, dtype=torch.float64)
-        gradient = torch.func.grad(lambda w: rounded(w).sum())
-
-        def both(w):
-            _, tangent = torch.func.jvp(rounded, (w,), (ones,))
-            return tangent, *torch.func.jvp(gradient, (w,), (ones,))
-
-        for found, expected in zip(made(both, how, w)(w), (w * w, w * w, 2 * w), strict=True):
-            torch.testing.assert_close(found, expected)
-
-    def test_mapped_over_they_are_those_of_each(self):
-        w = self.entries()
-        assert torch.equal(torch.vmap(rounded)(w), torch.round(w))
-        torch.testing.assert_close(torch.vmap(torch.func.grad(rounded))(w), w * w)
-        twice = torch.vmap(torch.func.grad(torch.func.grad(rounded)))(w)
-        torch.testing.assert_close(twice, 2 * w)
-
-    def test_tangents_are_too(self):
-        w, ones = self.entries(), torch.ones(5, dtype=torch.float64)
-        for array in (w, w.clone().requires_grad_()):
-            with forward_ad.dual_level():
-                result = rounded(forward_ad.make_dual(array, ones))
-                value, tangent = forward_ad.unpack_dual(result)
-                torch.testing.assert_close(tangent, w * w)
-                assert same(value, torch.round(w))
-                if array.requires_grad:
-                    (second,) = torch.autograd.grad(tangent.sum(), array)
-                    torch.testing.assert_close(second, 2 * w)
-
-    @pytest.mark.parametrize("how", ["eager", "compiled"])
-    def test_what_is_written_afterwards_has_the_derivative_of_before(self, how):
-        leaf = self.entries().requires_grad_()
-
-        def call(leaf):
-            w = leaf * 1
-            result = rounded(w)
-            w.zero_()
-            return result, w
-
-        result, w = made(call, how, leaf)(leaf)
-        assert not w.any()
-        result.sum().backward()
-        torch.testing.assert_close(leaf.grad, leaf.detach() ** 2)
-
-    def test_what_nobody_records_is_the_map_alone(self):
-        w = self.entries()
-        assert stated(lambda w: w, torch.mul, w) is w
-        with torch.no_grad():
-            w.requires_grad_()
-            assert stated(lambda w: w, torch.mul, w) is w
 
 
 class TestTies:
@@ -358,133 +242,3 @@ class TestInPlace:
             with pytest.raises(ValueError, match="entries share memory"):
                 NonNeg()(w.as_strided(shape, strides), copy=False)
         assert (w == -1).all()
-
-
-SHAPES = [(5, 3), (2**10, 2**6), (2**6, 2**10), (4, 2**15), (2**15, 4), (3, 5, 2**12), (2**16,)]
-
-
-class TestSums:
-    """Of whole numbers, which are exact in whatever order they are added."""
-
-    @pytest.mark.parametrize("shape", SHAPES, ids=str)
-    @pytest.mark.parametrize("dtype", DTYPES)
-    def test_are_exact_and_keep_the_dimensions(self, dtype, shape):
-        w = np.random.default_rng(0).integers(-2, 3, shape).astype(DTYPES[dtype])
-        x, wide = TORCH.array(w), w.astype("float64")
-        for axes in {(), (0,), (len(shape) - 1,), tuple(range(len(shape)))}:
-            found = reductions.sum(x, axes, KIND.xp)
-            np.testing.assert_array_equal(
-                found, np.sum(wide, axis=axes, keepdims=True), strict=True
-            )
-
-    @pytest.mark.parametrize("spare", [False, True])
-    @pytest.mark.parametrize("shape", [*SHAPES, (2, 2**17), (2**17, 2), (2**18,)], ids=str)
-    @pytest.mark.parametrize("dtype", DTYPES)
-    def test_of_powers_are_exact(self, dtype, shape, spare):
-        w = np.random.default_rng(0).choice([-3, -2, -1, 1, 2, 3], shape).astype(DTYPES[dtype])
-        x, wide = TORCH.array(w), np.abs(w.astype("float64"))
-        powers = {1: reductions.sum_of_magnitudes, 2: reductions.sum_of_squares}
-        for (power, measure), axis in ((p, a) for p in powers.items() for a in {0, w.ndim - 1}):
-            call = functools.partial(measure, x, (axis,), KIND.xp)
-            found = KIND.sparingly(call) if spare else call()
-            assert found.scale is None
-            total = np.asarray(found.value, "float64")
-            if found.rounding_error is not None:
-                total = total + np.asarray(found.rounding_error)
-            expected = np.sum(wide**power, axis=axis, keepdims=True)
-            np.testing.assert_array_equal(total, expected, strict=True)
-
-    @pytest.mark.parametrize("shape", [(30, 8000), (2**17,), (2**15 + 77, 3)], ids=str)
-    @pytest.mark.parametrize("dtype", DTYPES)
-    def test_have_the_same_bits_where_memory_is_spared(self, dtype, shape):
-        w = normal(shape, dtype)
-        for measure in (reductions.sum_of_squares, reductions.sum_of_magnitudes):
-            for axis in {0, w.ndim - 1}:
-                found = KIND.sparingly(measure, w, (axis,), KIND.xp)
-                assert same(found.value, measure(w, (axis,), KIND.xp).value)
-
-    @pytest.mark.parametrize("axis", [0, 1, None])
-    @pytest.mark.parametrize("shape", [(8, 4), (80, 100), (100, 50)], ids=str)
-    def test_of_many_tensors_are_those_of_each(self, shape, axis):
-        arrays = [normal(shape, seed=i) for i in range(19)]
-        constraint = MaxNorm(2.0, axis)
-        for w, found in zip(arrays, apply(constraint, arrays), strict=True):
-            assert same(found, constraint(w))
-
-
-class TestMemory:
-    """What is made beyond the weight, as a share of it."""
-
-    @staticmethod
-    def share(call, w):
-        call(w.clone())  # imports and tables are made once
-        w = w.clone()
-        return memory.torch_peak(lambda: call(w)) / w.nbytes
-
-    @pytest.mark.parametrize(("shape", "axis"), [((2**18, 2), 0), ((2, 2**18), 1)], ids=str)
-    @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-    def test_products_are_made_in_parts_of_an_eighth(self, dtype, shape, axis):
-        """In float32 an operand and a result: half of the weight."""
-        w, out = normal(shape, dtype), normal(shape, dtype)
-        factor = torch.full(tuple(1 if i == axis else n for i, n in enumerate(shape)), 0.7)
-        assert self.share(lambda w: KIND.multiply(w, factor, out), w) < 0.6
-        assert same(out, (w.float() * factor).to(w.dtype))
-
-    @pytest.mark.parametrize(("shape", "axis"), [((4, 2**17), 0), ((2**17, 4), 1)], ids=str)
-    def test_products_of_short_slices_are_made_of_one_entry_of_each(self, shape, axis):
-        w, out = normal(shape, "bfloat16"), normal(shape, "bfloat16")
-        factor = torch.full(tuple(1 if i == axis else n for i, n in enumerate(shape)), 0.7)
-        assert self.share(lambda w: KIND.multiply(w, factor, out), w) < 1.2
-        assert same(out, (w.float() * factor).to(w.dtype))
-
-    @pytest.mark.parametrize("axis", [0, 1])
-    def test_half_types_are_widened_by_halves(self, axis):
-        """A half of the block in float32 is as large as the weight."""
-        w = normal((512, 512), "bfloat16")
-        for measure in (reductions.sum_of_squares, reductions.sum_of_magnitudes):
-            assert self.share(lambda w, m=measure: m(w, (axis,), KIND.xp), w) < 1.2
-
-    @pytest.mark.parametrize("axis", [0, 1])
-    def test_where_memory_is_spared_they_are_widened_by_quarters(self, axis):
-        w = normal((1024, 1024), "bfloat16")
-        for measure in (reductions.sum_of_squares, reductions.sum_of_magnitudes):
-            call = functools.partial(KIND.sparingly, measure)
-            assert self.share(lambda w, c=call: c(w, (axis,), KIND.xp), w) < 0.6
-
-    @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-    @pytest.mark.parametrize("axis", [0, 1])
-    def test_in_place_a_quarter_is_made_of_the_sums(self, axis, dtype):
-        w = normal((512, 512), dtype)
-        for constraint in (MaxNorm(0.5, axis), L1Ball(0.5, axis)):
-            assert self.share(lambda w, c=constraint: c(w, copy=False), w) < 0.6
-
-    @pytest.mark.parametrize(
-        ("shape", "axes"),
-        [
-            ((2**18, 2), (0,)),
-            ((2, 2**18), (1,)),
-            ((2**19,), (0,)),
-            ((1, 8, 8, 8, 8, 8, 8, 2), tuple(range(1, 8))),
-        ],
-        ids=str,
-    )
-    def test_sums_of_entries_widen_a_part(self, shape, axes):
-        """All of them would be twice the weight in float64."""
-        w = normal(shape)
-        assert self.share(lambda w: reductions.sum(w, axes, KIND.xp), w) < 0.3
-
-
-def test_finite_entries_have_finite_gradients_of_finite_violations_beside_nan():
-    w = torch.tensor([[math.nan, 1.0], [2.0, 1.0]], requires_grad=True)
-    MaxNorm(1.0).violation(w)[0, 1].backward()
-    found = [w.grad[0, 1], *w.grad[1]]
-    np.testing.assert_allclose(found, [0.5**0.5, 0.0, 0.5**0.5], rtol=1e-6)
-
-
-def test_the_violation_of_zeros_has_a_gradient_of_zero():
-    """Their norm has no gradient there; one of NaN would spoil all that is trained with it."""
-    w = torch.zeros(2, 3, requires_grad=True)
-    violation = MinMaxNorm(0.5, 1.0).violation(w)
-    assert violation.tolist() == [[0.5] * 3]
-    violation.sum().backward()
-    assert not w.grad.any()

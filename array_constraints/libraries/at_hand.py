@@ -252,7 +252,7 @@ def _cut(
 ) -> Iterator[tuple[tuple[slice, ...], list[tuple[slice, ...]]]]:
     """Yield panels of whole slices, and the tiles that each is cut into.
 
-    Of an eighth of the entries, between 2**12 and 2**15.
+    A tile has an eighth of the entries, but at least 2**12 and at most 2**15 of them.
     """
     steps, entries = list(shape), math.prod(shape)
     most = min(max(entries // 8, 2**12), 2**15)
