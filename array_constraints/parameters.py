@@ -156,18 +156,6 @@ def number_from_text(text: str) -> float:
     return int(text) if _INT.fullmatch(text) else found
 
 
-def value_from_text(text: str) -> Any:
-    """Return a parameter of a constraint: a number, numbers with commas between, or none."""
-    if text.lower() == "none":
-        return None
-    bracketed = text[:1] + text[-1:] in ("()", "[]")
-    parts = [part.strip() for part in (text[1:-1] if bracketed else text).split(",")]
-    if len(parts) > 1 and not parts[-1]:  # as in (0,)
-        parts.pop()
-    numbers = [number_from_text(part) for part in parts]
-    return tuple(numbers) if "," in text else numbers[0]
-
-
 def _shortened(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:37]}...")
 

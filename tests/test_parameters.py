@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from array_constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
-from array_constraints.parameters import judge_depth, number_from_text, value_from_text
+from array_constraints.parameters import judge_depth, number_from_text
 from array_constraints.state import data_of, state_of, structure_of
 from array_constraints.typing import Bound
 
@@ -150,7 +150,7 @@ class TestAxes:
 
 
 class TestTexts:
-    """What a command line says is read as Python would read it, or refused by name."""
+    """A number in a file or a command is read as Python would read it, or refused by name."""
 
     @pytest.mark.parametrize(
         ("text", "value"),
@@ -164,35 +164,19 @@ class TestTexts:
             ("-2.5E-1", -0.25),
             ("inf", INF),
             ("-Infinity", -INF),
-            ("none", None),
-            ("None", None),
-            ("(12)", 12),
-            ("12,34", (12, 34)),
-            ("12, 3.5,", (12, 3.5)),
-            ("12,34,56", (12, 34, 56)),
-            ("(12,34)", (12, 34)),
-            ("[ 12 , 34 ]", (12, 34)),
-            ("12,", (12,)),
-            ("(12,)", (12,)),
         ],
     )
-    def test_are_numbers_or_some_of_them_or_none(self, text, value):
-        found = value_from_text(text)
+    def test_are_numbers(self, text, value):
+        found = number_from_text(text)
         assert repr(found) == repr(value)  # of the same types, too
 
     def test_may_be_nan(self):
-        assert math.isnan(value_from_text("NaN"))
+        assert math.isnan(number_from_text("NaN"))
 
     @pytest.mark.parametrize(
         ("text", "part"),
         [
             *((text, text) for text in ("", "x", "zero", "1_000", "0x10", "1e", "--1", "1 2")),
-            ("()", ""),
-            (",", ""),
-            ("12,,34", ""),
-            ("(12,34]", "(12"),
-            ("(12", "(12"),
-            ("12,x", "x"),
             ("x" * 39, "x" * 39),
             ("x" * 40, "x" * 40),
             ("x" * 41, "x" * 37 + "..."),
@@ -201,7 +185,7 @@ class TestTexts:
     )
     def test_others_are_refused(self, text, part):
         with pytest.raises(ValueError, match=f"^{re.escape(repr(part))} is not a number$"):
-            value_from_text(text)
+            number_from_text(text)
 
     @pytest.mark.parametrize(
         "text", ["1e309", "-1e999", *("9" * n for n in (309, 350, 401, 9000))]

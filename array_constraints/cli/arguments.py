@@ -13,6 +13,7 @@ import click
 
 from array_constraints.config import BUILT_IN
 from array_constraints.files import CHUNK_SIZE, MOST_WORKERS, PATIENCE
+from array_constraints.parameters import number_from_text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -66,6 +67,7 @@ _WHAT = [
 ]
 """Options that say what is constrained."""
 
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 _HOW = [
     click.option(
         "--chunk-size", type=_Bytes(), default=CHUNK_SIZE, help="Bytes read at a time [64MiB]."
@@ -81,7 +83,7 @@ _HOW = [
         help="Seconds without a sign of life after which a cluster is given up "
         f"[{PATIENCE:g}].",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines."),
+    _JSON,
     click.option(
         "--progress",
         type=click.Choice(["auto", "none"]),
@@ -91,9 +93,43 @@ _HOW = [
 ]
 """Options that say how a file is read, by whom, and how that is shown."""
 
+_RESULT = [
+    click.argument("target", metavar="OUT", type=click.Path(path_type=Path)),
+    click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing."),
+    click.option("--resume", is_flag=True, help="Go on where an earlier run was stopped."),
+    click.option(
+        "--overwrite", is_flag=True, help="Replace OUT, and what a run has left of it."
+    ),
+]
+"""What says where a result is written, and whether it is."""
+
 
 def of_a_run(command: Command) -> Command:
     """Add the arguments of all commands that read tensors."""
     for option in reversed(_WHAT + _HOW):
         command = option(command)
     return command
+
+
+def of_a_result(command: Command) -> Command:
+    """Add the arguments of a command that writes one."""
+    for option in reversed(_RESULT):
+        command = option(command)
+    return command
+
+
+def of_a_listing(command: Command) -> Command:
+    """Add the arguments of a command that lists tensors."""
+    return click.argument("source", metavar="FILE")(_JSON(command))
+
+
+def value_from_text(text: str) -> Any:
+    """Return a parameter of a constraint: a number, numbers with commas between, or none."""
+    if text.lower() == "none":
+        return None
+    bracketed = text[:1] + text[-1:] in ("()", "[]")
+    parts = [part.strip() for part in (text[1:-1] if bracketed else text).split(",")]
+    if len(parts) > 1 and not parts[-1]:  # as in (0,)
+        parts.pop()
+    numbers = [number_from_text(part) for part in parts]
+    return tuple(numbers) if "," in text else numbers[0]

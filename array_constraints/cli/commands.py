@@ -22,7 +22,12 @@ except ImportError:  # pragma: no cover - without the extra
         "the command line needs click and rich: pip install 'array-constraints[files]'"
     ) from None
 
-from array_constraints.cli.arguments import of_a_run
+from array_constraints.cli.arguments import (
+    of_a_listing,
+    of_a_result,
+    of_a_run,
+    value_from_text,
+)
 from array_constraints.cli.printing import print_plan, print_report, print_tensors
 from array_constraints.cli.streams import Commands, output, say
 from array_constraints.files import (
@@ -37,7 +42,6 @@ from array_constraints.files.formats.table import SUFFIXES
 from array_constraints.files.run.check import Checking
 from array_constraints.files.run.project import project
 from array_constraints.files.run.target import check_target
-from array_constraints.parameters import value_from_text
 from array_constraints.rules import Rule, Rules, constraint_of, read_rules
 
 
@@ -77,10 +81,7 @@ def check(source: str, as_json: bool, progress: str, **options: Any) -> None:
     "--constraint max_norm --max-value 2 --axis 1 --select 'layers.*.weight'",
 )
 @of_a_run
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
-@click.option("--resume", is_flag=True, help="Go on where an earlier run was stopped.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT, and what a run has left of it.")
+@of_a_result
 def project_command(
     source: str,
     target: Path,
@@ -118,8 +119,7 @@ def project_command(
 
 
 @main.command()
-@click.argument("source", metavar="FILE")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
+@of_a_listing
 def show(source: str, as_json: bool) -> None:
     """List the tensors in FILE: names, shapes, dtypes."""
     with _errors(usage=2), open_weights(source) as opened:
