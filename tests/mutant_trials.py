@@ -32,7 +32,7 @@ TESTS = {  # in groups, the quick ones first; each costs half a second before it
         "forms",
         "measures",
         "rescaling",
-        "at_hand",
+        "block_sums",
         "numpy",
         "standard",
         "blocks",

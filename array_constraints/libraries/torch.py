@@ -11,8 +11,8 @@ import array_api_compat.torch
 import torch
 
 from array_constraints.libraries import torch_autograd, torch_sharded
-from array_constraints.libraries.at_hand import AtHand, by_stride, sparing
 from array_constraints.libraries.base import overlapping
+from array_constraints.libraries.block_sums import AtHand, by_stride, sparing
 from array_constraints.numerics import subnormals
 from array_constraints.numerics.sums import Term, largest_magnitude, pairwise_sum, plain_sum
 from array_constraints.typing import Array

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from array_constraints.files.formats.base import Source, Tensor
-from array_constraints.files.run.slices import SlicesWork
 from array_constraints.files.run.work import TensorWork
+from array_constraints.files.run.work_on_slices import SlicesWork
 
 _CONV1D = ("c_attn", "c_fc", "c_proj", "q_attn")
 """Layers that GPT-2 and its family in transformers keep as (inputs, outputs), others not."""

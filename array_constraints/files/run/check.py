@@ -9,8 +9,8 @@ from array_constraints.executors.grid import Region
 from array_constraints.files.formats.disk import Progress
 from array_constraints.files.run.plan import Plan
 from array_constraints.files.run.report import Report, Summary, TensorReport
-from array_constraints.files.run.slices import SlicesWork
 from array_constraints.files.run.work import Outcome, RegionWork, TensorWork
+from array_constraints.files.run.work_on_slices import SlicesWork
 from array_constraints.files.run.workers import Workers
 
 _MOST_SIDE_BY_SIDE = 2**12

@@ -15,10 +15,10 @@ from array_constraints.files.delivery.identity import fingerprint, why_not_ident
 from array_constraints.files.formats.base import Source, Target, Tensor
 from array_constraints.files.options import Options
 from array_constraints.files.run.axis_warnings import warnings_of
-from array_constraints.files.run.entries import EntriesWork
-from array_constraints.files.run.slices import SlicesWork
-from array_constraints.files.run.whole import CallableConstraint, WholeWork
 from array_constraints.files.run.work import TensorWork, stand_in
+from array_constraints.files.run.work_on_entries import EntriesWork
+from array_constraints.files.run.work_on_slices import SlicesWork
+from array_constraints.files.run.work_on_whole import CallableConstraint, WholeWork
 from array_constraints.forms import Form
 from array_constraints.parameters import axes_of
 from array_constraints.rules import Rules

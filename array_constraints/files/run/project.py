@@ -19,9 +19,9 @@ from array_constraints.files.formats.opening import open_weights
 from array_constraints.files.run.check import Checking, batches
 from array_constraints.files.run.plan import Plan
 from array_constraints.files.run.report import Report, TensorReport
-from array_constraints.files.run.slices import SlicesWork
 from array_constraints.files.run.target import check_leftover, check_replaceable
 from array_constraints.files.run.work import Outcome, RegionWork, TensorWork
+from array_constraints.files.run.work_on_slices import SlicesWork
 from array_constraints.files.run.workers import Workers
 
 _SECONDS_BETWEEN_SYNCS = 2.0

@@ -11,7 +11,7 @@ import pytest
 from libraries import NUMPY, ROUNDOFF, TORCH, bits, installed
 
 from array_constraints import MaxNorm, apply, libraries, reductions
-from array_constraints.libraries.at_hand import _cut, sparing
+from array_constraints.libraries.block_sums import _cut, sparing
 from array_constraints.libraries.numpy import NUMPY as AT_HAND
 
 BOTH = [library for library in (NUMPY, TORCH) if installed(library)]
