@@ -4,6 +4,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("KERAS_BACKEND", "numpy")
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("laws")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Look for doctests in no script of these folders: some give JAX float64 and devices."""
+    script = collection_path.suffix == ".py" and not collection_path.name.startswith("test_")
+    return True if script else None
 
 
 @pytest.fixture(params=LIBRARIES, ids=str)

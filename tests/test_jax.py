@@ -13,11 +13,8 @@ jax = pytest.importorskip("jax")
 from array_constraints.libraries.jax import JAX as KIND  # noqa: E402
 
 
-@pytest.fixture(autouse=True)
-def narrow_unless_asked_otherwise():
-    """Turn float64 off, whatever another test of this process has left."""
-    with jax.enable_x64(False):
-        yield
+def test_no_module_of_tests_has_enabled_float64_as_it_was_imported():
+    assert not jax.config.jax_enable_x64
 
 
 def test_float64_is_where_it_is_enabled_and_where_an_array_has_it():
