@@ -101,26 +101,23 @@ _RESULT = [
         "--overwrite", is_flag=True, help="Replace OUT, and what a run has left of it."
     ),
 ]
-"""What says where a result is written, and whether it is."""
+"""Arguments of a command that writes a result."""
 
 
-def of_a_run(command: Command) -> Command:
-    """Add the arguments of all commands that read tensors."""
-    for option in reversed(_WHAT + _HOW):
-        command = option(command)
-    return command
+def _adding(arguments: list[Any]) -> Callable[[Command], Command]:
+    """Return what adds arguments to a command, so that its help lists them in this order."""
+
+    def added(command: Command) -> Command:
+        for argument in reversed(arguments):
+            command = argument(command)
+        return command
+
+    return added
 
 
-def of_a_result(command: Command) -> Command:
-    """Add the arguments of a command that writes one."""
-    for option in reversed(_RESULT):
-        command = option(command)
-    return command
-
-
-def of_a_listing(command: Command) -> Command:
-    """Add the arguments of a command that lists tensors."""
-    return click.argument("source", metavar="FILE")(_JSON(command))
+of_a_run = _adding(_WHAT + _HOW)
+of_a_result = _adding(_RESULT)
+of_a_listing = _adding([click.argument("source", metavar="FILE"), _JSON])
 
 
 def value_from_text(text: str) -> Any:

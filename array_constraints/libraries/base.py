@@ -251,7 +251,7 @@ class Library:
         """Return ``w``, read from memory again where a compiler would keep a copy of it."""
         return w
 
-    # Arrays at hand in the memory of the processor: see ``at_hand.py``.
+    # Arrays at hand in the memory of the processor: see ``block_sums.py``.
 
     def is_eager(self, w: Any) -> bool:
         """Whether no compiler traces this, which would not see through tables and caches."""

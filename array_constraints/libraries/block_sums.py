@@ -252,7 +252,8 @@ def _cut(
 ) -> Iterator[tuple[tuple[slice, ...], list[tuple[slice, ...]]]]:
     """Yield panels of whole slices, and the tiles that each is cut into.
 
-    A tile has an eighth of the entries, but at least 2**12 and at most 2**15 of them.
+    A tile has at most an eighth of the entries, and at most 2**15; in a small array, where an
+    eighth is less than 2**12, it has at most 2**12.
     """
     steps, entries = list(shape), math.prod(shape)
     most = min(max(entries // 8, 2**12), 2**15)
