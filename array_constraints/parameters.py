@@ -8,10 +8,13 @@ import re
 import reprlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from array_constraints.libraries import compiling, traced
 from array_constraints.typing import Axis
+
+INCOMING: Literal["incoming"] = "incoming"
+"""The axis of all weights into one unit, which a layer or a layout knows, and an array not."""
 
 _LARGEST = sys.float_info.max
 
@@ -56,9 +59,11 @@ def _real(name: str, value: Any) -> Any:
 
 
 def axis(value: object) -> Axis:
-    """Return ``value`` as ``None``, an ``int``, or a tuple of distinct ``int``."""
+    """Return ``None``, an ``int``, a tuple of distinct ``int``, or ``"incoming"``."""
     if value is None:
         return None
+    if isinstance(value, str) and value == INCOMING:
+        return INCOMING
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         axes = tuple(_dimension(entry, value) for entry in value)
         if len(set(axes)) < len(axes):
@@ -71,6 +76,8 @@ def normalized_axes(owner: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     """Return the dimensions that ``axis`` names, counted from the front, in order."""
     if axis is None:
         return tuple(range(ndim))
+    if isinstance(axis, str):
+        raise ValueError(f"{owner}: {_UNRESOLVED}")
     if isinstance(axis, int) and -ndim <= axis < ndim:
         # torch.compile may take an int for a symbol, and knows it once it is an index.
         return (tuple(range(ndim))[axis],)
@@ -87,6 +94,14 @@ def normalized_axes(owner: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+_UNRESOLVED = (
+    "axis='incoming' is known from a layer, and a bare array has none: constrain a model by "
+    "an integration, or named weights by Rules.apply(weights, layout='torch' or 'keras'), or "
+    "write the axis: for a dense weight 1 in PyTorch, (outputs, inputs), 0 in Keras, (inputs, "
+    "outputs)"
+)
+
+
 def axes_of(form: Any, w: Any) -> tuple[int, ...]:
     """Return the dimensions of ``w`` that one slice of a form with an ``axis`` runs along."""
     return normalized_axes(type(form).__name__, form.axis, w.ndim)
@@ -101,7 +116,9 @@ def _dimension(entry: object, shown: object) -> int:
     plain = _plain(entry)
     if isinstance(plain, bool) or not hasattr(plain, "__index__") or hasattr(plain, "shape"):
         given = _shown(entry if hasattr(entry, "shape") else shown)
-        raise TypeError(f"axis must be an int, a tuple or list of ints, or None, got {given}")
+        raise TypeError(
+            f"axis must be an int, a tuple or list of ints, None, or 'incoming', got {given}"
+        )
     return int(operator.index(plain))
 
 

@@ -53,8 +53,8 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
         if mapped is not None:
             return mapped
     arrays: list[Any] = []
-    taken_apart = _take_apart(weights, arrays)
-    return _put_together(taken_apart, _constrained(constraint, arrays, copy))
+    taken_apart = take_apart(weights, arrays)
+    return put_together(taken_apart, _constrained(constraint, arrays, copy))
 
 
 def _constrained(constraint: Constraint, arrays: list[Any], copy: bool | None) -> list[Any]:
@@ -103,26 +103,27 @@ class _Place:
     index: int
 
 
-def _take_apart(weights: Any, arrays: list[Any]) -> Any:
+def take_apart(weights: Any, arrays: list[Any]) -> Any:
     """Return the containers with the place of each array in ``arrays`` instead of it."""
     # The type is asked, because a lazy or nested tensor has no shape.
     if hasattr(type(weights), "shape") and not isinstance(weights, tuple):
         arrays.append(weights)
         return _Place(len(arrays) - 1)
     if hasattr(weights, "items"):
-        return {name: _take_apart(w, arrays) for name, w in weights.items()}
+        return {name: take_apart(w, arrays) for name, w in weights.items()}
     if isinstance(weights, list | tuple | Iterator):
-        return _like(weights, [_take_apart(w, arrays) for w in weights])
+        return _like(weights, [take_apart(w, arrays) for w in weights])
     arrays.append(weights)  # the constraint says what is wrong with it
     return _Place(len(arrays) - 1)
 
 
-def _put_together(taken_apart: Any, arrays: list[Any]) -> Any:
+def put_together(taken_apart: Any, arrays: list[Any]) -> Any:
+    """Return the containers of :func:`take_apart` with ``arrays`` in their places."""
     if isinstance(taken_apart, _Place):
         return arrays[taken_apart.index]
     if isinstance(taken_apart, dict):
-        return {name: _put_together(part, arrays) for name, part in taken_apart.items()}
-    return _like(taken_apart, [_put_together(part, arrays) for part in taken_apart])
+        return {name: put_together(part, arrays) for name, part in taken_apart.items()}
+    return _like(taken_apart, [put_together(part, arrays) for part in taken_apart])
 
 
 def _like(container: Any, parts: list[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Protocol, TypeAlias
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 
 class Array(Protocol):
@@ -71,7 +71,7 @@ class Namespace(Protocol):
 
 Count: TypeAlias = int | Array  # an array only where the library does not know its own shape
 
-Axis: TypeAlias = int | tuple[int, ...] | None
+Axis: TypeAlias = int | tuple[int, ...] | Literal["incoming"] | None
 
 Bound = Annotated[float | tuple[float, ...], "data"]
 """The type of a dataclass field whose value is data: no program is compiled anew for another.

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from array_constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+from array_constraints.libraries.state import data_of, state_of, structure_of
 from array_constraints.parameters import judge_depth, number_from_text
-from array_constraints.state import data_of, state_of, structure_of
 from array_constraints.typing import Bound
 
 NAN, INF = math.nan, math.inf
@@ -61,7 +61,7 @@ NAN, INF = math.nan, math.inf
         (
             lambda: UnitNorm(True),
             TypeError,
-            r"axis must be an int, a tuple or list of ints, or",
+            r"axis must be an int, a tuple or list of ints, None, or 'incoming', got",
         ),
         (lambda: UnitNorm("0"), TypeError, r"axis must be an int.*got '0'"),
         (lambda: UnitNorm(1.0), TypeError, r"axis must be an int.*got 1.0"),

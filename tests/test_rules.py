@@ -107,7 +107,7 @@ def test_rules_are_read_from_toml_and_json(tmp_path):
         ("[[rules", ValueError, "not TOML"),
         ("a = 1", ValueError, "one list, 'rules'"),
         ("rules = []", ValueError, "at least one"),
-        ("rules = [3]", ValueError, "rule 1: must have 'select' and 'constraint'"),
+        ("rules = [3]", ValueError, "rule 1: must have 'select', 'kind' or 'ndim'"),
         ('[[rules]]\nselect = "*"', ValueError, "rule 1: must have"),
         (
             '[[rules]]\nselect = 3\nconstraint = "non_neg"',

@@ -178,7 +178,7 @@ class TestARoom:
                 allowed |= {"dask", "distributed"}
         elif room(path) == "executors/dask.py":
             allowed = {"dask", "numpy"}
-        elif room(path).startswith("integrations/"):
+        elif room(path).startswith(("layers/", "integrations/")):
             allowed = LIBRARIES | FRAMEWORKS
         assert named(path) & (LIBRARIES | FRAMEWORKS) - allowed == set()
 
@@ -195,10 +195,22 @@ class TestARoom:
                 "parameters",
             },
             "reductions.py": {"executors", "constraint", "forms", "sets"},
-            "executors": {"constraint", "forms", "sets", "files", "config", "trees", "rules"},
-            "constraint.py": {"forms", "sets", "files", "config", "trees", "rules"},
-            "forms.py": {"sets", "files", "config", "trees", "rules"},
-            "sets": {"executors", "files", "config", "trees", "rules"},
+            "executors": {
+                "constraint",
+                "forms",
+                "sets",
+                "files",
+                "config",
+                "trees",
+                "layers",
+                "rules",
+            },
+            "constraint.py": {"forms", "sets", "files", "config", "trees", "layers", "rules"},
+            "forms.py": {"sets", "files", "config", "trees", "layers", "rules"},
+            "layers": {"rules", "trees", "files", "config", "executors", "forms", "sets"},
+            "rules": {"files", "integrations", "cli"},
+            "trees.py": {"layers", "rules", "files", "config"},
+            "sets": {"executors", "files", "config", "trees", "layers", "rules"},
         }.get(room(path).split("/")[0], set())
         name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
         found = {target.split(".")[1] for target in imported(name, path) if "." in target}

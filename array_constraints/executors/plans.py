@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from array_constraints import parameters, reductions, state
+from array_constraints import parameters, reductions
 from array_constraints.executors import in_memory
 from array_constraints.executors.change import NOTHING, Rescaler
+from array_constraints.libraries import state
 from array_constraints.numerics import subnormals
 
 _PLANS: dict[Any, Plan] = {}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from array_constraints import parameters, state
-from array_constraints.libraries import of_namespace
+from array_constraints import parameters
+from array_constraints.libraries import of_namespace, state
 from array_constraints.typing import Array, Namespace
 
 

@@ -56,6 +56,7 @@ def check_file(
     workers: int | None = None,
     scheduler: Any = None,
     patience: float = PATIENCE,
+    layout: str | None = None,
     progress: Progress = _silent,
 ) -> Report:
     """Return how far the weights in a file are from what their constraints allow.
@@ -80,6 +81,9 @@ def check_file(
     patience
         Seconds, at least 1, after which a cluster is given up: nothing was finished in them,
         and nothing heard of a worker at a task. The first worker is waited for as long.
+    layout
+        ``"torch"`` or ``"keras"``: as what the names and shapes of tensors are taken where a
+        constraint has ``axis="incoming"``; an error where two types of layers fit.
     progress
         Called with the number of bytes that were read since the last call.
 
@@ -107,7 +111,7 @@ def check_file(
     ...     check_file(f"{folder}/w.npy", MaxNorm(1.0)).tensors[0].before
     Summary(slices=2, violating=1, largest=4.0)
     """
-    options = Options(chunk_size, workers, scheduler, patience)
+    options = Options(chunk_size, workers, scheduler, patience, layout=layout)
     with planned(source, rules, options, to_project=False) as (plan, crew):
         return Checking(plan, crew, progress).report()
 
@@ -121,6 +125,7 @@ def project_file(
     workers: int | None = None,
     scheduler: Any = None,
     patience: float = PATIENCE,
+    layout: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = _silent,
@@ -134,7 +139,7 @@ def project_file(
 
     Parameters
     ----------
-    source, rules, chunk_size, workers, scheduler, patience, progress
+    source, rules, chunk_size, workers, scheduler, patience, layout, progress
         As for :func:`check_file`; ``progress`` counts the bytes that are written, too.
     target
         The file, or the folder for shards and Zarr; the format is that of the source.
@@ -182,7 +187,7 @@ def project_file(
            [0.8, 0.4]]))
     """
     target = Path(target)
-    options = Options(chunk_size, workers, scheduler, patience, resume, overwrite)
+    options = Options(chunk_size, workers, scheduler, patience, resume, overwrite, layout)
     with planned(source, rules, options, to_project=True) as (plan, crew):
         check_target(plan, target)
         return project(plan, target, crew, progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from array_constraints.layers import require_layout
 from array_constraints.parameters import number
 
 CHUNK_SIZE = 64 * 2**20
@@ -34,11 +35,14 @@ class Options:
     patience: float = PATIENCE
     resume: bool = False
     overwrite: bool = False
+    layout: str | None = None
 
     def __post_init__(self) -> None:
         _check_whole("chunk_size", self.chunk_size, _LEAST_CHUNK_SIZE, _MOST_CHUNK_SIZE)
         if self.workers is not None:
             _check_whole("workers", self.workers, 1, MOST_WORKERS)
+        if self.layout is not None:
+            require_layout(self.layout)
         object.__setattr__(self, "patience", number("patience", self.patience, lower=1))
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import jax
 import jax.numpy
 
-from array_constraints import state
+from array_constraints.libraries import state
 from array_constraints.libraries.base import IMMUTABLE, Library
 from array_constraints.libraries.jax_placement import as_data, placed, together, with_float64
 from array_constraints.numerics.formats import FORMATS

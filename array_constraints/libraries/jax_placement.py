@@ -10,7 +10,7 @@ import jax
 import jax.numpy as xp
 import numpy
 
-from array_constraints import state
+from array_constraints.libraries import state
 
 
 def with_float64() -> Any:

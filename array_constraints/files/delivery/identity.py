@@ -19,7 +19,8 @@ from typing import Any
 import array_constraints
 from array_constraints.config import BUILT_IN
 from array_constraints.files.formats.base import Source
-from array_constraints.rules import Rules
+from array_constraints.parameters import INCOMING
+from array_constraints.rules import OPTIONS, Rules
 
 _SAMPLE = 2**12
 """Bytes of a sample: a page, less than which is not read from a disk."""
@@ -79,8 +80,10 @@ def _identities(paths: Iterable[Path]) -> set[tuple[int, ...]]:
     return found
 
 
-def fingerprint(source: Source, files: Sequence[Path], rules: Rules) -> dict[str, Any]:
-    """Identify a run by its source files and rules, as JSON has them.
+def fingerprint(
+    source: Source, files: Sequence[Path], rules: Rules, layout: str | None
+) -> dict[str, Any]:
+    """Identify a run by its source files, rules and layout, as JSON has them.
 
     A run that was interrupted is continued only if this is unchanged.
     """
@@ -92,6 +95,7 @@ def fingerprint(source: Source, files: Sequence[Path], rules: Rules) -> dict[str
             for i, file in enumerate(files)
         ],
         "rules": None if why_not_identified(rules) else _configs(rules),
+        "layout": layout,
         "version": array_constraints.__version__,
     }
     as_read: dict[str, Any] = json.loads(json.dumps(found))
@@ -114,8 +118,10 @@ def _identity(file: Path, name: str, samples: int) -> list[Any]:
 
 
 def _configs(rules: Rules) -> list[Any]:
-    pairs = [(rule.select, rule.constraint) for rule in rules.rules]
-    return [[name, c and [type(c).__name__, c.get_config()]] for name, c in pairs]
+    constraints = [rule.constraint for rule in rules.rules]
+    configs = [c and [type(c).__name__, c.get_config()] for c in constraints]
+    asked = [[getattr(rule, name) for name in OPTIONS] for rule in rules.rules]
+    return [list(pair) for pair in zip(asked, configs, strict=True)]
 
 
 def why_not_identified(rules: Rules) -> str:
@@ -141,4 +147,6 @@ def _is_plain(value: object) -> bool:
     """Whether a value is nothing but numbers: subclasses of them may hold anything."""
     if type(value) is tuple:
         return all(type(entry) in (int, float) for entry in value)
+    if type(value) is str:
+        return value == INCOMING
     return type(value) in (int, float, NoneType)

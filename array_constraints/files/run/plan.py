@@ -20,6 +20,7 @@ from array_constraints.files.run.work_on_entries import EntriesWork
 from array_constraints.files.run.work_on_slices import SlicesWork
 from array_constraints.files.run.work_on_whole import CallableConstraint, WholeWork
 from array_constraints.forms import Form
+from array_constraints.layers import Weight
 from array_constraints.parameters import axes_of
 from array_constraints.rules import Rules
 
@@ -99,7 +100,7 @@ class Plan:
 
     def fingerprint(self) -> dict[str, Any]:
         """Identify the run by its source files, as they are now, and its rules."""
-        return fingerprint(self.source, self.source.files, self.rules)
+        return fingerprint(self.source, self.source.files, self.rules, self.options.layout)
 
     @property
     def resumable(self) -> bool:
@@ -155,7 +156,8 @@ def plan_for(
         If a constraint does not fit a tensor that its rule selects, or its storage would round
         what is written.
     """
-    matched = rules.match(source.tensors)
+    named = [Weight(name, tensor) for name, tensor in source.tensors.items()]
+    matched = rules.match(named, options.layout)
     items = []
     selected = [source.tensors[name] for name in matched]
     in_order = to_project and not source.target(selected, Path()).shared

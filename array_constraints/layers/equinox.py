@@ -1,0 +1,65 @@
+"""Modules of Equinox: the paths of their arrays, and what a unit of each layer is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equinox
+import jax
+
+from array_constraints.layers.weight import Role, Weight
+
+_NORMS = ("LayerNorm", "GroupNorm", "RMSNorm", "BatchNorm")
+
+
+def weights_of(model: equinox.Module) -> list[Weight]:
+    """Return the arrays of a module by their paths, each once, with all of its paths."""
+    found: dict[int, Weight] = {}
+    for path, array in jax.tree_util.tree_leaves_with_path(model):
+        if not equinox.is_inexact_array(array):
+            continue
+        weight = Weight(
+            jax.tree_util.keystr(path, simple=True, separator="."), array, _role(model, path)
+        )
+        first = found.setdefault(id(array), weight)
+        if first is not weight:
+            ties = (*first.ties, (weight.name, weight.role))
+            found[id(array)] = Weight(first.name, first.array, first.role, ties)
+    return list(found.values())
+
+
+def _role(model: Any, path: tuple[Any, ...]) -> Role:
+    """Follow a path to the layer that has the array, and ask that."""
+    layer, holder, kind = None, model, None
+    for key in path:
+        if isinstance(holder, equinox.Module):
+            layer, attribute = holder, getattr(key, "name", "")
+            if isinstance(holder, equinox.nn.MultiheadAttention):
+                kind = "attention"
+        holder = _child(holder, key)
+    return _role_in(layer, attribute, kind) if layer is not None else Role.unknown("a pytree")
+
+
+def _child(holder: Any, key: Any) -> Any:
+    if isinstance(key, jax.tree_util.GetAttrKey):
+        return getattr(holder, key.name)
+    if isinstance(key, jax.tree_util.SequenceKey):
+        return holder[key.idx]
+    return holder[key.key] if isinstance(key, jax.tree_util.DictKey) else None
+
+
+def _role_in(layer: Any, attribute: str, kind: str | None) -> Role:
+    nn, name = equinox.nn, type(layer).__name__
+    if name in _NORMS and isinstance(layer, getattr(nn, name)):
+        return Role.without_units(name, "norm")
+    if attribute.startswith("bias"):
+        return Role.without_units(name, "bias")
+    if isinstance(layer, nn.Linear):
+        return Role(name, kind or "dense", (1,))
+    if isinstance(layer, nn.Conv | nn.ConvTranspose):  # both (out, in / groups, *kernel)
+        return Role(name, "conv", tuple(range(1, 2 + layer.num_spatial_dims)))
+    if isinstance(layer, nn.Embedding):
+        return Role(name, "embedding", (1,))
+    if isinstance(layer, nn.LSTMCell | nn.GRUCell):
+        return Role(name, "recurrent", (1,))
+    return Role.unknown(name)

@@ -1,0 +1,97 @@
+"""Layers of Keras 3: the paths of their variables, and what a unit of each layer is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from array_constraints.layers.weight import Role, Weight, summed_axes
+
+_NORMS = (
+    "BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization",
+)  # fmt: skip
+_KINDS = {
+    "MultiHeadAttention": "attention",
+    "GroupedQueryAttention": "attention",
+    "RNN": "recurrent",
+}
+"""Layers that are made of others, whose weights are of their kind."""
+
+
+def weights_of(model: keras.layers.Layer) -> list[Weight]:
+    """Return the trainable variables of a model or layer by their paths, each once.
+
+    Raises
+    ------
+    ValueError
+        If the model is not built yet.
+    """
+    if not model.built:
+        raise ValueError(
+            f"the model {model.name!r} has no weights yet: build it, for example by calling it"
+        )
+    found: dict[int, Weight] = {}
+    for layer, kind in _layers(model, None, ()):
+        for variable in layer._trainable_variables:
+            path = variable.path.removeprefix(f"{model.name}/")
+            role = role_in(layer, variable.name, len(variable.shape), kind)
+            found.setdefault(id(variable), Weight(path, variable, role))
+    return list(found.values())
+
+
+def _layers(layer: Any, kind: str | None, above: tuple[int, ...]) -> Iterator[tuple[Any, Any]]:
+    """Yield each layer, and the kind of a layer around it."""
+    yield layer, kind
+    kind = next((k for cls, k in _KINDS.items() if _is(layer, cls)), kind)
+    for inner in layer._flatten_layers(include_self=False, recursive=False):
+        if id(inner) not in above:
+            yield from _layers(inner, kind, (*above, id(layer)))
+
+
+def role_in(layer: Any, name: str, ndim: int, kind: str | None = None) -> Role:
+    """Return the role of a variable of that name; ``kind`` is that of a layer around it."""
+    shown = type(layer).__name__
+    if any(_is(layer, norm) for norm in _NORMS):
+        return Role.without_units(shown, "norm")
+    if name == "bias":
+        return Role.without_units(shown, "bias")
+    if _is(layer, "PReLU"):
+        return Role.without_units(shown, "other")
+    for cls, variables in _VARIABLES.items():
+        if _is(layer, cls) and name in variables:
+            usual, first, last = variables[name]
+            return Role(shown, kind or usual, (*range(ndim + first), *(ndim + i for i in last)))
+    if _is(layer, "EinsumDense") and name == "kernel":
+        return Role(shown, kind or "dense", summed_axes(layer.equation))
+    return Role.unknown(shown)
+
+
+def _is(layer: Any, name: str) -> bool:
+    """Whether a layer is of a class of Keras, or derived from it."""
+    return any(
+        cls.__name__ == name and cls.__module__.partition(".")[0] == "keras"
+        for cls in type(layer).__mro__
+    )
+
+
+_RECURRENT = dict.fromkeys(("kernel", "recurrent_kernel"), ("recurrent", -1, ()))
+_SEPARABLE = {"depthwise_kernel": ("conv", -2, ()), "pointwise_kernel": ("conv", -1, ())}
+_VARIABLES: dict[str, dict[str, tuple[str, int, tuple[int, ...]]]] = {
+    "Dense": {"kernel": ("dense", -1, ())},
+    "BaseConv": {"kernel": ("conv", -1, ())},
+    "BaseConvTranspose": {"kernel": ("conv", -2, (-1,))},  # (*kernel, out, in)
+    "BaseDepthwiseConv": {"kernel": ("conv", -2, ())},  # (*kernel, in, multiplier)
+    "BaseSeparableConv": _SEPARABLE,
+    "Embedding": {
+        "embeddings": ("embedding", -2, (-1,)),
+        "reverse_embeddings": ("dense", -1, ()),
+    },
+    "LSTMCell": _RECURRENT,
+    "GRUCell": _RECURRENT,
+    "SimpleRNNCell": _RECURRENT,
+    "ConvLSTMCell": _RECURRENT,
+}
+"""For each variable of a layer its kind, and its incoming dimensions: all but the last one or
+two, and of those the ones that are listed."""

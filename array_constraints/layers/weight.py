@@ -1,0 +1,166 @@
+"""A named weight, its role in its layer, and the axis that this gives a constraint."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from array_constraints.parameters import INCOMING
+
+KINDS = ("dense", "conv", "embedding", "recurrent", "attention", "norm", "bias", "other")
+"""What a weight can be: the kind of its layer, or a bias.
+
+What a normalization learns is ``"norm"``, its bias too; of all other layers a bias is
+``"bias"``. ``"other"`` is a weight of a layer that is not known, or of no such kind.
+"""
+
+NO_UNITS = (
+    "a bias, or the gain of a normalization, is one weight for each unit, so that there are no "
+    "incoming weights: write axis=None for all of it as one slice"
+)
+"""Why biases and gains have no incoming axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a weight is in its layer.
+
+    Parameters
+    ----------
+    layer
+        The type of the layer, as it is printed: ``"Linear"``.
+    kind
+        One of ``KINDS``; ``None`` where it is not known.
+    incoming
+        The dimensions of all weights into one unit; or, as a text, why there are none.
+    """
+
+    layer: str
+    kind: str | None
+    incoming: tuple[int, ...] | str
+
+    @classmethod
+    def without_units(cls, layer: str, kind: str) -> Role:
+        """Return the role of a bias, or of what a normalization learns."""
+        return cls(layer, kind, NO_UNITS)
+
+    @classmethod
+    def unknown(cls, layer: str) -> Role:
+        """Return the role of a weight in a layer whose layout is not known."""
+        return cls(
+            layer, "other", f"the layout of {layer} is not known: write the axis of its units"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A weight by its name, or names, where layers share it.
+
+    Parameters
+    ----------
+    name
+        As the user wrote it.
+    array
+        What has a shape and a dtype; ``None`` if only the name is known.
+    role
+        What it is in its layer; ``None`` if no layer is known.
+    ties
+        The other names under which it is the same weight, and its roles there.
+    refused
+        Why it cannot be constrained; nothing if it can.
+    """
+
+    name: str
+    array: Any = None
+    role: Role | None = None
+    ties: tuple[tuple[str, Role | None], ...] = ()
+    refused: str = ""
+
+    @property
+    def places(self) -> Iterator[tuple[str, Role | None]]:
+        """Each name, with the role that it has there."""
+        yield self.name, self.role
+        yield from self.ties
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Its shape; None if that is not known, or not yet."""
+        try:
+            return tuple(self.array.shape)
+        except (AttributeError, RuntimeError):  # no array, or a lazy parameter
+            return None
+
+    @property
+    def kind(self) -> str | None:
+        """What it is, under the first of its names."""
+        return None if self.role is None else self.role.kind
+
+    @property
+    def incoming(self) -> tuple[int, ...]:
+        """The dimensions of all weights into one unit.
+
+        Raises
+        ------
+        ValueError
+            If it has none, they are not known, or differ between the layers that share it.
+        """
+        found: dict[Any, Role] = {}
+        for _, role in self.places:
+            if role is None:
+                raise ValueError(
+                    "axis='incoming' is known from a layer, and this weight has none: pass the "
+                    "model, or layout='torch' or 'keras', or write the axis"
+                )
+            if isinstance(role.incoming, str):
+                raise ValueError(f"axis='incoming': {role.incoming}")
+            found.setdefault(role.incoming, role)
+        if len(found) > 1:
+            both = " and ".join(f"{r.layer} (axis {r.incoming})" for r in found.values())
+            raise ValueError(
+                f"axis='incoming': {both} share this weight, and their units differ: "
+                "write the axis"
+            )
+        (axes,) = found
+        if self.shape is not None and axes and max(axes) >= len(self.shape):
+            raise ValueError(
+                f"axis='incoming': a weight of {found[axes].layer} has more dimensions than "
+                f"{self.shape}: write the axis"
+            )
+        return tuple(axes)
+
+
+def summed_axes(equation: str) -> tuple[int, ...]:
+    """Return the dimensions of a kernel that ``einsum`` sums over: the incoming ones.
+
+    Examples
+    --------
+    >>> summed_axes("abc,cde->abde")
+    (0,)
+    """
+    operands, output = equation.replace(" ", "").split("->")
+    kernel = operands.split(",")[1]
+    return tuple(i for i, letter in enumerate(kernel) if letter not in output)
+
+
+def resolved(constraint: Any, weight: Weight) -> Any:
+    """Return the constraint with the axis that ``"incoming"`` is for this weight.
+
+    Raises
+    ------
+    ValueError
+        If the weight has no such axis, or it is not known.
+    TypeError
+        If the constraint has that axis, and is not a dataclass.
+    """
+    axis = getattr(constraint, "axis", None)
+    if not isinstance(axis, str) or axis != INCOMING:
+        return constraint
+    if not dataclasses.is_dataclass(constraint) or isinstance(constraint, type):
+        raise TypeError(
+            f"{type(constraint).__name__} has axis='incoming', and is not a dataclass: "
+            "only a dataclass is given another axis"
+        )
+    axes = weight.incoming
+    return dataclasses.replace(constraint, axis=axes[0] if len(axes) == 1 else axes)  # type: ignore[type-var]

@@ -1,0 +1,18 @@
+"""Rules: which constraint for which weight, in files, models and named arrays alike."""
+
+from array_constraints.rules.explanation import Explanation
+from array_constraints.rules.reading import constraint_of, read_rules
+from array_constraints.rules.rule import OPTIONS, Rule
+from array_constraints.rules.rules import Rules, as_rules
+from array_constraints.rules.selection import Selection
+
+__all__ = [
+    "OPTIONS",
+    "Explanation",
+    "Rule",
+    "Rules",
+    "Selection",
+    "as_rules",
+    "constraint_of",
+    "read_rules",
+]

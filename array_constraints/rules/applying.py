@@ -1,0 +1,76 @@
+"""Rules on named arrays: each constraint once, on all of the arrays that it is for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from array_constraints import libraries, trees
+from array_constraints.layers import Weight, weights_of
+from array_constraints.rules.selection import Selection
+
+
+class _Rules(Protocol):
+    def select(self, weights: list[Weight]) -> list[Selection]: ...
+
+
+def applied(rules: _Rules, named: Any, layout: str | None, copy: bool | None) -> Any:
+    """Return named arrays with the constraint of its rule applied to each."""
+    taken_apart, weights = _take_apart(named, layout)
+    arrays = [weight.array for weight in weights]
+    places, tied = _tied(weights, copy)
+    selections = rules.select(tied)
+    by_weight = {id(weight): group for weight, group in zip(tied, places, strict=True)}
+    for selection in selections:
+        selection.judge(selection.weight.array, copy)
+    results = constrained(selections, copy)
+    for selection, result in zip(selections, results, strict=True):
+        for i in by_weight[id(selection.weight)]:
+            arrays[i] = arrays[i] if result is selection.weight.array else result
+    return trees.put_together(taken_apart, arrays)
+
+
+def constrained(selections: Sequence[Selection], copy: bool | None) -> list[Any]:
+    """Return the selected arrays constrained; those of one constraint by one call."""
+    groups: list[tuple[Any, list[int]]] = []
+    for i, selection in enumerate(selections):
+        for constraint, places in groups:
+            if constraint is selection.constraint or constraint == selection.constraint:
+                places.append(i)
+                break
+        else:
+            groups.append((selection.constraint, [i]))
+    results: list[Any] = [None] * len(selections)
+    for constraint, places in groups:
+        arrays = [selections[i].weight.array for i in places]
+        for i, result in zip(places, trees.apply(constraint, arrays, copy=copy), strict=True):
+            results[i] = result
+    return results
+
+
+def _take_apart(named: Any, layout: str | None) -> tuple[Any, list[Weight]]:
+    """Return the containers, with places in them, and the weights at these places."""
+    named = named if hasattr(named, "items") else list(named)
+    weights = weights_of(named, layout)
+    arrays: list[Any] = []
+    if hasattr(named, "items"):
+        return trees.take_apart(named, arrays), weights
+    pairs = [(name, trees.take_apart(array, arrays)) for name, array in named]
+    return pairs, weights
+
+
+def _tied(weights: list[Weight], copy: bool | None) -> tuple[list[list[int]], list[Weight]]:
+    """Return the places of each weight, and it with all of its names."""
+    arrays = [weight.array for weight in weights]
+    ties = list(range(len(arrays))) if copy is True else libraries.ties(arrays)
+    groups: dict[int, list[int]] = {}
+    for i, first in enumerate(ties):
+        groups.setdefault(first, []).append(i)
+    tied = [
+        dataclasses.replace(
+            weights[first], ties=tuple((weights[i].name, weights[i].role) for i in rest)
+        )
+        for first, *rest in groups.values()
+    ]
+    return list(groups.values()), tied

@@ -1,0 +1,103 @@
+"""What rules do: a table of all weights, printed by rich, or as HTML in a notebook."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from array_constraints import libraries
+from array_constraints.layers import Weight
+from array_constraints.rules.selection import Selection
+
+COLUMNS = ("weight", "shape", "kind", "constraint", "axis", "slices", "entries", "violating")
+_NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which weights rules select, with which constraint and axis, and what is violated now.
+
+    ``rows`` has one row for each weight, by column: its name and its other names, its shape,
+    the kind of its layer, the constraint, the axis that a slice runs along, the number of
+    slices and of entries in one, and how many slices, or entries, violate the constraint now.
+    ``print`` and rich show a table; a notebook shows it in HTML. Both need rich.
+    """
+
+    weights: tuple[Weight, ...]
+    selections: tuple[Selection, ...]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The table: a dictionary for each weight, what no rule selects included."""
+        chosen = {id(selection.weight): selection for selection in self.selections}
+        return [_row(weight, chosen.get(id(weight))) for weight in self.weights]
+
+    @property
+    def unselected(self) -> list[str]:
+        """The names of the weights that have no constraint."""
+        chosen = {id(selection.weight) for selection in self.selections}
+        return [weight.name for weight in self.weights if id(weight) not in chosen]
+
+    def __rich__(self) -> Any:
+        """Return the table for rich."""
+        from rich.table import Table
+
+        table = Table(*COLUMNS, caption=self._caption)
+        for row in self.rows:
+            table.add_row(*_texts(row), style="" if row["constraint"] else "dim")
+        return table
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        written = io.StringIO()
+        Console(file=written, width=120).print(self)
+        return written.getvalue()
+
+    def _repr_html_(self) -> str:
+        from rich.console import Console
+
+        console = Console(file=io.StringIO(), record=True, width=140)
+        console.print(self)
+        html: str = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+        return html
+
+    @property
+    def _caption(self) -> str:
+        return (
+            f"{len(self.selections)} of {len(self.weights)} weights are constrained; "
+            "violating: slices, or entries, that the constraint would move"
+        )
+
+
+def _row(weight: Weight, selection: Selection | None) -> dict[str, Any]:
+    names = ", ".join(name for name, _ in weight.places)
+    row = dict.fromkeys(COLUMNS)
+    row |= {"weight": names, "shape": weight.shape, "kind": weight.kind}
+    if selection is None:
+        return row
+    return row | {
+        "constraint": selection.constraint,
+        "axis": selection.axes,
+        "slices": selection.slices,
+        "entries": selection.entries,
+        "violating": _violating(selection),
+    }
+
+
+def _violating(selection: Selection) -> int | None:
+    """Return how many slices, or entries, violate now; None where that has no value."""
+    violation = getattr(selection.constraint, "violation", None)
+    array = selection.weight.array
+    if violation is None or array is None:
+        return None
+    found = violation(array)
+    return int(libraries.of(found).xp.count_nonzero(found))
+
+
+def _texts(row: dict[str, Any]) -> Iterator[str]:
+    for name in COLUMNS:
+        value = row[name]
+        yield _NOTHING if value is None else str(value)

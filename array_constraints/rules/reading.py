@@ -1,0 +1,111 @@
+"""Rules from files of TOML and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from array_constraints.config import get
+from array_constraints.parameters import from_json, number_from_text
+from array_constraints.rules.rule import OPTIONS, Rule
+from array_constraints.rules.rules import Rules
+
+_SELECTING = {"select", "kind", "ndim"}
+_NONE = "none"
+_LONGEST = 2**24
+"""Bytes of a file of rules: a hundred thousand of them."""
+
+
+def read_rules(path: str | Path) -> Rules:
+    """Return the rules in a TOML or JSON file.
+
+    A table ``rules`` lists them in order. Each says which weights it selects, by ``select``,
+    ``kind``, ``ndim`` and ``exclude``, as :class:`Rule` has them, and whether it is
+    ``required``; a ``constraint``, which is a name or a whole config, and beside it the
+    parameters of that constraint. ``"none"`` leaves alone what is selected.
+
+    Raises
+    ------
+    ValueError
+        If the file is not TOML or JSON in UTF-8, is longer than 16 MiB, has a key twice, is
+        nested more than 64 levels deep, or says anything else.
+    TypeError
+        If a parameter is not of the type that the constraint takes.
+    """
+    path = Path(path)
+    if path.suffix not in (".toml", ".json"):
+        raise ValueError(f"{path}: rules are read from .toml or .json")
+    with path.open("rb") as file:
+        text = file.read(_LONGEST + 1)
+    if len(text) > _LONGEST:
+        raise ValueError(f"{path}: rules are at most {_LONGEST} bytes long")
+    parse = _from_toml if path.suffix == ".toml" else _from_json
+    try:
+        content = parse(text.decode("utf-8-sig"))  # an editor may have put a mark there
+    except RecursionError:
+        raise ValueError(f"{path}: is nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: not {path.suffix[1:].upper()}: {error}") from None
+    entries = content.get("rules") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or set(content) != {"rules"}:
+        raise ValueError(f"{path}: must hold one list, 'rules', and nothing else")
+    return Rules(_rule(entry, f"{path}: rule {i}") for i, entry in enumerate(entries, 1))
+
+
+def _from_toml(text: str) -> Any:
+    # TOML has underscores between digits.
+    return tomllib.loads(text, parse_float=lambda n: number_from_text(n.replace("_", "")))
+
+
+def _from_json(text: str) -> Any:
+    return json.loads(text, parse_float=number_from_text, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} stands there twice")
+        found[key] = value
+    return found
+
+
+def _rule(entry: Any, where: str) -> Rule:
+    if not isinstance(entry, dict) or "constraint" not in entry or not set(entry) & _SELECTING:
+        raise ValueError(f"{where}: must have 'select', 'kind' or 'ndim', and 'constraint'")
+    options = {name: entry[name] for name in OPTIONS if name in entry}
+    parameters = {k: v for k, v in entry.items() if k not in (*OPTIONS, "constraint")}
+    try:
+        constraint = constraint_of(entry["constraint"], parameters)
+        return Rule(**{"select": "*", "constraint": constraint} | options)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{where}: {error}") from None
+
+
+def constraint_of(identifier: Any, parameters: Mapping[str, Any]) -> Any:
+    """Return the constraint that a name or a config and parameters beside it describe."""
+    if identifier is None or identifier == _NONE:
+        if parameters:
+            raise ValueError(f"no constraint takes parameters, got {sorted(parameters)}")
+        return None
+    constraint = get(identifier)
+    if not parameters:
+        return constraint
+    known = [f.name for f in dataclasses.fields(constraint)] if _is_instance(constraint) else []
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise ValueError(
+            f"{type(constraint).__name__} has no parameter {', '.join(unknown)}: "
+            f"it has {', '.join(known) or 'none'}"
+        )
+    plain = {k: None if v == _NONE else v for k, v in parameters.items()}  # TOML has no null
+    values = {k: from_json(v) for k, v in plain.items()}
+    return dataclasses.replace(constraint, **values)
+
+
+def _is_instance(constraint: Any) -> bool:
+    return dataclasses.is_dataclass(constraint) and not isinstance(constraint, type)

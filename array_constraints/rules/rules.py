@@ -1,0 +1,183 @@
+"""Rules: an ordered list, in which the first rule that selects a weight decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from array_constraints.config import get
+from array_constraints.layers import Weight, weights_of
+from array_constraints.rules.applying import applied
+from array_constraints.rules.explanation import Explanation
+from array_constraints.rules.rule import Rule
+from array_constraints.rules.selection import Selection
+
+
+@dataclass(frozen=True)
+class Rules:
+    """An ordered list of rules; the first that selects a weight decides.
+
+    Examples
+    --------
+    >>> from array_constraints import MaxNorm, NonNeg
+    >>> from array_constraints.rules import Rule, Rules
+    >>> rules = Rules([Rule("*.bias", None), Rule("head.*", NonNeg()), Rule("*", MaxNorm(2.0))])
+    >>> rules.match(["body.weight", "body.bias", "head.weight"])
+    {'body.weight': MaxNorm(max_value=2.0, axis=0), 'head.weight': NonNeg()}
+    """
+
+    rules: tuple[Rule, ...]
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        object.__setattr__(self, "rules", tuple(rules))
+        if not self.rules:
+            raise ValueError("rules must hold at least one rule")
+
+    def match(self, weights: Any, layout: str | None = None) -> dict[str, Any]:
+        """Return the constraint of each weight that has one, by name, in the order of weights.
+
+        Parameters
+        ----------
+        weights
+            A model, named arrays, or names alone; see :meth:`apply`.
+        layout
+            See :meth:`apply`.
+
+        Raises
+        ------
+        LookupError
+            If no weight is left for a rule that is required: it would never act, which is most
+            often a mistake.
+        ValueError
+            If a rule asks what is not known of a weight, or ``axis="incoming"`` has no answer.
+        """
+        return {s.weight.name: s.constraint for s in self.select(weights_of(weights, layout))}
+
+    def select(self, weights: Iterable[Weight]) -> list[Selection]:
+        """Return the weights that have a constraint, with it and the rule that says so.
+
+        Raises
+        ------
+        LookupError, ValueError
+            As :meth:`match`.
+        """
+        weights = list(weights)
+        first = [self.first(weight) for weight in weights]
+        self._require_all_to_act(weights, first)
+        return [
+            Selection.of(weight, rule.constraint, number)
+            for weight, (number, rule) in zip(weights, first, strict=True)
+            if rule is not None and rule.constraint is not None
+        ]
+
+    def first(self, weight: Weight) -> tuple[int, Rule | None]:
+        """Return the first rule that selects a weight, and its place in the list."""
+        for number, rule in enumerate(self.rules):
+            if rule.matches(weight):
+                return number, rule
+        return len(self.rules), None
+
+    def apply(
+        self, weights: Any, *, layout: str | None = None, copy: bool | None = None
+    ) -> Any:
+        """Return named weights with the constraint of its rule applied to each.
+
+        Parameters
+        ----------
+        weights
+            Arrays by name: a mapping, nested as you like, or pairs of a name and an array, such
+            as ``module.named_parameters()``. The names of nested ones are joined by dots.
+        layout
+            ``"torch"`` or ``"keras"``: as what name and shape are taken to resolve
+            ``axis="incoming"``; an error where two types of layers fit.
+        copy
+            As for :func:`array_constraints.apply`.
+
+        Returns
+        -------
+        dict or list
+            Mappings come back as dictionaries, pairs as a list of them, arrays that no rule
+            selects as they are.
+
+        Raises
+        ------
+        LookupError
+            If a required rule never acts.
+        TypeError, ValueError
+            What the constraint raises, with the name of the weight; before anything is written.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from array_constraints import NonNeg
+        >>> rules = as_rules([("*.bias", NonNeg())])
+        >>> rules.apply({"head": {"kernel": np.asarray([-2.0]), "bias": np.asarray([-3.0])}})
+        {'head': {'kernel': array([-2.]), 'bias': array([0.])}}
+        """
+        return applied(self, weights, layout, copy)
+
+    def explain(self, weights: Any, layout: str | None = None) -> Explanation:
+        """Return a table of all weights: which rule selects each, and what it does there.
+
+        Parameters
+        ----------
+        weights
+            A model of PyTorch, Keras, Flax NNX or Equinox, or named arrays.
+        layout
+            See :meth:`apply`.
+
+        Returns
+        -------
+        Explanation
+            One row for each weight, what no rule selects included; it prints as a table, and
+            as HTML in a notebook.
+
+        Raises
+        ------
+        LookupError, TypeError, ValueError
+            As :meth:`apply`.
+        """
+        found = weights_of(weights, layout)
+        return Explanation(tuple(found), tuple(self.select(found)))
+
+    def _require_all_to_act(
+        self, weights: list[Weight], first: list[tuple[int, Rule | None]]
+    ) -> None:
+        acting = {number for number, _ in first}
+        for number, rule in enumerate(self.rules):
+            if number in acting or not rule.required:
+                continue
+            taken = [
+                (w, by) for w, (_, by) in zip(weights, first, strict=True) if rule.matches(w)
+            ]
+            if not any(by is not None and by.constraint == rule.constraint for _, by in taken):
+                raise LookupError(_unused(rule, [w.name for w, _ in taken], weights))
+
+
+def as_rules(rules: Any) -> Rules:
+    """Return rules from a constraint for all weights, or pairs of pattern and constraint.
+
+    Examples
+    --------
+    >>> as_rules([("*.weight", "unit_norm")]).rules[0].constraint
+    UnitNorm(axis=0)
+    """
+    if isinstance(rules, Rules):
+        return rules
+    if isinstance(rules, Mapping) and "class_name" not in rules:
+        rules = rules.items()
+    if isinstance(rules, Iterable) and not isinstance(rules, str | Mapping):
+        return Rules(r if isinstance(r, Rule) else Rule(r[0], get(r[1])) for r in rules)
+    return Rules([Rule("*", get(rules))])
+
+
+def _unused(rule: Rule, taken: list[str], weights: list[Weight]) -> str:
+    if taken:
+        return (
+            f"the rule {rule.shown} never acts: earlier rules take all {len(taken)} "
+            f"weights that it matches, {taken[0]!r} first; put it before them"
+        )
+    names = [weight.name for weight in weights]
+    shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+    return f"the rule {rule.shown} matches none of the {len(names)} weights: {shown}"
