@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import jax
@@ -109,7 +109,7 @@ def _general(module: Any) -> tuple[str, tuple[int, ...]]:
     """Batch dimensions come first, then the inputs, then the outputs."""
     # NNX has a mapping of axes, batch_axis; Linen a number or a sequence, batch_dims.
     batched = module.batch_axis if hasattr(module, "batch_axis") else module.batch_dims
-    batch, inputs = (len(v) if isinstance(v, Iterable) else 1 for v in (batched, module.axis))
+    batch, inputs = (len(v) if isinstance(v, Collection) else 1 for v in (batched, module.axis))
     return "dense", tuple(range(batch, batch + inputs))
 
 
@@ -120,7 +120,7 @@ def _einsum(module: Any) -> tuple[str, tuple[int, ...] | None]:
 
 def _conv(module: Any) -> tuple[str, tuple[int, ...]]:
     kernel = module.kernel_size
-    return "conv", tuple(range((len(kernel) if isinstance(kernel, Iterable) else 1) + 1))
+    return "conv", tuple(range((len(kernel) if isinstance(kernel, Collection) else 1) + 1))
 
 
 def _transposed(module: Any) -> tuple[str, tuple[int, ...]]:

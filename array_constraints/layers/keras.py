@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
@@ -76,9 +76,15 @@ def _is(layer: Any, name: str) -> bool:
     )
 
 
-_RECURRENT = dict.fromkeys(("kernel", "recurrent_kernel"), ("recurrent", -1, ()))
-_SEPARABLE = {"depthwise_kernel": ("conv", -2, ()), "pointwise_kernel": ("conv", -1, ())}
-_VARIABLES: dict[str, dict[str, tuple[str, int, tuple[int, ...]]]] = {
+_Place: TypeAlias = tuple[str, int, tuple[int, ...]]
+_RECURRENT: dict[str, _Place] = dict.fromkeys(
+    ("kernel", "recurrent_kernel"), ("recurrent", -1, ())
+)
+_SEPARABLE: dict[str, _Place] = {
+    "depthwise_kernel": ("conv", -2, ()),
+    "pointwise_kernel": ("conv", -1, ()),
+}
+_VARIABLES: dict[str, dict[str, _Place]] = {
     "Dense": {"kernel": ("dense", -1, ())},
     "BaseConv": {"kernel": ("conv", -1, ())},
     "BaseConvTranspose": {"kernel": ("conv", -2, (-1,))},  # (*kernel, out, in)

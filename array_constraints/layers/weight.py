@@ -163,4 +163,4 @@ def resolved(constraint: Any, weight: Weight) -> Any:
             "only a dataclass is given another axis"
         )
     axes = weight.incoming
-    return dataclasses.replace(constraint, axis=axes[0] if len(axes) == 1 else axes)  # type: ignore[type-var]
+    return dataclasses.replace(constraint, axis=axes[0] if len(axes) == 1 else axes)
