@@ -16,6 +16,7 @@ _WRAPPERS = {
     "OptimizedModule": "_orig_mod",
     "DistributedDataParallel": "module",
     "DataParallel": "module",
+    "AveragedModel": "module",
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
 """Modules around a user's, which no name speaks of: ``torch.compile`` makes the first."""

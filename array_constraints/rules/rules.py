@@ -54,7 +54,9 @@ class Rules:
         """
         return {s.weight.name: s.constraint for s in self.select(weights_of(weights, layout))}
 
-    def select(self, weights: Iterable[Weight]) -> list[Selection]:
+    def select(
+        self, weights: Iterable[Weight], *, all_must_act: bool = True
+    ) -> list[Selection]:
         """Return the weights that have a constraint, with it and the rule that says so.
 
         Raises
@@ -64,7 +66,8 @@ class Rules:
         """
         weights = list(weights)
         first = [self.first(weight) for weight in weights]
-        self._require_all_to_act(weights, first)
+        if all_must_act:
+            self._require_all_to_act(weights, first)
         return [
             Selection.of(weight, rule.constraint, number)
             for weight, (number, rule) in zip(weights, first, strict=True)

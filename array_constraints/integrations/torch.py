@@ -1,0 +1,256 @@
+"""PyTorch: constrain the parameters of a model after each step of its optimizer."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from array_constraints import trees
+from array_constraints.forms import Form
+from array_constraints.layers import Weight, weights_of
+from array_constraints.rules import Explanation, Rules, Selection, as_rules
+
+_attached: weakref.WeakKeyDictionary[Optimizer, list[_Step]] = weakref.WeakKeyDictionary()
+"""What runs after the steps of each optimizer, so that a weight is never constrained twice."""
+
+
+def constrain(
+    model: Any, rules: Any, optimizer: Optimizer | Iterable[Optimizer]
+) -> Constrained:
+    """Constrain the parameters of a model, now and after each step of its optimizer.
+
+    They are written in place: each once after each step of the optimizer that has it, tied ones
+    once. Nothing is kept in the state of the model or optimizer: after a copy, a pickle or a
+    checkpoint is loaded, call this again. Called again, it takes the weights that it selects
+    over from the earlier call.
+
+    Parameters
+    ----------
+    model
+        A module, compiled, sharded or wrapped too; or named parameters.
+    rules
+        A constraint for all parameters; pairs of a pattern of names and a constraint; or
+        :class:`array_constraints.rules.Rules`.
+    optimizer
+        The optimizer, or all of them, of the parameters that are selected.
+
+    Returns
+    -------
+    Constrained
+        What to ask and to remove it by.
+
+    Raises
+    ------
+    LookupError
+        If a rule that is required selects no parameter that is left for it. Where a parameter
+        has no shape yet, in a lazy module, that is said at the first step after it has one.
+    TypeError, ValueError
+        If a constraint does not fit a parameter, or a selected one that is trained is in none
+        of the optimizers; nothing is changed then.
+
+    Notes
+    -----
+    A step that ``torch.amp.GradScaler`` skips changes nothing. Of an embedding with sparse
+    gradients, the rows that moved alone are looked at, with ``SparseAdam`` and with ``SGD``
+    without momentum and weight decay; other optimizers move rows that have no gradient.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from array_constraints import MaxNorm
+    >>> layer = torch.nn.Linear(8, 4)
+    >>> optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    >>> held = constrain(layer, [("*weight", MaxNorm(0.5, axis="incoming"))], optimizer)
+    >>> layer(torch.randn(2, 8)).square().sum().backward()
+    >>> optimizer.step()
+    >>> held.violations()["weight"].any()
+    tensor(False)
+    """
+    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+    return Constrained(model, as_rules(rules), optimizers)
+
+
+def project(model: Any, rules: Any) -> None:
+    """Constrain the parameters of a model once, in place: an average of weights, for example.
+
+    Parameters
+    ----------
+    model, rules
+        As for :func:`constrain`.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError
+        As :func:`constrain`; nothing is changed then.
+    """
+    _write(_judged(as_rules(rules).select(weights_of(model))))
+
+
+class Constrained:
+    """A model whose parameters are constrained after each step; made by :func:`constrain`."""
+
+    def __init__(self, model: Any, rules: Rules, optimizers: list[Optimizer]) -> None:
+        self.model, self.rules = model, rules
+        if not optimizers or not all(isinstance(o, Optimizer) for o in optimizers):
+            raise TypeError("optimizer must be one of torch.optim, or several of them")
+        weights = weights_of(model)
+        if not weights:
+            raise ValueError("the model has no parameters to constrain")
+        self._lazy = any(_is_lazy(weight.array) for weight in weights)
+        chosen = self._select(weights)
+        _require_in_optimizers(chosen, optimizers)
+        _write(chosen)
+        self._steps = [_Step(self, optimizer) for optimizer in optimizers]
+        self._take(chosen)
+
+    def remove(self) -> None:
+        """Constrain the parameters no longer."""
+        for step in self._steps:
+            step.remove()
+        self._steps = []
+
+    def violations(self) -> dict[str, Any]:
+        """Return how far each constraint is violated now, by the name of its parameter."""
+        chosen = self._select(weights_of(self.model))
+        with torch.no_grad():
+            return {s.weight.name: s.constraint.violation(s.weight.array) for s in chosen}
+
+    def explain(self) -> Explanation:
+        """Return a table of the parameters, their constraints, and what is violated now."""
+        with torch.no_grad():
+            return self.rules.explain(self.model)
+
+    def project(self, model: Any) -> None:
+        """Constrain once, in place, another model whose parameters have the same names.
+
+        The average of weights that satisfy a constraint need not satisfy it: the mean of two
+        vectors of norm 1 is shorter.
+        """
+        project(model, self.rules)
+
+    def _select(self, weights: list[Weight]) -> list[Selection]:
+        """Return what the rules select, judged; of a lazy model, what has a shape."""
+        if not self._lazy:
+            return _judged(self.rules.select(weights))
+        there = [weight for weight in weights if not _is_lazy(weight.array)]
+        return _judged(self.rules.select(there, all_must_act=False))
+
+    def _take(self, chosen: list[Selection]) -> None:
+        """Constrain what was chosen after each step, and nobody else."""
+        for step in self._steps:
+            for other in _attached.get(step.optimizer, []):
+                other.leave({id(s.weight.array) for s in chosen})
+            step.chosen = chosen
+
+    def judge_lazy(self) -> None:
+        """Take over the parameters that have got a shape by now."""
+        if not self._lazy:
+            return
+        weights = weights_of(self.model)
+        self._lazy = any(_is_lazy(weight.array) for weight in weights)
+        chosen = self._select(weights)
+        _require_in_optimizers(chosen, [step.optimizer for step in self._steps])
+        self._take(chosen)
+
+
+class _Step:
+    """What is done after a step of one optimizer."""
+
+    def __init__(self, held: Constrained, optimizer: Optimizer) -> None:
+        self.held, self.optimizer = held, optimizer
+        self.chosen: list[Selection] = []
+        self._groups: list[int] = []
+        self._updated: list[Selection] = []
+        self._handle = optimizer.register_step_post_hook(self)
+        _attached.setdefault(optimizer, []).append(self)
+
+    def __call__(self, optimizer: Optimizer, *arguments: Any) -> None:
+        found_inf = getattr(optimizer, "found_inf", None)
+        if found_inf is not None and bool(found_inf):  # GradScaler: the step was skipped
+            return
+        self.held.judge_lazy()
+        groups = [len(group["params"]) for group in optimizer.param_groups]
+        if groups != self._groups:
+            own = {id(p) for group in optimizer.param_groups for p in group["params"]}
+            self._updated = [s for s in self.chosen if id(s.weight.array) in own]
+            self._groups = groups
+        _write(self._updated, optimizer)
+
+    def leave(self, weights: set[int]) -> None:
+        """Leave weights to another."""
+        self.chosen = [s for s in self.chosen if id(s.weight.array) not in weights]
+        self._groups = []
+
+    def remove(self) -> None:
+        self._handle.remove()
+        _attached[self.optimizer].remove(self)
+
+
+def _is_lazy(parameter: Any) -> bool:
+    return isinstance(parameter, torch.nn.parameter.UninitializedTensorMixin)
+
+
+@torch.no_grad()
+def _judged(selections: list[Selection]) -> list[Selection]:
+    """Return the selections, or raise what one of them would."""
+    for selection in selections:
+        selection.judge(selection.weight.array, copy=False)
+    return selections
+
+
+@torch.no_grad()
+def _write(selections: list[Selection], optimizer: Optimizer | None = None) -> None:
+    """Constrain parameters in place, those that a step of the optimizer may have moved."""
+    for selection in selections:
+        parameter = selection.weight.array
+        rows = None if optimizer is None else _rows_moved(selection, optimizer)
+        if rows is None:
+            trees.called(selection.constraint, parameter, False)
+        else:
+            parameter.index_copy_(0, rows, selection.constraint(parameter[rows]))
+
+
+def _rows_moved(selection: Selection, optimizer: Optimizer) -> Any:
+    """Return the rows of a weight that a step has moved, where its gradient tells; or None."""
+    parameter, constraint = selection.weight.array, selection.constraint
+    gradient = parameter.grad
+    if gradient is None or gradient.layout is not torch.sparse_coo:
+        return None
+    rows_apart = selection.axes is None or 0 not in selection.axes
+    if not isinstance(constraint, Form) or not rows_apart or _differs_by_slice(constraint):
+        return None
+    if not _moves_what_has_a_gradient(optimizer, parameter):
+        return None
+    return gradient.coalesce().indices()[0].unique()
+
+
+def _differs_by_slice(constraint: Any) -> bool:
+    return any(isinstance(value, tuple) for value in vars(constraint).values())
+
+
+def _moves_what_has_a_gradient(optimizer: Optimizer, parameter: Any) -> bool:
+    if type(optimizer) is torch.optim.SparseAdam:
+        return True
+    if type(optimizer) is not torch.optim.SGD:
+        return False
+    groups = optimizer.param_groups
+    group = next(g for g in groups if any(p is parameter for p in g["params"]))
+    return not group["momentum"] and not group["weight_decay"]
+
+
+def _require_in_optimizers(chosen: list[Selection], optimizers: list[Optimizer]) -> None:
+    """Raise where a parameter that is trained is in no optimizer: no step would constrain it."""
+    known = {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
+    missing = [s for s in chosen if s.weight.array.requires_grad]
+    missing = [s for s in missing if id(s.weight.array) not in known]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(
+            f"{missing[0].weight.name!r}{more}: selected and trained, but in none of the "
+            "optimizers that were passed, after whose steps it would be constrained: pass all "
+            "optimizers of the model, or exclude it"
+        )
