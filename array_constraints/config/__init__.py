@@ -1,5 +1,6 @@
 """Constraints to and from configurations: strict JSON, and every dialect of Keras."""
 
+from array_constraints.config.models import read_constraints
 from array_constraints.config.registry import (
     BUILT_IN,
     PACKAGE,
@@ -9,4 +10,12 @@ from array_constraints.config.registry import (
     serialize,
 )
 
-__all__ = ["BUILT_IN", "PACKAGE", "deserialize", "get", "register", "serialize"]
+__all__ = [
+    "BUILT_IN",
+    "PACKAGE",
+    "deserialize",
+    "get",
+    "read_constraints",
+    "register",
+    "serialize",
+]

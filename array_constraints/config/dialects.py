@@ -20,7 +20,7 @@ def read(config: Mapping[str, Any]) -> tuple[str, str | None, str | None, dict[s
     judge_depth(config)
     config = {key: tuples_restored(value) for key, value in config.items()}
     if "className" in config:  # TensorFlow.js
-        parameters = _renamed(_parameters_of(config), _snake)
+        parameters = _renamed(_parameters_of(config), snake)
         if parameters.get("axis", 0) is None:
             del parameters["axis"]  # null is its default there, not the whole array
         return _string(config, "className"), None, None, parameters
@@ -68,11 +68,12 @@ def is_from_keras(module: str | None) -> bool:
     return module is not None and _KERAS_MODULES.fullmatch(module) is not None
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
+    """Return MaxNorm and maxNorm as max_norm."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def spellings(name: str) -> set[str]:
     """MaxNorm, max_norm; maxnorm of Keras 2; maxNorm of TensorFlow.js."""
-    snake = _snake(name)
-    return {name, snake, snake.replace("_", ""), name[0].lower() + name[1:]}
+    own = snake(name)
+    return {name, own, own.replace("_", ""), name[0].lower() + name[1:]}

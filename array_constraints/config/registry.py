@@ -161,6 +161,17 @@ def deserialize(
     return cls.from_config(parameters)
 
 
+def names_constraint(config: Mapping[str, Any]) -> bool:
+    """Whether a config names a constraint of this library or of Keras, or a registered one."""
+    name = config.get("registered_name") or config.get("class_name")
+    if not isinstance(name, str):
+        return False
+    module = config.get("module")
+    if isinstance(module, str) and module != PACKAGE:
+        return name in _registered or dialects.is_from_keras(module)
+    return name in _registered or name.removeprefix(f"{PACKAGE}>") in BUILT_IN
+
+
 def get(identifier: Any) -> Any:
     """Return a constraint from whatever names one, as ``keras.constraints.get`` does.
 
@@ -215,7 +226,10 @@ def _find(
     cls = _SPELLINGS.get(bare)
     if cls is None:
         known_names = sorted([*BUILT_IN, *_registered, *custom])
-        raise ValueError(f"unknown constraint {full!r}: known are {known_names}")
+        raise ValueError(
+            f"unknown constraint {full!r}: known are {known_names}; register its class, or "
+            "pass it in custom_objects"
+        )
     from_here = module in (None, PACKAGE) and package in ("", PACKAGE)
     if from_here or (not package and dialects.is_from_keras(module)):
         if _SPELLINGS.get(name.rpartition(">")[2]) is not cls:

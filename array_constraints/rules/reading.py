@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from array_constraints.config import get
+from array_constraints.config import get, strict_json
 from array_constraints.parameters import from_json, number_from_text
 from array_constraints.rules.rule import OPTIONS, Rule
 from array_constraints.rules.rules import Rules
@@ -43,7 +42,7 @@ def read_rules(path: str | Path) -> Rules:
         text = file.read(_LONGEST + 1)
     if len(text) > _LONGEST:
         raise ValueError(f"{path}: rules are at most {_LONGEST} bytes long")
-    parse = _from_toml if path.suffix == ".toml" else _from_json
+    parse = _from_toml if path.suffix == ".toml" else strict_json.parsed
     try:
         content = parse(text.decode("utf-8-sig"))  # an editor may have put a mark there
     except RecursionError:
@@ -59,19 +58,6 @@ def read_rules(path: str | Path) -> Rules:
 def _from_toml(text: str) -> Any:
     # TOML has underscores between digits.
     return tomllib.loads(text, parse_float=lambda n: number_from_text(n.replace("_", "")))
-
-
-def _from_json(text: str) -> Any:
-    return json.loads(text, parse_float=number_from_text, object_pairs_hook=_unique)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key!r} stands there twice")
-        found[key] = value
-    return found
 
 
 def _rule(entry: Any, where: str) -> Rule:
