@@ -214,6 +214,14 @@ class TestRefused:
         with pytest.raises(ValueError, match=message):
             ac.deserialize(written)
 
+    def test_only_modules_of_this_package_have_its_classes(self):
+        written = {"class_name": "MaxNorm", "registered_name": "array_constraints>MaxNorm"}
+        for module in ("array_constraints", "array_constraints.sets.norms", None):
+            assert ac.deserialize({**written, "module": module}) == MaxNorm()
+        for module in ("array_constraints_too", "mine.array_constraints", ""):
+            with pytest.raises(ValueError, match="is not the MaxNorm of this library"):
+                ac.deserialize({**written, "module": module})
+
     def test_parameters_of_the_wrong_name_or_value(self):
         with pytest.raises(TypeError, match="unexpected keyword argument 'm'"):
             ac.deserialize({"class_name": "MaxNorm", "config": {"m": 3}})

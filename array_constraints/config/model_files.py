@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import reprlib
 import zipfile
 import zlib
@@ -20,8 +21,9 @@ _ENCRYPTED = 0x1  # a bit of the flags
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP_ERRORS = (
     zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError,
-    OverflowError,
+    OverflowError, OSError,
 )  # fmt: skip
+"""The errors that the ZIP library raises on damaged archives."""
 
 
 def model_in(path: str | Path) -> dict[str, Any]:
@@ -75,6 +77,8 @@ def _of_keras(path: Path) -> bytes:
             ):
                 return member.read(_LONGEST + 1)
         except _ZIP_ERRORS as error:
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+                raise  # the system's own: it says more
             raise _unreadable(path, "archive", error) from error
 
 

@@ -167,7 +167,7 @@ def names_constraint(config: Mapping[str, Any]) -> bool:
     if not isinstance(name, str):
         return False
     module = config.get("module")
-    if isinstance(module, str) and module != PACKAGE:
+    if isinstance(module, str) and not _is_ours(module):
         return name in _registered or dialects.is_from_keras(module)
     return name in _registered or name.removeprefix(f"{PACKAGE}>") in BUILT_IN
 
@@ -230,7 +230,7 @@ def _find(
             f"unknown constraint {full!r}: known are {known_names}; register its class, or "
             "pass it in custom_objects"
         )
-    from_here = module in (None, PACKAGE) and package in ("", PACKAGE)
+    from_here = (module is None or _is_ours(module)) and package in ("", PACKAGE)
     if from_here or (not package and dialects.is_from_keras(module)):
         if _SPELLINGS.get(name.rpartition(">")[2]) is not cls:
             raise ValueError(f"class_name {name!r} and registered_name {full!r} contradict")
@@ -239,6 +239,11 @@ def _find(
         f"{name!r} of module {module!r} (registered as {registered_name!r}) is not the "
         f"{bare} of this library: register its class, or pass it in custom_objects"
     )
+
+
+def _is_ours(module: str) -> bool:
+    """Keras writes the module of a class, which may be any in the package."""
+    return module.split(".")[0] == PACKAGE
 
 
 def _registered_name(cls: type[Constraint]) -> str:
