@@ -9,7 +9,6 @@ from typing import Any
 from array_constraints import libraries
 from array_constraints.constraint import Constraint
 from array_constraints.executors import acceptance, many, run
-from array_constraints.executors.needs import EVERYTHING, needs_of
 from array_constraints.forms import Form
 
 
@@ -63,7 +62,7 @@ def _constrained(constraint: Constraint, arrays: list[Any], copy: bool | None) -
     if isinstance(constraint, Form):
         _judge(constraint, arrays, copy)
     if copy is True:  # new arrays: nothing is tied any more
-        return [called(constraint, w, True) for w in arrays]
+        return [run.called(constraint, w, True) for w in arrays]
     ties = libraries.ties(arrays)
     if len(set(ties)) == len(arrays):
         return _each(constraint, arrays, copy)
@@ -95,19 +94,9 @@ def _each(constraint: Constraint, arrays: list[Any], copy: bool | None) -> list[
     """Return each array constrained, small ones that are alike at once."""
     results = many.run(constraint, arrays) if copy is None else {}
     return [
-        results[i] if i in results else called(constraint, w, copy)
+        results[i] if i in results else run.called(constraint, w, copy)
         for i, w in enumerate(arrays)
     ]
-
-
-def called(constraint: Any, w: Any, copy: bool | None) -> Any:
-    """Return the result of any callable for ``w``, new or in place as ``copy`` asks."""
-    if needs_of(constraint) != EVERYTHING:
-        return constraint(w, copy=copy)
-    if copy is None:
-        return constraint(w)
-    w, library = acceptance.accepted(type(constraint).__name__, w, copy)
-    return run.deliver(w, constraint(w), copy, library)
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,13 @@ class Plan:
 
 
 def _run(plan: Plan, w: Any, copy: bool | None) -> Any:
+    library = plan.library
     if plan.sum_of is None:
-        measure = in_memory.measured(plan.form, w, plan.axes, copy, plan.library)
+        measure = in_memory.measured(plan.form, w, plan.axes, copy, library)
         change = plan.rescaler.change(measure)
     else:
-        change = plan.rescaler.change_of(plan.sum_of(w), None)
+        value = library.sparingly(plan.sum_of, w) if copy is False else plan.sum_of(w)
+        change = plan.rescaler.change_of(value, None)
     return w if change is NOTHING else in_memory.changed(change, w, plan.axes, copy)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from array_constraints import libraries
 from array_constraints.executors import acceptance, in_memory, plans, whole
+from array_constraints.executors.needs import EVERYTHING, needs_of
 
 
 def run(form: Any, w: Any, copy: bool | None) -> Any:
@@ -22,6 +23,16 @@ def run(form: Any, w: Any, copy: bool | None) -> Any:
     else:
         result = library.quietly(library.run, whole.project, form, w)
     return deliver(w, result, copy, library)
+
+
+def called(constraint: Any, w: Any, copy: bool | None) -> Any:
+    """Return the result of any callable for ``w``, new or in place as ``copy`` asks."""
+    if needs_of(constraint) != EVERYTHING:
+        return constraint(w, copy=copy)
+    if copy is None:
+        return constraint(w)
+    w, library = acceptance.accepted(type(constraint).__name__, w, copy)
+    return deliver(w, constraint(w), copy, library)
 
 
 def violation(form: Any, w: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from array_constraints import trees
+from array_constraints.executors import run
+from array_constraints.executors.repeated import Repeated
 from array_constraints.forms import Form
 from array_constraints.layers import Weight, weights_of
 from array_constraints.rules import Explanation, Rules, Selection, as_rules
@@ -164,7 +165,8 @@ class _Step:
         self.held, self.optimizer = held, optimizer
         self.chosen: list[Selection] = []
         self._groups: list[int] = []
-        self._updated: list[Selection] = []
+        self._by_rows: list[Selection] = []
+        self._whole = Repeated([], [])
         self._handle = optimizer.register_step_post_hook(self)
         _attached.setdefault(optimizer, []).append(self)
 
@@ -174,11 +176,21 @@ class _Step:
             return
         self.held.judge_lazy()
         groups = [len(group["params"]) for group in optimizer.param_groups]
-        if groups != self._groups:
-            own = {id(p) for group in optimizer.param_groups for p in group["params"]}
-            self._updated = [s for s in self.chosen if id(s.weight.array) in own]
-            self._groups = groups
-        _write(self._updated, optimizer)
+        with torch.no_grad():
+            if groups != self._groups:
+                self._prepare(groups)
+            self._whole.run()
+            for selection in self._by_rows:
+                _constrain_rows(selection)
+
+    def _prepare(self, groups: list[int]) -> None:
+        """Ask once what the next steps have to do."""
+        own = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        chosen = [s for s in self.chosen if id(s.weight.array) in own]
+        self._by_rows = [s for s in chosen if _moves_by_rows(s, self.optimizer)]
+        whole = [s for s in chosen if s not in self._by_rows]
+        self._whole = _repeated(whole)
+        self._groups = groups
 
     def leave(self, weights: set[int]) -> None:
         """Leave weights to another."""
@@ -194,38 +206,47 @@ def _is_lazy(parameter: Any) -> bool:
     return isinstance(parameter, torch.nn.parameter.UninitializedTensorMixin)
 
 
-@torch.no_grad()
 def _judged(selections: list[Selection]) -> list[Selection]:
     """Return the selections, or raise what one of them would."""
-    for selection in selections:
-        selection.judge(selection.weight.array, copy=False)
+    with torch.no_grad():
+        for selection in selections:
+            selection.judge(selection.weight.array, copy=False)
     return selections
 
 
-@torch.no_grad()
-def _write(selections: list[Selection], optimizer: Optimizer | None = None) -> None:
-    """Constrain parameters in place, those that a step of the optimizer may have moved."""
-    for selection in selections:
-        parameter = selection.weight.array
-        rows = None if optimizer is None else _rows_moved(selection, optimizer)
-        if rows is None:
-            trees.called(selection.constraint, parameter, False)
-        else:
-            parameter.index_copy_(0, rows, selection.constraint(parameter[rows]))
+def _write(selections: list[Selection]) -> None:
+    """Constrain parameters once, in place."""
+    with torch.no_grad():
+        _repeated(selections).run()
 
 
-def _rows_moved(selection: Selection, optimizer: Optimizer) -> Any:
-    """Return the rows of a weight that a step has moved, where its gradient tells; or None."""
-    parameter, constraint = selection.weight.array, selection.constraint
-    gradient = parameter.grad
-    if gradient is None or gradient.layout is not torch.sparse_coo:
-        return None
-    rows_apart = selection.axes is None or 0 not in selection.axes
-    if not isinstance(constraint, Form) or not rows_apart or _differs_by_slice(constraint):
-        return None
-    if not _moves_what_has_a_gradient(optimizer, parameter):
-        return None
-    return gradient.coalesce().indices()[0].unique()
+def _repeated(selections: list[Selection]) -> Repeated:
+    return Repeated(
+        [selection.constraint for selection in selections],
+        [selection.weight.array for selection in selections],
+    )
+
+
+def _constrain_rows(selection: Selection) -> None:
+    """Constrain the rows of an embedding that a step has moved: those with a gradient."""
+    parameter, gradient = selection.weight.array, selection.weight.array.grad
+    if gradient is None:
+        return
+    if gradient.layout is not torch.sparse_coo:
+        run.called(selection.constraint, parameter, False)
+        return
+    rows = gradient.coalesce().indices()[0].unique()
+    parameter.index_copy_(0, rows, selection.constraint(parameter[rows]))
+
+
+def _moves_by_rows(selection: Selection, optimizer: Optimizer) -> bool:
+    """Whether steps move the rows that have a gradient alone, and rows are slices."""
+    constraint, apart = selection.constraint, selection.axes is None or 0 not in selection.axes
+    if selection.weight.kind != "embedding" or not isinstance(constraint, Form) or not apart:
+        return False
+    if _differs_by_slice(constraint):
+        return False
+    return _moves_what_has_a_gradient(optimizer, selection.weight.array)
 
 
 def _differs_by_slice(constraint: Any) -> bool:
@@ -243,7 +264,7 @@ def _moves_what_has_a_gradient(optimizer: Optimizer, parameter: Any) -> bool:
 
 
 def _require_in_optimizers(chosen: list[Selection], optimizers: list[Optimizer]) -> None:
-    """Raise where a parameter that is trained is in no optimizer: no step would constrain it."""
+    """Raise where a parameter is trained by no optimizer that is known."""
     known = {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
     missing = [s for s in chosen if s.weight.array.requires_grad]
     missing = [s for s in missing if id(s.weight.array) not in known]

@@ -60,6 +60,27 @@ class AtHand(Library):
         """Return arrays times factors, pair by pair, as new arrays."""
 
     @abstractmethod
+    def kind_of(self, w: Any) -> Any:
+        """Return what can change of an array that is kept: its dtype, shape, memory."""
+
+    def multiply_in_place(self, arrays: list[Any], factors: list[Any]) -> None:
+        """Multiply arrays by factors of the same dtype, pair by pair, in place."""
+        for w, factor in zip(arrays, factors, strict=True):
+            w *= factor
+
+    def apart(self, x: Any, shapes: list[tuple[int, ...]]) -> list[Any]:
+        """Return arrays of those shapes, which are parts of one of one dimension."""
+        ends = itertools.accumulate(map(math.prod, shapes))
+        return [
+            self.xp.reshape(x[end - math.prod(shape) : end], shape)
+            for end, shape in zip(ends, shapes, strict=True)
+        ]
+
+    def where(self, condition: Any, x1: Any, x2: Any) -> Any:
+        """Return entries of ``x1`` or ``x2``, which have the same dtype."""
+        return self.xp.where(condition, x1, x2)
+
+    @abstractmethod
     def rows_with_any(self, x: Any) -> list[bool]:
         """Return which indices of the first dimension have anything that is true."""
 
@@ -119,7 +140,7 @@ class AtHand(Library):
         What follows from dtype, shape and axes is found once: at 64 entries that is half of
         the time.
         """
-        if not self._is_one_pass(w):
+        if not self._is_one_pass(w, axes):
             return None
         return functools.partial(self._sum_wide, axes=axes, power=power)
 
@@ -129,11 +150,30 @@ class AtHand(Library):
         Each is made in the way that it is made alone: no bit of it is another.
         """
         return (
-            self._sum_wide_each(arrays, axes, power) if self._is_one_pass(arrays[0]) else None
+            self._sum_wide_each(arrays, axes, power)
+            if self._is_one_pass(arrays[0], axes)
+            else None
         )
 
-    def _is_one_pass(self, w: Any) -> bool:
-        """Whether a block is so small that it is widened as a whole."""
+    def rows_of(self, w: Any, axes: tuple[int, ...]) -> list[Any] | None:
+        """Return parts of ``w`` whose slices are rows, where these are summed in a way apart."""
+        return None
+
+    def sums_of_rows(self, rows: list[Any], power: int) -> Any:
+        """Return the sums of all rows, as made alone, in one array of one dimension."""
+        raise NotImplementedError
+
+    def joined_sums(self, power: int, arrays: list[Any], axes: list[tuple[int, ...]]) -> Any:
+        """Return the sums of arrays that one pass is enough for, as one of one dimension.
+
+        Each is made in the way that it is made alone, in place: no bit of it is another.
+        """
+        pairs = zip(arrays, axes, strict=True)
+        sums = [self.sparingly(self._sum_wide, w, along, power) for w, along in pairs]
+        return self.xp.concat([self.xp.reshape(x, (-1,)) for x in sums])
+
+    def _is_one_pass(self, w: Any, axes: tuple[int, ...]) -> bool:
+        """Whether a block is widened, being so small that this is fastest."""
         return self.precision(w).any_order and math.prod(w.shape) < self.partial_from
 
     def _sum_of_powers(
@@ -142,7 +182,7 @@ class AtHand(Library):
         if in_any_order or not self.at_hand(x) or subnormals.flushed():
             return super()._sum_of_powers(x, axes, power, in_any_order)
         precision = self.precision(x)
-        if self._is_one_pass(x):
+        if self._is_one_pass(x, axes):
             value = self._sum_wide(x, axes, power)
             return Sum(self.count(x, axes), None, value, None, precision, power)
         order = self.memory_order(x)

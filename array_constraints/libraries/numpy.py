@@ -79,6 +79,9 @@ class Numpy(AtHand):
     def number(self, x: float) -> Any:
         return x
 
+    def kind_of(self, w: Any) -> Any:
+        return w.dtype, w.shape, w.strides  # its memory stays
+
     def multiply(self, w: Any, factor: Any, out: Any) -> None:
         numpy.multiply(w, factor, out, casting="unsafe")  # ml_dtypes calls no cast a safe one
 
