@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,12 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
         What the constraint raises for the first array that does not fit: a form, before
         anything is written.
 
+    Warns
+    -----
+    UserWarning
+        If the axis is one number, and the weights differ in how many dimensions they have, or
+        a slice has one entry: :class:`array_constraints.rules.Rules` constrains some of them.
+
     Notes
     -----
     Eager JAX arrays are constrained in one compiled call for those on the same devices or mesh,
@@ -48,19 +55,60 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
     >>> apply(NonNeg(), {"kernel": np.asarray([1.0, -2.0]), "biases": [np.asarray([-3.0])]})
     {'kernel': array([1., 0.]), 'biases': [array([0.])]}
     """
+    return constrained(constraint, weights, copy, _warn_of_axis)
+
+
+def _nothing(constraint: Any, arrays: list[Any]) -> None:
+    """Look at no axis."""
+
+
+def constrained(
+    constraint: Any,
+    weights: Any,
+    copy: bool | None,
+    looked_at: Callable[[Any, list[Any]], None] = _nothing,
+) -> Any:
+    """Return what :func:`apply` does; the arrays are looked at before anything is written."""
     if copy is None or copy is True:
         mapped = libraries.mapped_at_once(constraint, weights)
         if mapped is not None:
-            return mapped
+            looked_at(constraint, mapped.leaves)
+            return mapped.tree
     arrays: list[Any] = []
     taken_apart = take_apart(weights, arrays)
+    if isinstance(constraint, Form):
+        _judge(constraint, arrays, copy)
+    looked_at(constraint, arrays)
     return put_together(taken_apart, _constrained(constraint, arrays, copy))
+
+
+def _warn_of_axis(constraint: Any, arrays: list[Any]) -> None:
+    """Warn where one integer axis is most often not what is meant for all of the arrays."""
+    axis = getattr(constraint, "axis", None)
+    if not isinstance(axis, int):
+        return
+    name = type(constraint).__name__
+    shapes = {tuple(w.shape): None for w in arrays if hasattr(w, "shape")}
+    found = {len(shape): shape for shape in shapes}
+    single = next(
+        (s for s in shapes if len(s) > 1 and s[axis : axis + 1 or None] == (1,)), None
+    )
+    if len(found) > 1:
+        several = " and ".join(map(str, found.values()))
+        said = f"meets weights of shapes {several}: one axis seldom means the same in all"
+    elif single is not None:
+        said = f"makes slices of one entry in a weight of shape {single}"
+    else:
+        return
+    warnings.warn(
+        f"{name} along axis {axis} {said}; rules (array_constraints.rules) say which weights a "
+        "constraint is for, and axis='incoming' which axis it has in each",
+        stacklevel=4,
+    )
 
 
 def _constrained(constraint: Constraint, arrays: list[Any], copy: bool | None) -> list[Any]:
     """Return each array constrained; those that are the same memory, tied weights, once."""
-    if isinstance(constraint, Form):
-        _judge(constraint, arrays, copy)
     if copy is True:  # new arrays: nothing is tied any more
         return [run.called(constraint, w, True) for w in arrays]
     ties = libraries.ties(arrays)

@@ -37,6 +37,8 @@ STAGES_OF = {
     "libraries/base": (*EVERYWHERE, "tests of dask"),
     "libraries/torch": ("tests of torch", "torch"),
     "libraries/torch_autograd": ("tests of torch", "torch"),
+    "libraries/torch_kinds": ("tests of torch", "torch"),
+    "libraries/torch_rows": ("tests of torch", "torch"),
     "libraries/torch_sharded": ("tests of torch",),
     "libraries/jax": ("tests of jax", "jax.numpy"),
     "libraries/jax_placement": ("tests of jax", "jax.numpy"),

@@ -11,8 +11,9 @@ import pytest
 from libraries import NUMPY, ROUNDOFF, TORCH, bits, installed
 
 from array_constraints import MaxNorm, apply, libraries, reductions
-from array_constraints.libraries.block_sums import _cut, sparing
+from array_constraints.libraries.block_sums import sparing
 from array_constraints.libraries.numpy import NUMPY as AT_HAND
+from array_constraints.libraries.strided import cut
 
 BOTH = [library for library in (NUMPY, TORCH) if installed(library)]
 both = pytest.mark.parametrize("library", BOTH, ids=str)
@@ -138,7 +139,7 @@ PIECES = [
 @pytest.mark.parametrize(("shape", "axes"), PIECES, ids=str)
 def test_pieces_of_a_block_hold_an_eighth_of_it_as_far_as_it_can_be_cut(shape, axes):
     seen, sizes = np.zeros(shape, int), []
-    for panel, tiles in _cut(shape, axes):
+    for panel, tiles in cut(shape, axes):
         for tile in tiles:
             seen[tile] += 1
             sizes.append(seen[tile].size)

@@ -13,7 +13,7 @@ from libraries import DTYPES, NUMPY, TORCH, bits, installed
 from test_forms import L1Ball
 
 from array_constraints import Elementwise, MaxNorm, NonNeg, Slicewise, reductions
-from array_constraints.libraries.base import overlapping
+from array_constraints.libraries.strided import overlapping
 from benchmarks import memory
 
 BOTH = [library for library in (NUMPY, TORCH) if installed(library)]

@@ -283,17 +283,4 @@ class Library:
         return [None] * len(arrays)
 
 
-def overlapping(shape: tuple[int, ...], strides: tuple[int, ...], unit: int) -> str | None:
-    """Say so where entries may share memory: a stride does not clear the shorter ones."""
-    if not all(shape):  # it has no entries
-        return None
-    reach = unit
-    pairs = zip(map(abs, strides), shape, strict=True)
-    for stride, n in sorted(pair for pair in pairs if pair[1] > 1):
-        if stride < reach:
-            return "an expanded array, whose entries share memory"
-        reach += (n - 1) * stride
-    return None
-
-
 IMMUTABLE = "an immutable array"

@@ -9,11 +9,12 @@ import functools
 import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 from array_constraints.libraries.base import Library
+from array_constraints.libraries.strided import cut
 from array_constraints.numerics import subnormals
 from array_constraints.numerics.formats import Precision
 from array_constraints.numerics.margins import most_terms, tree_depth
@@ -156,7 +157,7 @@ class AtHand(Library):
         )
 
     def rows_of(self, w: Any, axes: tuple[int, ...]) -> list[Any] | None:
-        """Return parts of ``w`` whose slices are rows, where these are summed in a way apart."""
+        """Return parts of ``w`` whose slices are rows; None if it has no others."""
         return None
 
     def sums_of_rows(self, rows: list[Any], power: int) -> Any:
@@ -225,7 +226,7 @@ class AtHand(Library):
         xp, careful = self.xp, found
         if not found.precision.any_order:
             careful = found._replace(scale=xp.ones_like(found.value))
-        for panel, tiles in _cut(x.shape, axes):
+        for panel, tiles in cut(x.shape, axes):
             place = tuple([slice(None) if i in axes else p for i, p in enumerate(panel)])
             kept = inside[place]
             if bool(xp.all(kept)):
@@ -285,32 +286,3 @@ class AtHand(Library):
             value = self.xp.reshape(value, shape)
             error = None if error is None else self.xp.reshape(error, shape)
         return Sum(entries, None, value, error, precision, power)
-
-
-def _cut(
-    shape: tuple[int, ...], axes: tuple[int, ...]
-) -> Iterator[tuple[tuple[slice, ...], list[tuple[slice, ...]]]]:
-    """Yield panels of whole slices, and the tiles that each is cut into.
-
-    A tile has at most an eighth of the entries, and at most 2**15; in a small array, where an
-    eighth is less than 2**12, it has at most 2**12.
-    """
-    steps, entries = list(shape), math.prod(shape)
-    most = min(max(entries // 8, 2**12), 2**15)
-    for i in sorted(range(len(shape)), key=lambda i: (i in axes, -shape[i])):
-        steps[i] = max(1, min(shape[i], shape[i] * most // entries))
-        entries = entries // shape[i] * steps[i]
-    cuts = [
-        [slice(start, start + step) for start in range(0, n, step)]
-        for n, step in zip(shape, steps, strict=True)
-    ]
-    whole = ([slice(None)] if i in axes else cut for i, cut in enumerate(cuts))
-    for panel in itertools.product(*whole):
-        tiles = (cuts[i] if i in axes else [part] for i, part in enumerate(panel))
-        yield panel, list(itertools.product(*tiles))
-
-
-def by_stride(strides: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Return dimensions from the longest stride to the shortest; None if they are so."""
-    order = tuple(sorted(range(len(strides)), key=lambda i: -abs(strides[i])))
-    return None if order == tuple(range(len(strides))) else order

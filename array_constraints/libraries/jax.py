@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy
@@ -145,24 +145,32 @@ class Jax(Library):
         """Put a barrier: XLA would keep the float64 copy of a bfloat16 weight between reads."""
         return jax.lax.optimization_barrier(w)
 
-    def mapped_at_once(self, constraint: Any, weights: Any) -> Any | None:
+    def mapped_at_once(self, constraint: Any, weights: Any) -> Mapped | None:
         """Return a pytree of arrays constrained in one cached ``jit`` for each place."""
         found = state.structure_of(constraint)
         leaves, tree = jax.tree.flatten(weights, is_leaf=_is_iterator)
         if found is None or not leaves or not all(isinstance(w, jax.Array) for w in leaves):
             return None
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):  # compiled as it is
-            return jax.tree.map(constraint, weights)
+            return Mapped(jax.tree.map(constraint, weights), leaves)
         structure, bounds = found
+        results = list(leaves)
         for indices in together(leaves):
             group = [leaves[i] for i in indices]
             mapped = _jitted_map()(structure, as_data(bounds, group), group)
             for i, result in zip(indices, mapped, strict=True):
-                leaves[i] = result
-        return jax.tree.unflatten(tree, leaves)
+                results[i] = result
+        return Mapped(jax.tree.unflatten(tree, results), leaves)
 
     def unwritable(self, w: Any) -> str | None:
         return IMMUTABLE
+
+
+class Mapped(NamedTuple):
+    """A pytree of constrained arrays, and the arrays that they were."""
+
+    tree: Any
+    leaves: list[Any]
 
 
 _ROWS = 64

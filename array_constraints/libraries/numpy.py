@@ -9,8 +9,8 @@ from typing import Any
 import array_api_compat.numpy
 import numpy
 
-from array_constraints.libraries.base import overlapping
-from array_constraints.libraries.block_sums import AtHand, by_stride
+from array_constraints.libraries.block_sums import AtHand
+from array_constraints.libraries.strided import by_stride, overlapping
 from array_constraints.numerics import subnormals
 from array_constraints.numerics.formats import FORMATS
 from array_constraints.typing import Array

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import collections
 import math
-import sys
 from collections.abc import Callable, Hashable
 from typing import Any
 
 import array_api_compat.torch
 import torch
 
-from array_constraints.libraries import torch_autograd, torch_sharded
-from array_constraints.libraries.base import overlapping
-from array_constraints.libraries.block_sums import AtHand, by_stride, sparing
+from array_constraints.libraries import torch_autograd, torch_kinds, torch_rows, torch_sharded
+from array_constraints.libraries.block_sums import AtHand, sparing
+from array_constraints.libraries.strided import by_stride, overlapping
 from array_constraints.numerics import subnormals
 from array_constraints.numerics.sums import Term, largest_magnitude, pairwise_sum, plain_sum
 from array_constraints.typing import Array
@@ -29,7 +28,7 @@ class Torch(AtHand):
     def refused(self, w: Any) -> str | None:
         """Return what kind of tensor ``w`` is, if not a dense one with values."""
         plain = type(w) is torch.Tensor or type(w) is torch.nn.Parameter
-        kind = None if plain else _other_kind(w)
+        kind = None if plain else torch_kinds.other_kind(w)
         if kind is not None:
             return kind
         if w.is_nested:
@@ -196,22 +195,20 @@ class Torch(AtHand):
         return found
 
     def rows_of(self, w: Any, axes: tuple[int, ...]) -> list[Any] | None:
-        return _parts(w.detach(), axes, spared=True) if _are_rows(w, axes) else None
+        if not torch_rows.are_rows(w, axes):
+            return None
+        return torch_rows.parts(w.detach(), axes, spared=True)
 
     def sums_of_rows(self, rows: list[Any], power: int) -> Any:
-        return _sums_of_parts(rows, power)
+        return torch_rows.sums_of_parts(rows, power)
 
     def _is_one_pass(self, w: Any, axes: tuple[int, ...]) -> bool:
         small = super()._is_one_pass(w, axes)
-        return small or (self.precision(w).any_order and _are_rows(w, axes))
+        return small or (self.precision(w).any_order and torch_rows.are_rows(w, axes))
 
     def _sum_wide(self, x: Any, axes: tuple[int, ...], power: int) -> Any:
-        if _are_rows(x, axes):
-            if x.nbytes < _SPARED:  # one part
-                norms = torch.linalg.vector_norm(x, power, axes, True, dtype=torch.float64)
-                return norms.mul_(norms) if power == 2 else norms
-            parts, kept = _parts(x, axes, sparing.get()), x.shape[: x.ndim - len(axes)]
-            return _sums_of_parts(parts, power).reshape(*kept, *[1] * len(axes))
+        if torch_rows.are_rows(x, axes):
+            return torch_rows.sums(x, axes, power, sparing.get())
         v = x.double()
         v = v * v if power == 2 else v.abs()
         return v.sum(axes, True) if axes else v
@@ -284,7 +281,7 @@ class Torch(AtHand):
             or torch.autograd.forward_ad._current_level >= 0
         ):
             return [None] * len(arrays)
-        addresses = [_address(w) for w in arrays]
+        addresses = [torch_kinds.address(w) for w in arrays]
         shared = collections.Counter(addresses)
         return [
             (w.device, at, w.dtype, w.shape, w.stride(), w.is_neg(), w.is_conj())
@@ -294,65 +291,12 @@ class Torch(AtHand):
         ]
 
 
-_SPARED = 2**18  # bytes of a block from which memory is spared, in place
-_LONGEST_ROW = 2**16  # entries: 512 KiB in float64, which stay in the caches
-
-
-def _are_rows(x: Any, axes: tuple[int, ...]) -> bool:
-    """Whether slices are rows: their entries lie side by side, and are not too many."""
-    kept = x.ndim - len(axes)
-    if not axes or axes[0] != kept or not x.is_contiguous():
-        return False
-    return bool(math.prod(x.shape[kept:]) <= _LONGEST_ROW)
-
-
-def _parts(x: Any, axes: tuple[int, ...], spared: bool) -> list[Any]:
-    """Return the rows in parts that stay in the caches when they are widened.
-
-    Where memory is spared, a quarter of a block that is not small at a time.
-    """
-    entries = x.numel()
-    step = entries // 4 if spared and x.nbytes >= _SPARED else entries
-    rows = x.reshape(math.prod(x.shape[: x.ndim - len(axes)]), -1)
-    if min(step, _LONGEST_ROW) >= entries:
-        return [rows]
-    return list(rows.split(max(1, min(step, _LONGEST_ROW) // rows.shape[1])))
-
-
-def _sums_of_parts(parts: list[Any], power: int) -> Any:
-    """Return the sums in float64: a norm takes a quarter of the time of a sum of products."""
-    norm, wide = torch.linalg.vector_norm, torch.float64
-    norms = [norm(part, power, 1, dtype=wide) for part in parts]
-    found = torch.cat(norms) if len(norms) > 1 else norms[0]
-    return found.mul_(found) if power == 2 else found
-
-
 def _powers(x: Any, power: int, wide: Any) -> Any:
     """Return the terms of a sum, in the dtype ``wide``: one array is made, no more."""
     if x.dtype == wide:
         return x * x if power == 2 else x.abs()
     terms = x.to(wide)
     return terms.mul_(terms) if power == 2 else terms.abs_()
-
-
-def _other_kind(w: Any) -> str | None:
-    if isinstance(w, torch.nn.parameter.UninitializedTensorMixin):
-        return "without a shape yet: call its module once first"
-    if isinstance(w, torch.masked.MaskedTensor):
-        return "with operators of its own: pass w.to_tensor(value), masked entries filled"
-    bias = sys.modules.get("torch.nn.attention.bias")
-    if bias is not None and isinstance(w, bias.CausalBias):
-        return "without values: pass a tensor that has them"
-    return None
-
-
-def _address(w: Any) -> int:
-    """Return where the entries of a tensor are, 0 for one that cannot be asked."""
-    plain = type(w) in (torch.Tensor, torch.nn.Parameter) and w.layout is torch.strided
-    recorded = w.requires_grad and torch.is_grad_enabled()
-    if not plain or recorded or torch._C._functorch.is_functorch_wrapped_tensor(w):
-        return 0
-    return int(w.data_ptr())
 
 
 TORCH = Torch(array_api_compat.torch)

@@ -44,7 +44,7 @@ def constrained(selections: Sequence[Selection], copy: bool | None) -> list[Any]
     results: list[Any] = [None] * len(selections)
     for constraint, places in groups:
         arrays = [selections[i].weight.array for i in places]
-        for i, result in zip(places, trees.apply(constraint, arrays, copy=copy), strict=True):
+        for i, result in zip(places, trees.constrained(constraint, arrays, copy), strict=True):
             results[i] = result
     return results
 
