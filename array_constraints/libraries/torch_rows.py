@@ -22,10 +22,11 @@ def are_rows(x: Any, axes: tuple[int, ...]) -> bool:
 def parts(x: Any, axes: tuple[int, ...], spared: bool) -> list[Any]:
     """Return the rows in parts that stay in the caches when they are widened.
 
-    Where memory is spared, what is made of one is half of a block that is not small.
+    What is made of one is twice the bytes of the block at most; where memory is spared, half
+    of those of a block that is not small.
     """
     entries = x.numel()
-    step = max(x.nbytes // 16, 2**13) if spared and entries > _SMALL else LONGEST
+    step = max(x.nbytes // 16, 2**13) if spared and entries > _SMALL else x.nbytes // 4
     rows = x.reshape(math.prod(x.shape[: x.ndim - len(axes)]), -1)
     step = min(step, LONGEST)
     return [rows] if entries <= step else list(rows.split(max(1, step // rows.shape[1])))
