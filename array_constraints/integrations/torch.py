@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 from array_constraints.executors import run
 from array_constraints.executors.repeated import Repeated
 from array_constraints.forms import Form
+from array_constraints.integrations.watching import Observation, observed
 from array_constraints.layers import Weight, weights_of
 from array_constraints.rules import Explanation, Rules, Selection, as_rules
 
@@ -20,7 +22,11 @@ _attached: weakref.WeakKeyDictionary[Optimizer, list[_Step]] = weakref.WeakKeyDi
 
 
 def constrain(
-    model: Any, rules: Any, optimizer: Optimizer | Iterable[Optimizer]
+    model: Any,
+    rules: Any,
+    optimizer: Optimizer | Iterable[Optimizer],
+    *,
+    watch: Callable[[Observation], None] | None = None,
 ) -> Constrained:
     """Constrain the parameters of a model, now and after each step of its optimizer.
 
@@ -38,6 +44,9 @@ def constrain(
         :class:`array_constraints.rules.Rules`.
     optimizer
         The optimizer, or all of them, of the parameters that are selected.
+    watch
+        Called after each step, for each parameter, with what its constraint finds there: see
+        :mod:`array_constraints.integrations.watching`. It takes another look at the weights.
 
     Returns
     -------
@@ -72,7 +81,7 @@ def constrain(
     tensor(False)
     """
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
-    return Constrained(model, as_rules(rules), optimizers)
+    return Constrained(model, as_rules(rules), optimizers, watch)
 
 
 def project(model: Any, rules: Any) -> None:
@@ -94,8 +103,14 @@ def project(model: Any, rules: Any) -> None:
 class Constrained:
     """A model whose parameters are constrained after each step; made by :func:`constrain`."""
 
-    def __init__(self, model: Any, rules: Rules, optimizers: list[Optimizer]) -> None:
-        self.model, self.rules = model, rules
+    def __init__(
+        self,
+        model: Any,
+        rules: Rules,
+        optimizers: list[Optimizer],
+        watch: Callable[[Observation], None] | None,
+    ) -> None:
+        self.model, self.rules, self._watch = model, rules, watch
         if not optimizers or not all(isinstance(o, Optimizer) for o in optimizers):
             raise TypeError("optimizer must be one of torch.optim, or several of them")
         weights = weights_of(model)
@@ -103,7 +118,9 @@ class Constrained:
             raise ValueError("the model has no parameters to constrain")
         self._lazy = any(_is_lazy(weight.array) for weight in weights)
         chosen = self._select(weights)
+        _refuse_local_shards(chosen, optimizers)
         _require_in_optimizers(chosen, optimizers)
+        self.observe(chosen, 0)
         _write(chosen)
         self._steps = [_Step(self, optimizer) for optimizer in optimizers]
         self._take(chosen)
@@ -147,6 +164,17 @@ class Constrained:
                 other.leave({id(s.weight.array) for s in chosen})
             step.chosen = chosen
 
+    def observe(self, chosen: list[Selection], step: int) -> None:
+        """Tell the watcher, if there is one, what the constraints find now."""
+        if self._watch is None:
+            return
+        with torch.no_grad():
+            for selection in chosen:
+                rule = self.rules.rules[selection.rule].shown
+                found = observed(selection, rule, step)
+                if found is not None:
+                    self._watch(found)
+
     def judge_lazy(self) -> None:
         """Take over the parameters that have got a shape by now."""
         if not self._lazy:
@@ -164,7 +192,9 @@ class _Step:
     def __init__(self, held: Constrained, optimizer: Optimizer) -> None:
         self.held, self.optimizer = held, optimizer
         self.chosen: list[Selection] = []
+        self._count = 0
         self._groups: list[int] = []
+        self._own: list[Selection] = []
         self._by_rows: list[Selection] = []
         self._whole = Repeated([], [])
         self._handle = optimizer.register_step_post_hook(self)
@@ -179,6 +209,8 @@ class _Step:
         with torch.no_grad():
             if groups != self._groups:
                 self._prepare(groups)
+            self._count += 1
+            self.held.observe(self._own, self._count)
             self._whole.run()
             for selection in self._by_rows:
                 _constrain_rows(selection)
@@ -189,7 +221,7 @@ class _Step:
         chosen = [s for s in self.chosen if id(s.weight.array) in own]
         self._by_rows = [s for s in chosen if _moves_by_rows(s, self.optimizer)]
         whole = [s for s in chosen if s not in self._by_rows]
-        self._whole = _repeated(whole)
+        self._own, self._whole = chosen, _repeated(whole)
         self._groups = groups
 
     def leave(self, weights: set[int]) -> None:
@@ -261,6 +293,25 @@ def _moves_what_has_a_gradient(optimizer: Optimizer, parameter: Any) -> bool:
     groups = optimizer.param_groups
     group = next(g for g in groups if any(p is parameter for p in g["params"]))
     return not group["momentum"] and not group["weight_decay"]
+
+
+def _refuse_local_shards(chosen: list[Selection], optimizers: list[Optimizer]) -> None:
+    """Raise where a plain tensor is the part of a sharded one that this process holds."""
+    distributed = sys.modules.get("torch.distributed.tensor")
+    if distributed is None:
+        return
+    parameters = [p for o in optimizers for group in o.param_groups for p in group["params"]]
+    sharded = [p for p in parameters if isinstance(p, distributed.DTensor)]
+    memories = {p.to_local().untyped_storage().data_ptr() for p in sharded} - {0}
+    for selection in chosen:
+        array = selection.weight.array
+        if isinstance(array, distributed.DTensor):
+            continue
+        if array.untyped_storage().data_ptr() in memories:
+            raise ValueError(
+                f"{selection.weight.name!r} is the local shard of a DTensor: its slices may be "
+                "parts of longer ones, whose norms it does not know; pass the DTensor"
+            )
 
 
 def _require_in_optimizers(chosen: list[Selection], optimizers: list[Optimizer]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from array_constraints.parameters import INCOMING
@@ -73,7 +73,7 @@ class Weight:
     """
 
     name: str
-    array: Any = None
+    array: Any = field(default=None, repr=False)
     role: Role | None = None
     ties: tuple[tuple[str, Role | None], ...] = ()
     refused: str = ""
