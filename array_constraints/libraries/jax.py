@@ -12,7 +12,13 @@ import jax.numpy
 
 from array_constraints.libraries import state
 from array_constraints.libraries.base import IMMUTABLE, Library
-from array_constraints.libraries.jax_placement import as_data, placed, together, with_float64
+from array_constraints.libraries.jax_placement import (
+    as_data,
+    devices_of,
+    placed,
+    together,
+    with_float64,
+)
 from array_constraints.numerics.formats import FORMATS
 from array_constraints.numerics.sums import Term, pairwise_sum, plain_sum
 from array_constraints.typing import Array
@@ -44,31 +50,25 @@ class Jax(Library):
     def _add(self, x: Any, scale: Any, axes: tuple[int, ...], term: Term) -> Array:
         """Sum pairwise over so many slices that the first partial sums take 1/32 of ``x``."""
         ways = 32 * (8 if self.has_float64(x) else 4) // x.dtype.itemsize
-        devices = _devices()
+        devices = devices_of(x)
         if devices == 1:
             return pairwise_sum(x, scale, axes, self.xp, term, ways)
         return self._shardwise_sum(x, scale, axes, term, ways, devices)
 
     def _add_in_any_order(self, x: Any, scale: Any, axes: tuple[int, ...], term: Term) -> Array:
-        """Sum in float64 in one fused loop.
+        """Sum in float64 in one fused loop, over all axes at once.
 
-        Three workarounds for XLA on CPUs: float16 takes the tree, as XLA would keep its float64
-        copy; leading axes are merged, as several are twice as slow as one; and long columns are
+        Axes are not merged first: a sharded one would be gathered. Two workarounds for XLA on
+        CPUs: float16 takes the tree, as XLA would keep its float64 copy; and long columns are
         summed 64 rows at a time, as it reads them column by column.
         """
-        if _devices() > 1:  # each adds up its own
-            return plain_sum(x, scale, axes, self.xp, term)
-        if x.dtype == "float16":
-            return self._add(x, scale, axes, term)
-        shape = tuple([1 if i in axes else n for i, n in enumerate(x.shape)])
-        if len(axes) > 1 and axes == tuple(range(len(axes))):
-            rows = math.prod(x.shape[: len(axes)])
-            x, axes = self.xp.reshape(x, (rows, *x.shape[len(axes) :])), (0,)
-        if 0 in axes and x.shape[0] >= 2 * _ROWS and math.prod(x.shape) >= 2**23:
-            total = self._rowwise_sum(x, axes, term)
-        else:
-            total = plain_sum(x, scale, axes, self.xp, term)
-        return cast(Array, self.xp.reshape(total, shape))
+        if devices_of(x) == 1:
+            if x.dtype == "float16":
+                return self._add(x, scale, axes, term)
+            long = x.ndim > 1 and x.shape[0] >= 2 * _ROWS and math.prod(x.shape) >= 2**23
+            if long and axes == (0,):
+                return cast(Array, self._rowwise_sum(x, axes, term))
+        return plain_sum(x, scale, axes, self.xp, term)  # each device adds up its own
 
     def _rowwise_sum(self, x: Any, axes: tuple[int, ...], term: Term) -> Any:
         def add(i: Any, total: Any) -> Any:
@@ -178,14 +178,6 @@ _ROWS = 64
 
 def _is_iterator(weights: Any) -> bool:
     return isinstance(weights, Iterator)
-
-
-def _devices() -> int:
-    """Return over how many devices XLA may spread what is traced, as far as JAX says so."""
-    if not hasattr(jax.sharding, "get_abstract_mesh"):
-        return 1
-    mesh = jax.sharding.get_abstract_mesh()
-    return math.prod([mesh.shape[axis] for axis in getattr(mesh, "auto_axes", ())])
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
@@ -67,6 +68,21 @@ def _on_automatic_axes(function: Callable[..., Any], form: Any, w: Any, aval: An
 
     shape = jax.eval_shape(automatic(sharding(())), w, data).shape
     return automatic(sharding(shape))(w, data)
+
+
+def devices_of(x: Any) -> int:
+    """Return over how many devices XLA may spread ``x``, as far as JAX says so.
+
+    The mesh of the array says it, also of a traced one, or the mesh that is set: here, axes
+    that were explicit are automatic, and those of ``shard_map`` do not count.
+    """
+    meshes = []
+    if hasattr(jax, "typeof"):
+        meshes.append(getattr(getattr(jax.typeof(x), "sharding", None), "mesh", None))
+    if hasattr(jax.sharding, "get_abstract_mesh"):
+        meshes.append(jax.sharding.get_abstract_mesh())
+    axes = [(mesh, getattr(mesh, "auto_axes", ())) for mesh in meshes]
+    return max([1, *[math.prod([mesh.shape[axis] for axis in names]) for mesh, names in axes]])
 
 
 def together(leaves: list[Any]) -> Iterable[Iterable[int]]:

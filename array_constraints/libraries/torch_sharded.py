@@ -20,14 +20,13 @@ def is_sharded(x: Any) -> bool:
 
 
 def placed(result: Any, w: Any) -> Any:
-    """Return a result sharded as ``w`` is, where that is a DTensor of its shape."""
-    if (
-        not is_sharded(w)
-        or result.shape != w.shape
-        or any(p.is_partial() for p in w.placements)
-    ):
+    """Return a result sharded as ``w`` is, where that is a DTensor of its shape.
+
+    What is pending in ``w`` is added up in the result: it lies on each rank.
+    """
+    if not is_sharded(w) or result.shape != w.shape:
         return result
-    return result.redistribute(placements=w.placements)
+    return result.redistribute(placements=_placements_without_pending_sums(w))
 
 
 def beside(tensor: Any, like: Any) -> Any:
@@ -47,8 +46,9 @@ def tree_sum(x: Any, scale: Any, axes: tuple[int, ...], xp: Namespace, term: Ter
     """Sum pairwise the shards of each rank, then their sums."""
     x = without_pending_sums(x)
     if scale is not None:
-        scale = scale.redistribute(placements=_reduced_placements(x, axes)).to_local()
-    local = pairwise_sum(x.to_local(), scale, axes, xp, term)
+        scale = scale.redistribute(placements=_reduced_placements(x, axes))
+        scale = scale.to_local() if _takes_part(x) else None
+    local = pairwise_sum(_held(x), scale, axes, xp, term)
     return cast(
         Array, _merged_shards(local, x, axes, lambda y, axes: pairwise_sum(y, None, axes, xp))
     )
@@ -57,7 +57,7 @@ def tree_sum(x: Any, scale: Any, axes: tuple[int, ...], xp: Namespace, term: Ter
 def largest(x: Any, axes: tuple[int, ...], xp: Namespace) -> Array:
     """Return the largest magnitude of each slice; a rank may hold no entry of it."""
     x = without_pending_sums(x)
-    local = largest_magnitude(x.to_local(), axes, xp)
+    local = largest_magnitude(_held(x), axes, xp)
     return cast(
         Array,
         _merged_shards(local, x, axes, lambda y, axes: largest_magnitude(y, axes, xp)),
@@ -66,11 +66,27 @@ def largest(x: Any, axes: tuple[int, ...], xp: Namespace) -> Array:
 
 def without_pending_sums(x: Any) -> Any:
     """Return a DTensor whose ranks have added up what each of them holds a share of."""
+    return x.redistribute(placements=_placements_without_pending_sums(x))
+
+
+def _placements_without_pending_sums(x: Any) -> list[Any]:
     from torch.distributed.tensor import Replicate
 
-    return x.redistribute(
-        placements=[Replicate() if p.is_partial() else p for p in x.placements]
-    )
+    return [Replicate() if p.is_partial() else p for p in x.placements]
+
+
+def _held(x: Any) -> Any:
+    """Return the entries that this process holds, in all dimensions.
+
+    A process outside of the mesh holds none, in one dimension: it would raise alone.
+    """
+    local = x.to_local()
+    return local if _takes_part(x) else local.reshape((0,) * x.ndim)
+
+
+def _takes_part(x: Any) -> bool:
+    """Whether this process belongs to the mesh of ``x``."""
+    return x.device_mesh.get_coordinate() is not None
 
 
 def _reduced_placements(x: Any, axes: tuple[int, ...]) -> list[Any]:
@@ -95,7 +111,7 @@ def _merged_shards(
         parts = list(shape)
         parts[axes[0]] = math.prod(ranks)
         gathered = _from_local(local, mesh, before, parts).redistribute(placements=after)
-        local = reduce(gathered.to_local(), (axes[0],))
+        local = reduce(_held(gathered), (axes[0],))
     return _from_local(local, mesh, after, shape)
 
 
