@@ -5,10 +5,14 @@ Run by test_placement.py in a process of its own: JAX is told the number of devi
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
+import re
 import sys
 import traceback
+import warnings
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
@@ -192,6 +196,79 @@ def transformed():
     yield "shard_map and pmap", per_device
 
 
+def spread(names, dimensions):
+    """Every way to shard so many dimensions over axes of a mesh."""
+    for parts in itertools.product([None, *names, tuple(names)], repeat=dimensions):
+        used = "".join("".join(part or "") for part in parts)
+        if len(set(used)) == len(used):
+            yield P(*parts)
+
+
+def moved_between_devices(program):
+    """How many entries the collectives of a compiled program bring, all-reduces aside."""
+    moves = "all-gather|all-to-all|collective-permute|collective-broadcast|reduce-scatter"
+    found = re.findall(rf"= (.*?) (?:{moves})(?:-start)?\(", program)
+    shapes = [shape for each in found for shape in re.findall(r"\w+\[([\d,]*)\]", each)]
+    return sum(math.prod(int(n) for n in shape.split(",") if n) for shape in shapes)
+
+
+def moves_few_entries(constraints, w, expected):
+    """Raise if devices exchange more than partial sums of each slice, or a result is off.
+
+    Where the order of a sum is no matter, they are all-reduced, and nothing else is moved.
+    """
+    call = jax.jit(lambda w: [constraint(w) for constraint in constraints])
+    moved = moved_between_devices(call.lower(w).compile().as_text())
+    sums = 0
+    for constraint in constraints if w.dtype == "float64" else ():
+        axes = (constraint.axis,) if constraint.axis is not None else range(w.ndim)
+        slices = math.prod(n for i, n in enumerate(w.shape) if i not in axes)
+        sums += 2 * slices * 8 ** len(axes)
+    assert moved <= sums, f"{moved} of {w.size} entries are moved"
+    for result, entries in zip(call(w), expected, strict=True):
+        compare(result, entries, w.dtype.name)
+        assert result.sharding.is_equivalent_to(w.sharding, w.ndim), result.sharding
+
+
+def no_gathers():
+    """Of no spec and no axis are weights gathered, nor what is as large."""
+    values = np.random.default_rng(2).standard_normal(8192).astype("float32")
+    flat = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,))
+    flat_and_grid = ((flat, "x"), (AUTO, "xy"))
+    for dtype, meshes, shape, axes in (
+        ("float32", flat_and_grid, (8192,), (0, None)),
+        ("float32", flat_and_grid, (32, 256), (0, 1, (0, 1), None)),
+        ("float32", flat_and_grid, (32, 16, 16), (None, (0, 1))),
+        ("float32", ((EXPLICIT, "xy"),), (32, 256), (0, 1, None)),
+        ("float64", flat_and_grid[1:], (128, 64), (0, None)),
+    ):
+        w = values.reshape(shape).astype(dtype)
+        many = [UnitNorm(axis) for axis in axes]
+        expected = [constraint(w) for constraint in many]
+        for mesh, names in meshes:
+            for spec in list(spread(names, len(shape)))[:: 3 if dtype == "float64" else 1]:
+                x = weight(w, dtype, NamedSharding(mesh, spec))
+                yield f"{mesh} {spec} {dtype} {shape}", moves_few_entries, many, x, expected
+
+
+def donated():
+    """A weight may be given away: the result takes its memory."""
+    for where in (jax.devices()[0], NamedSharding(AUTO, P("x", "y"))):
+        for dtype in ("bfloat16", "float32", "float64"):
+            for c in (*constraints(None), NonNeg()):
+
+                def reused(c=c, dtype=dtype, where=where):
+                    w = weight(MATRIX, dtype, where)
+                    expected = np.asarray(c(w))
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("error")
+                        result = jax.jit(c, donate_argnums=0)(w)
+                    assert w.is_deleted()
+                    np.testing.assert_array_equal(np.asarray(result), expected)
+
+                yield f"{c} {dtype} {where}", reused
+
+
 def forms_that_may_change():
     for where in (NamedSharding(EXPLICIT, P("x", "y")), HOST, jax.devices()[5]):
         for dtype in ("float32", "float64"):
@@ -287,6 +364,8 @@ SECTIONS = {
         explicit_kernels,
         other_meshes,
         transformed,
+        no_gathers,
+        donated,
         forms_that_may_change,
         host_memory,
         trees,

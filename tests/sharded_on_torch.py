@@ -1,11 +1,12 @@
 """Weights of PyTorch in shards, one on each of four processes. Prints what is not right.
 
-Run by test_placement.py in processes of its own.
+The argument names what is tried. Run by test_placement.py in processes of its own.
 """
 
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import os
 import sys
@@ -41,7 +42,8 @@ def judge(constraint, d, pending=False):
     result, expected = constraint(d), constraint(w)
     assert type(result) is type(d), type(result)
     assert result.dtype == d.dtype, result.dtype
-    assert pending or result.placements == d.placements, result.placements
+    assert result.placements == settled(d), result.placements
+    assert pending or result.to_local().shape == d.to_local().shape
     tolerance = TOLERANCE[d.dtype]
     close = {"rtol": tolerance, "atol": tolerance}
     torch.testing.assert_close(result.full_tensor(), expected, **close)
@@ -50,6 +52,13 @@ def judge(constraint, d, pending=False):
     assert pending or found.placements == whole_slices(d, violation.shape), found.placements
     kept = ((violation == 0) & (expected == w)).expand(w.shape)
     assert torch.equal(result.full_tensor()[kept], w[kept]), "a satisfied slice moved"
+
+
+def settled(d):
+    """Return how ``d`` lies, but with what is pending on every rank."""
+    from torch.distributed.tensor import Replicate
+
+    return tuple(Replicate() if p.is_partial() else p for p in d.placements)
 
 
 def whole_slices(d, shape):
@@ -80,6 +89,34 @@ def differentiated(constraint, d):
     torch.testing.assert_close(d.grad.full_tensor(), w.grad, rtol=tolerance, atol=tolerance)
 
 
+def copied(constraint, d):
+    """Raise unless results lie as ``d`` lies, however they are copied."""
+    w = d.full_tensor()
+    for copy in (None, True, False):
+        x = d.clone()
+        result = constraint(x, copy=copy)
+        assert (result is x) == (copy is False), copy
+        assert result.placements == d.placements, (copy, result.placements)
+        torch.testing.assert_close(result.full_tensor(), constraint(w), rtol=1e-12, atol=1e-12)
+
+
+def refused(constraint, d, error):
+    """Raise unless each rank raises: nobody waits for the others."""
+    for call in (constraint, constraint.violation):
+        try:
+            call(d)
+        except error:
+            continue
+        raise AssertionError("nothing was raised")
+
+
+def outside(constraint, d):
+    """Raise if a process outside of the mesh, which holds nothing, cannot call as others do."""
+    assert constraint(d).placements == d.placements
+    constraint.violation(d)
+    constraint(d.clone(), copy=False)
+
+
 def normal(*shape, dtype=torch.float64):
     w = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     w[..., 0] /= 99
@@ -93,12 +130,17 @@ def constraints(axis, slices):
     yield UnitNorm(axis)
 
 
-def cases():
-    from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-    from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
+def meshes():
+    from torch.distributed.device_mesh import init_device_mesh
 
     line = init_device_mesh("cpu", (RANKS,))
-    grid = init_device_mesh("cpu", (2, 2), mesh_dim_names=("a", "b"))
+    return line, init_device_mesh("cpu", (2, 2), mesh_dim_names=("a", "b"))
+
+
+def matrices():
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+    line, grid = meshes()
     layouts = [
         (line, [Shard(0)]), (line, [Shard(1)]), (line, [Replicate()]),
         (grid, [Shard(0), Shard(1)]), (grid, [Shard(0), Shard(0)]),
@@ -109,7 +151,7 @@ def cases():
             # 7 rows are uneven shards; 5 rows on 4 ranks are 2, 2, 1 and none
             for shape in ((7, 4), (5, 3)) if dtype == torch.float64 else ((5, 3),):
                 d = distribute_tensor(normal(*shape, dtype=dtype), mesh, placements)
-                for axis in (0, 1, None):
+                for axis in (0, 1, None) if shape == (5, 3) else (0,):
                     slices = {0: shape[1], 1: shape[0]}.get(axis, 1)
                     many = list(constraints(axis, slices))
                     for c in many if dtype == torch.float64 else many[1:2]:
@@ -125,17 +167,41 @@ def cases():
         ):
             yield f"gradients of {c} {placements}", differentiated, c, d
         yield f"Constraint {placements}", judge, Constraint(), d
-        yield (
-            f"radial {placements}",
-            judge,
-            RadialConstraint(),
-            distribute_tensor(normal(3, 3, 4, 5), mesh, placements),
-        )
+
+
+def kernels():
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+    line, grid = meshes()
+    c, w = RadialConstraint(), normal(3, 3, 4, 5)
+    for placements in ([Shard(0), Shard(1)], [Shard(0), Shard(0)], [Shard(1), Replicate()]):
+        yield f"{c} {placements}", judge, c, distribute_tensor(w, grid, placements)
     for dim in range(4):
         for dtype in (torch.bfloat16, torch.float64):
             d = distribute_tensor(normal(3, 3, 2, 5, dtype=dtype), line, [Shard(dim)])
             for c in (RadialConstraint(), MaxNorm(1.0, (0, 1, 2)), UnitNorm((3, 1))):
                 yield f"{c} {dtype} {dim}", judge, c, d
+    for placements in itertools.product([Shard(0), Shard(2), Replicate()], repeat=2):
+        d = distribute_tensor(normal(5, 2, 3), grid, placements)
+        for c in (MaxNorm(1.0, 2), MinMaxNorm(0.5, 1.0, axis=(0, 2)), UnitNorm(None)):
+            yield f"{c} {placements}", judge, c, d
+
+
+def copies():
+    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+
+    _, grid = meshes()
+    for placements in itertools.product([Shard(0), Shard(1), Replicate()], repeat=2):
+        d = distribute_tensor(normal(7, 5), grid, placements)
+        for c in (MaxNorm(1.0, 0), MaxNorm(1.0, 1), UnitNorm(None), NonNeg()):
+            yield f"{c} {placements}", copied, c, d
+
+
+def others():
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.tensor import DTensor, Partial, Shard, distribute_tensor
+
+    line, grid = meshes()
     rank = dist.get_rank()
     huge = normal(8, 3) * torch.tensor([1e300, 1e-300, 1.0])
     yield "huge", judge, UnitNorm(), distribute_tensor(huge, line, [Shard(0)])
@@ -145,20 +211,31 @@ def cases():
     d = distribute_tensor(normal(0, 3), line, [Shard(0)])
     for c in (MaxNorm(1.0), NonNeg()):
         yield f"{c} without entries", judge, c, d
+    d = DTensor.from_local(normal(5, 2), grid, [Partial(), Shard(1)])
+    for c in (MaxNorm(1.0), UnitNorm(None), NonNeg()):
+        yield f"{c} of pending sums of shards", judge, c, d, True
+    d = distribute_tensor(normal(5, 3), line, [Shard(0)])
+    for c in (MaxNorm(1.0, 2), MaxNorm((1.0, 2.0)), RadialConstraint()):
+        yield f"{c} does not fit", refused, c, d, ValueError
+    d = distribute_tensor(torch.ones((5, 3), dtype=torch.int64), line, [Shard(0)])
+    yield "integers", refused, MaxNorm(1.0), d, TypeError
     half = DeviceMesh("cpu", [0, 1])
-    if rank < 2:  # the others call nothing
-        d = distribute_tensor(normal(5, 3), half, [Shard(0)])
-        for c in (MaxNorm(1.0), MaxNorm((0.1, 1.0, 2.0))):
-            yield f"{c} of some processes", judge, c, d
+    for dtype in (torch.bfloat16, torch.float64):
+        d = distribute_tensor(normal(5, 3, dtype=dtype), half, [Shard(0)])
+        for c in (MaxNorm(1.0), MaxNorm((0.1, 1.0, 2.0)), MaxNorm(1.0, 1), UnitNorm(None)):
+            yield f"{c} of some processes {dtype}", judge if rank < 2 else outside, c, d
 
 
-def work(rank, store, folder):
+SECTIONS = {function.__name__: function for function in (matrices, kernels, copies, others)}
+
+
+def work(rank, store, folder, section):
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{store}", rank=rank, world_size=RANKS, timeout=WAIT
     )
     found, count = [], 0
-    for name, check, *arguments in cases():
+    for name, check, *arguments in SECTIONS[section]():
         count += 1
         try:
             check(*arguments)
@@ -173,6 +250,6 @@ def work(rank, store, folder):
 if __name__ == "__main__":
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(work, args=(str(Path(folder, "store")), folder), nprocs=RANKS)
+        mp.spawn(work, args=(str(Path(folder, "store")), folder, sys.argv[1]), nprocs=RANKS)
         found = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
     json.dump(found, sys.stdout)

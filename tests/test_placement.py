@@ -12,7 +12,7 @@ import pytest
 FOLDER = Path(__file__).parent
 SECTIONS = (
     "no_transfers", "explicit_matrices", "long_slices", "explicit_kernels", "other_meshes",
-    "transformed", "forms_that_may_change", "host_memory", "trees",
+    "transformed", "no_gathers", "donated", "forms_that_may_change", "host_memory", "trees",
 )  # fmt: skip
 
 
@@ -25,8 +25,9 @@ def found_on_jax():
     return printed_by("placed_on_jax.py")
 
 
-def printed_by(script):
-    run = subprocess.run([sys.executable, FOLDER / script], capture_output=True, text=True)
+def printed_by(script, *arguments):
+    command = [sys.executable, FOLDER / script, *arguments]
+    run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
@@ -40,8 +41,9 @@ def test_every_section_is_tested(found_on_jax):
     assert tuple(found_on_jax) == SECTIONS
 
 
-def test_shards_of_pytorch_are_constrained_as_the_whole_tensor():
+@pytest.mark.parametrize("section", ["matrices", "kernels", "copies", "others"])
+def test_shards_of_pytorch_are_constrained_as_the_whole_tensor(section):
     distributed = pytest.importorskip("torch.distributed")
     if not (distributed.is_available() and distributed.is_gloo_available()):
         pytest.skip("this PyTorch has no gloo")
-    assert printed_by("sharded_on_torch.py") == [[], [], [], []]
+    assert printed_by("sharded_on_torch.py", section) == [[], [], [], []]
