@@ -76,7 +76,7 @@ def devices_of(x: Any) -> int:
     The mesh of the array says it, also of a traced one, or the mesh that is set: here, axes
     that were explicit are automatic, and those of ``shard_map`` do not count.
     """
-    meshes = []
+    meshes: list[Any] = []
     if hasattr(jax, "typeof"):
         meshes.append(getattr(getattr(jax.typeof(x), "sharding", None), "mesh", None))
     if hasattr(jax.sharding, "get_abstract_mesh"):
