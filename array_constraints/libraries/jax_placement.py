@@ -81,8 +81,9 @@ def devices_of(x: Any) -> int:
         meshes.append(getattr(getattr(jax.typeof(x), "sharding", None), "mesh", None))
     if hasattr(jax.sharding, "get_abstract_mesh"):
         meshes.append(jax.sharding.get_abstract_mesh())
-    axes = [(mesh, getattr(mesh, "auto_axes", ())) for mesh in meshes]
-    return max([1, *[math.prod([mesh.shape[axis] for axis in names]) for mesh, names in axes]])
+    automatic = [(mesh, getattr(mesh, "auto_axes", ())) for mesh in meshes]
+    counts = [math.prod([int(mesh.shape[axis]) for axis in axes]) for mesh, axes in automatic]
+    return max([1, *counts])
 
 
 def together(leaves: list[Any]) -> Iterable[Iterable[int]]:
