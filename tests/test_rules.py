@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from array_constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm, serialize
@@ -163,3 +164,135 @@ def test_parameters_are_those_of_the_constraint():
     assert constraint_of("unit_norm", {"axis": "none"}) == UnitNorm(axis=None)
     with pytest.raises(ValueError, match="NonNeg has no parameter axis: it has none"):
         constraint_of("non_neg", {"axis": 0})
+
+
+class TestWhatARuleAsks:
+    WEIGHTS = (
+        ("body.0.weight", np.ones((3, 2))),
+        ("body.0.bias", np.ones(3)),
+        ("conv.weight", np.ones((3, 2, 2, 2))),
+    )
+
+    def test_dimensions(self):
+        for ndim, names in ((2, ["body.0.weight"]), ((1, 4), ["body.0.bias", "conv.weight"])):
+            assert list(Rules([Rule("*", NonNeg(), ndim=ndim)]).match(self.WEIGHTS)) == names
+
+    def test_exclusion_of_one_pattern_or_several(self):
+        for exclude, names in (
+            ("*.bias", ["body.0.weight", "conv.weight"]),
+            (["*.bias", "conv.*"], ["body.0.weight"]),
+        ):
+            rules = Rules([Rule("*", NonNeg(), exclude=exclude)])
+            assert list(rules.match(self.WEIGHTS)) == names
+
+    def test_kinds_of_layers(self):
+        nn = pytest.importorskip("torch.nn")
+        model = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+        rules = Rules([Rule("*", None, kind=("norm", "bias")), Rule("*", NonNeg())])
+        assert list(rules.match(model)) == ["0.weight"]
+
+    def test_a_kind_is_not_known_without_a_layer(self):
+        rules = Rules([Rule("body.*", NonNeg(), kind="dense")])
+        message = r"'body.0.weight': the rule 'body.\*' \(kind='dense'\) asks for its kind"
+        with pytest.raises(ValueError, match=message):
+            rules.match(self.WEIGHTS)
+
+    def test_dimensions_are_not_known_of_a_name(self):
+        with pytest.raises(ValueError, match="asks for ndim, and the weight has no shape"):
+            Rules([Rule("*", NonNeg(), ndim=2)]).match(["w"])
+
+    def test_a_rule_that_is_not_required_need_not_act(self):
+        rules = Rules([Rule("gone.*", NonNeg(), required=False), Rule("conv.*", NonNeg())])
+        assert list(rules.match(self.WEIGHTS)) == ["conv.weight"]
+
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"ndim": "2"}, TypeError, "ndim must be an int or several, got '2'"),
+            ({"ndim": True}, TypeError, "ndim must be an int"),
+            ({"kind": "linear"}, ValueError, "kind must be of dense, conv, .*got 'linear'"),
+            ({"kind": 2}, TypeError, "kind must be a text"),
+            ({"exclude": 3}, TypeError, "exclude must be a text or several, got 3"),
+            ({"required": 1}, TypeError, "required must be true or false, got 1"),
+        ],
+        ids=str,
+    )
+    def test_nonsense_is_refused(self, options, error, message):
+        with pytest.raises(error, match=message):
+            Rule("*", NonNeg(), **options)
+
+
+def test_a_file_says_all_that_a_rule_asks(tmp_path):
+    path = tmp_path / "rules.toml"
+    path.write_text(
+        '[[rules]]\nkind = ["conv", "dense"]\nexclude = "head.*"\nrequired = false\n'
+        'constraint = "max_norm"\nmax_value = 2.0\naxis = "incoming"\n'
+        '[[rules]]\nselect = "head.*"\nndim = [1, 2]\nconstraint = "none"\n'
+    )
+    assert read_rules(path) == Rules(
+        [
+            Rule(
+                "*", MaxNorm(2.0, "incoming"), kind=("conv", "dense"), exclude="head.*",
+                required=False,
+            ),
+            Rule("head.*", None, ndim=(1, 2)),
+        ]
+    )  # fmt: skip
+
+
+class TestApply:
+    def test_each_weight_gets_the_constraint_of_its_rule(self, library):
+        array, numpy = library.array, library.numpy
+        weights = {
+            "head": {"weight": array(np.full((2, 4), 2.0, "float32"))},
+            "bias": array(np.asarray([-1.0, 1.0], "float32")),
+        }
+        rules = Rules([Rule("*.weight", MaxNorm(1.0, "incoming")), Rule("bias", NonNeg())])
+        found = rules.apply(weights, layout="torch")
+        np.testing.assert_allclose(numpy(found["head"]["weight"]), np.full((2, 4), 0.5), 1e-6)
+        np.testing.assert_array_equal(numpy(found["bias"]), [0.0, 1.0])
+        assert numpy(weights["bias"]).tolist() == [-1.0, 1.0]
+
+    def test_in_place_and_pairs(self):
+        pairs = [("a", np.asarray([-1.0])), ("b", np.asarray([-1.0]))]
+        found = Rules([Rule("a", NonNeg())]).apply(iter(pairs), copy=False)
+        assert found == pairs
+        assert pairs == [("a", np.asarray([0.0])), ("b", np.asarray([-1.0]))]
+
+    def test_a_callable_of_ones_own(self):
+        w = np.asarray([2.0])
+        rules = Rules([Rule("*", lambda w: w / 2)])
+        assert rules.apply({"w": w})["w"] == 1.0
+        assert w == 2.0
+        assert rules.apply({"w": w}, copy=False)["w"] is w
+        assert w == 1.0
+
+    def test_tied_weights_once_by_any_of_their_names(self):
+        w = np.asarray([[3.0, 4.0]])
+        rules = Rules([Rule("out", UnitNorm(axis=1))])
+        found = rules.apply({"embed": w, "out": w}, copy=False)
+        assert found["embed"] is found["out"] is w
+        np.testing.assert_allclose(w, [[0.6, 0.8]])
+
+    def test_an_error_names_the_weight_and_nothing_is_written(self):
+        weights = {"a": np.asarray([-1.0]), "b": np.asarray([1.0])}
+        rules = Rules([Rule("a", NonNeg()), Rule("b", MaxNorm(1.0, axis=1))])
+        with pytest.raises(ValueError, match="'b': MaxNorm: axis 1 does not fit an array of 1"):
+            rules.apply(weights, copy=False)
+        assert weights["a"] == -1.0
+        with pytest.raises(TypeError, match="'a': MaxNorm takes a real floating dtype"):
+            as_rules(MaxNorm()).apply({"a": np.ones(2, int)})
+
+
+def test_explain_says_what_each_rule_does_and_what_is_left():
+    weights = {"w": np.asarray([[3.0, 0.3], [4.0, 0.4]]), "b": np.ones(2), "n": np.ones(2)}
+    rules = Rules([Rule("w", MaxNorm(1.0, "incoming")), Rule("b", NonNeg())])
+    found = rules.explain(weights, layout="torch")
+    assert found.rows[0] == {
+        "weight": "w", "shape": (2, 2), "kind": None, "constraint": MaxNorm(1.0, axis=1),
+        "axis": (1,), "slices": 2, "entries": 2, "violating": 2,
+    }  # fmt: skip
+    assert [row["violating"] for row in found.rows] == [2, 0, None]
+    assert found.unselected == ["n"]
+    assert "2 of 3 weights are constrained" in str(found)
+    assert "MaxNorm" in found._repr_html_()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 
 from array_constraints.config import dialects
 from array_constraints.constraint import Constraint
-from array_constraints.parameters import from_json
+from array_constraints.parameters import INCOMING, from_json
 from array_constraints.sets.elementwise import NonNeg
 from array_constraints.sets.kernels import RadialConstraint
 from array_constraints.sets.norms import MaxNorm, MinMaxNorm, UnitNorm
@@ -117,6 +117,8 @@ def serialize(constraint: Constraint | None, dialect: str = PACKAGE) -> dict[str
     config = {name: from_json(value) for name, value in config.items()}
     if isinstance(config.get("max_value"), tuple):
         raise ValueError("Keras has no radius per slice: use dialect='array_constraints'")
+    if config.get("axis") == INCOMING:
+        raise ValueError("Keras has no axis 'incoming': use dialect='array_constraints'")
     config = {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
     return {
         "module": "keras.constraints",

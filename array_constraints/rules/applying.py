@@ -17,7 +17,9 @@ class _Rules(Protocol):
 
 def applied(rules: _Rules, named: Any, layout: str | None, copy: bool | None) -> Any:
     """Return named arrays with the constraint of its rule applied to each."""
-    taken_apart, weights = _take_apart(named, layout)
+    pairs = None if hasattr(named, "items") else list(named)
+    weights = weights_of(named if pairs is None else pairs, layout)
+    taken_apart = trees.take_apart(named if pairs is None else [x for _, x in pairs], [])
     arrays = [weight.array for weight in weights]
     places, tied = _tied(weights, copy)
     selections = rules.select(tied)
@@ -28,7 +30,12 @@ def applied(rules: _Rules, named: Any, layout: str | None, copy: bool | None) ->
     for selection, result in zip(selections, results, strict=True):
         for i in by_weight[id(selection.weight)]:
             arrays[i] = arrays[i] if result is selection.weight.array else result
-    return trees.put_together(taken_apart, arrays)
+    found = trees.put_together(taken_apart, arrays)
+    return (
+        found
+        if pairs is None
+        else [(name, x) for (name, _), x in zip(pairs, found, strict=True)]
+    )
 
 
 def constrained(selections: Sequence[Selection], copy: bool | None) -> list[Any]:
@@ -47,17 +54,6 @@ def constrained(selections: Sequence[Selection], copy: bool | None) -> list[Any]
         for i, result in zip(places, trees.constrained(constraint, arrays, copy), strict=True):
             results[i] = result
     return results
-
-
-def _take_apart(named: Any, layout: str | None) -> tuple[Any, list[Weight]]:
-    """Return the containers, with places in them, and the weights at these places."""
-    named = named if hasattr(named, "items") else list(named)
-    weights = weights_of(named, layout)
-    arrays: list[Any] = []
-    if hasattr(named, "items"):
-        return trees.take_apart(named, arrays), weights
-    pairs = [(name, trees.take_apart(array, arrays)) for name, array in named]
-    return pairs, weights
 
 
 def _tied(weights: list[Weight], copy: bool | None) -> tuple[list[list[int]], list[Weight]]:
