@@ -7,20 +7,22 @@ from typing import Any
 import equinox
 import jax
 
+from array_constraints.layers.pytrees import is_inexact, name_of
 from array_constraints.layers.weight import Role, Weight
 
 _NORMS = ("LayerNorm", "GroupNorm", "RMSNorm", "BatchNorm")
 
 
-def weights_of(model: equinox.Module) -> list[Weight]:
-    """Return the arrays of a module by their paths, each once, with all of its paths."""
+def weights_of(model: Any) -> list[Weight]:
+    """Return the arrays of a module by their paths, each once, with all of its paths.
+
+    A pytree of modules is taken, too, and what stands for arrays in it.
+    """
     found: dict[int, Weight] = {}
     for path, array in jax.tree_util.tree_leaves_with_path(model):
-        if not equinox.is_inexact_array(array):
+        if not is_inexact(array):
             continue
-        weight = Weight(
-            jax.tree_util.keystr(path, simple=True, separator="."), array, _role(model, path)
-        )
+        weight = Weight(name_of(path), array, _role(model, path))
         first = found.setdefault(id(array), weight)
         if first is not weight:
             ties = (*first.ties, (weight.name, weight.role))

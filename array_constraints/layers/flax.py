@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from array_constraints.layers.pytrees import name_of
 from array_constraints.layers.weight import Role, Weight, summed_axes
 
 _KINDS = {
@@ -53,6 +54,18 @@ def described(module: Any, params: Any, *inputs: Any, **options: Any) -> list[We
 
     Nothing is computed: the module is traced. Parameters of layers that this does not reach
     have the role of an unknown layer.
+
+    Parameters
+    ----------
+    module, inputs, options
+        The module, and what it is called with for an example.
+    params
+        Its parameters, or what ``module.init`` returns if there are only parameters in it.
+
+    Raises
+    ------
+    ValueError
+        If there are other collections beside the parameters.
     """
     from flax import linen
 
@@ -64,11 +77,17 @@ def described(module: Any, params: Any, *inputs: Any, **options: Any) -> list[We
 
     with linen.intercept_methods(record):
         jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs, **options))
+    collected = "params" in params and ("params",) not in modules
+    if collected and len(params) > 1:
+        raise ValueError(
+            f"params has the collections {', '.join(params)}: pass variables['params'] alone"
+        )
     weights = []
     for path, array in jax.tree_util.tree_leaves_with_path(params):
-        names = tuple(jax.tree_util.keystr((key,), simple=True) for key in path)
-        above = [modules[names[:i]] for i in range(len(names)) if names[:i] in modules]
-        weights.append(Weight(".".join(names), array, _role(above, names[-1])))
+        names = tuple(name_of((key,)) for key in path)
+        within = names[1:] if collected else names
+        above = [modules[within[:i]] for i in range(len(within)) if within[:i] in modules]
+        weights.append(Weight(name_of(path), array, _role(above, names[-1])))
     return weights
 
 

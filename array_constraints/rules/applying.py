@@ -31,11 +31,9 @@ def applied(rules: _Rules, named: Any, layout: str | None, copy: bool | None) ->
         for i in by_weight[id(selection.weight)]:
             arrays[i] = arrays[i] if result is selection.weight.array else result
     found = trees.put_together(taken_apart, arrays)
-    return (
-        found
-        if pairs is None
-        else [(name, x) for (name, _), x in zip(pairs, found, strict=True)]
-    )
+    if pairs is None:
+        return found
+    return [(name, x) for (name, _), x in zip(pairs, found, strict=True)]
 
 
 def constrained(selections: Sequence[Selection], copy: bool | None) -> list[Any]:
@@ -43,7 +41,7 @@ def constrained(selections: Sequence[Selection], copy: bool | None) -> list[Any]
     groups: list[tuple[Any, list[int]]] = []
     for i, selection in enumerate(selections):
         for constraint, places in groups:
-            if constraint is selection.constraint or constraint == selection.constraint:
+            if _are_equal(constraint, selection.constraint):
                 places.append(i)
                 break
         else:
@@ -54,6 +52,15 @@ def constrained(selections: Sequence[Selection], copy: bool | None) -> list[Any]
         for i, result in zip(places, trees.constrained(constraint, arrays, copy), strict=True):
             results[i] = result
     return results
+
+
+def _are_equal(constraint: Any, other: Any) -> bool:
+    if constraint is other:
+        return True
+    try:
+        return bool(constraint == other)
+    except (TypeError, ValueError):  # bounds that are traced, or arrays
+        return False
 
 
 def _tied(weights: list[Weight], copy: bool | None) -> tuple[list[list[int]], list[Weight]]:
