@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from array_constraints import libraries, trees
+from array_constraints.constraint import Constraint
+from array_constraints.executors import run
 from array_constraints.layers import Weight, weights_of
 from array_constraints.rules.selection import Selection
 
@@ -52,6 +54,11 @@ def constrained(selections: Sequence[Selection], copy: bool | None) -> list[Any]
         for i, result in zip(places, trees.constrained(constraint, arrays, copy), strict=True):
             results[i] = result
     return results
+
+
+def _called(function: Any, w: Any, copy: bool | None) -> Any:
+    """Return what a callable that is no constraint makes of an array."""
+    return run.deliver(w, function(w), copy, libraries.of(w))
 
 
 def _are_equal(constraint: Any, other: Any) -> bool:

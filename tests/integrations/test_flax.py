@@ -1,0 +1,147 @@
+"""Flax's models as they are: NNX in place, as a state and in its optimizer; Linen described."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax")
+optax = pytest.importorskip("optax")
+pytest.importorskip("flax")
+
+import jax.numpy as jnp  # noqa: E402
+from flax import linen, nnx  # noqa: E402
+from flax.training.train_state import TrainState  # noqa: E402
+
+from array_constraints import MaxNorm, NonNeg  # noqa: E402
+from array_constraints.integrations.jax import constrain, described, projection  # noqa: E402
+from array_constraints.rules import Rule  # noqa: E402
+
+UNITS = [Rule("*", MaxNorm(0.3, axis="incoming"), kind=("dense", "conv"))]
+
+
+class Network(nnx.Module):
+    def __init__(self, rngs):
+        self.conv = nnx.Conv(1, 4, (3, 3), rngs=rngs)
+        self.norm = nnx.BatchNorm(4, rngs=rngs)
+        self.layers = nnx.List([nnx.Linear(4, 5, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)])
+
+    def __call__(self, x):
+        return self.layers[0](self.norm(self.conv(x)).mean(axis=(1, 2)))
+
+
+IMAGES = jnp.ones((2, 6, 6, 1))
+
+
+def largest(project, model):
+    return max(float(v) for v in project.violations(model).values())
+
+
+class TestNNX:
+    def test_names_are_those_that_the_user_wrote_and_units_those_of_the_layers(self):
+        project = projection(UNITS, Network(nnx.Rngs(0)))
+        assert project.constraints == {
+            "conv.kernel": MaxNorm(0.3, axis=(0, 1, 2)),
+            "layers.0.kernel": MaxNorm(0.3, axis=0),
+        }
+
+    def test_a_module_is_updated_in_place_and_a_state_comes_back_as_one(self):
+        model = Network(nnx.Rngs(0))
+        project = projection(UNITS, model)
+        mean, everything = model.norm.mean.get_value(), nnx.state(model)
+        state = nnx.state(model, nnx.Param)
+        plain = nnx.to_pure_dict(state)
+        assert largest(project, model) > 0
+        assert project(model) is model
+        assert largest(project, model) == 0
+        assert model.norm.mean.get_value() is mean
+        expected = np.asarray(model.conv.kernel.get_value())
+        for found in (project(everything), project(state), project(nnx.as_pure(state))):
+            assert type(found) is nnx.State
+            kernel = found["conv"]["kernel"]
+            kernel = kernel.get_value() if isinstance(kernel, nnx.Param) else kernel
+            assert np.array_equal(kernel, expected)
+        assert np.array_equal(project(plain)["conv"]["kernel"], expected)
+
+    def test_a_compiled_step_of_its_optimizer_is_constrained(self):
+        model = Network(nnx.Rngs(0))
+        project = projection(UNITS, model)
+        chain = optax.chain(optax.adam(0.1), constrain(UNITS, model))
+        optimizer = nnx.Optimizer(model, chain, wrt=nnx.Param)
+
+        @nnx.jit
+        def step(model, optimizer, exactly):
+            optimizer.update(model, nnx.grad(lambda m: (m(IMAGES) ** 2).sum())(model))
+            return project.violations(model), nnx.state(project(model), nnx.Param)
+
+        for _ in range(3):
+            violations, _ = step(model, optimizer, True)
+            assert max(map(float, violations.values())) < 1e-6
+            assert largest(project, model) == 0
+
+    def test_shapes_are_enough(self):
+        shapes = nnx.eval_shape(lambda: Network(nnx.Rngs(0)))
+        assert len(projection(UNITS, shapes).constraints) == 2
+
+    def test_a_module_of_another_shape_is_refused_by_name(self):
+        project = projection(UNITS, Network(nnx.Rngs(0)))
+        other = Network(nnx.Rngs(0))
+        other.layers[0] = nnx.Linear(4, 6, rngs=nnx.Rngs(0))
+        with pytest.raises(ValueError, match=r"'layers.0.bias': has the shape \(6,\)"):
+            project(other)
+
+
+class Classifier(linen.Module):
+    norm: bool = False
+
+    @linen.compact
+    def __call__(self, x):
+        x = linen.relu(linen.Conv(4, (3, 3), name="conv")(x))
+        if self.norm:
+            x = linen.BatchNorm(use_running_average=True)(x)
+        return linen.Dense(5)(x.mean(axis=(1, 2)))
+
+
+class TestLinen:
+    def test_an_example_input_tells_the_layers(self):
+        module = Classifier()
+        variables = module.init(jax.random.key(0), IMAGES)
+        for params, prefix in ((variables["params"], ""), (variables, "params.")):
+            project = projection(UNITS, described(module, params, IMAGES))
+            assert project.constraints == {
+                f"{prefix}Dense_0.kernel": MaxNorm(0.3, axis=0),
+                f"{prefix}conv.kernel": MaxNorm(0.3, axis=(0, 1, 2)),
+            }
+            assert largest(project, project(params)) == 0
+
+    def test_a_train_state_is_trained_with_it(self):
+        module = Classifier()
+        params = module.init(jax.random.key(0), IMAGES)["params"]
+        weights = described(module, params, IMAGES)
+        project = projection(UNITS, weights)
+        chain = optax.chain(optax.adam(0.1), constrain(UNITS, weights))
+        state = TrainState.create(apply_fn=module.apply, params=params, tx=chain)
+
+        @jax.jit
+        def step(state):
+            def loss(params):
+                return (state.apply_fn({"params": params}, IMAGES) ** 2).sum()
+
+            state = state.apply_gradients(grads=jax.grad(loss)(state.params))
+            return state.replace(params=project(state.params))
+
+        for _ in range(2):
+            state = step(state)
+            assert largest(project, state.params) == 0
+
+    def test_the_module_alone_is_refused_with_what_to_pass(self):
+        with pytest.raises(TypeError, match=r"pass described\(module, variables\['params'\]"):
+            projection(NonNeg(), Classifier())
+
+    def test_other_collections_are_no_parameters(self):
+        module = Classifier(norm=True)
+        variables = module.init(jax.random.key(0), IMAGES)
+        with pytest.raises(ValueError, match=r"params, batch_stats: pass variables\['params'\]"):
+            described(module, variables, IMAGES)
+        weights = described(module, variables["params"], IMAGES)
+        assert [w.kind for w in weights if "BatchNorm" in w.name] == ["norm", "norm"]
