@@ -21,6 +21,7 @@ PAGES = [
     "README.md",
     "conformance/README.md",
     *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))),
+    *(f"docs/training/{p.name}" for p in sorted((ROOT / "docs/training").glob("*.md"))),
 ]
 GENERATED = {
     "docs/numerics_table.md",

@@ -70,12 +70,12 @@ class TestNNX:
         optimizer = nnx.Optimizer(model, chain, wrt=nnx.Param)
 
         @nnx.jit
-        def step(model, optimizer, exactly):
+        def step(model, optimizer):
             optimizer.update(model, nnx.grad(lambda m: (m(IMAGES) ** 2).sum())(model))
             return project.violations(model), nnx.state(project(model), nnx.Param)
 
         for _ in range(3):
-            violations, _ = step(model, optimizer, True)
+            violations, _ = step(model, optimizer)
             assert max(map(float, violations.values())) < 1e-6
             assert largest(project, model) == 0
 
@@ -141,7 +141,9 @@ class TestLinen:
     def test_other_collections_are_no_parameters(self):
         module = Classifier(norm=True)
         variables = module.init(jax.random.key(0), IMAGES)
-        with pytest.raises(ValueError, match=r"params, batch_stats: pass variables\['params'\]"):
+        with pytest.raises(
+            ValueError, match=r"params, batch_stats: pass variables\['params'\]"
+        ):
             described(module, variables, IMAGES)
         weights = described(module, variables["params"], IMAGES)
         assert [w.kind for w in weights if "BatchNorm" in w.name] == ["norm", "norm"]

@@ -52,7 +52,9 @@ def trained(optimizer, params, steps, project=lambda p: p, scale=1.0):
 
     def step(carry, i):
         params, state = carry
-        gradients = jax.tree.map(lambda p: (scale * jnp.sin(99 * p + i)).astype(p.dtype), params)
+        gradients = jax.tree.map(
+            lambda p: (scale * jnp.sin(99 * p + i)).astype(p.dtype), params
+        )
         updates, state = optimizer.update(gradients, state, params)
         params = project(optax.apply_updates(params, updates))
         return (params, state), params

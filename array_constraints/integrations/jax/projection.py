@@ -104,9 +104,7 @@ class Projection:
         chosen = self._chosen(taken)
         # The same array under two names of a weight stays one, as long as it is no tracer.
         seen: dict[tuple[int, int], int] = {}
-        first = {
-            i: seen.setdefault((id(s), id(taken.leaves[i])), i) for i, s in chosen.items()
-        }
+        first = {i: seen.setdefault((id(s), id(taken.leaves[i])), i) for i, s in chosen.items()}
         present = [_with_values(chosen[i], taken, i) for i in seen.values()]
         results = constrained(present, None)
         for selection, result in zip(present, results, strict=True):
@@ -233,7 +231,9 @@ def _require_alike(weight: Weight, result: Any) -> None:
 def _unknown(name: str, known: Iterable[str], taken: Leaves) -> str:
     here = set(taken.names)
     missing = [repr(name) for name in known if name not in here]
-    hint = f"; the model also has {', '.join(missing[:3])}, which is not there" if missing else ""
+    hint = (
+        f"; the model also has {', '.join(missing[:3])}, which is not there" if missing else ""
+    )
     return (
         f"{name!r} is no weight of the model that the rules were resolved on{hint}: pass the "
         "same pytree here and to projection(rules, model)"
