@@ -1,4 +1,4 @@
-"""The share of a training step of JAX that constraints take: ``python -m benchmarks.jax_steps``.
+"""How much constraints add to a step of JAX: ``python -m benchmarks.jax_steps``.
 
 An MLP 64-W-W-10 under Adam, batches of 256, in one compiled step with donated buffers, one
 thread; each step in turn with the same step without constraints. "violating": all slices of all
@@ -8,6 +8,7 @@ kernels violate at each step; "satisfied": none does.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 
 FLAGS = (
@@ -19,14 +20,14 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+import optax  # noqa: E402
 
-from array_constraints import MaxNorm
-from array_constraints.integrations.jax import constrain, projection
-from benchmarks.interleaved import Contestant, interleave, ratio
+from array_constraints import MaxNorm  # noqa: E402
+from array_constraints.integrations.jax import constrain, projection  # noqa: E402
+from benchmarks.interleaved import Contestant, interleave, ratio  # noqa: E402
 
 BOUNDS = {"violating": 1e-3, "satisfied": 1e3}
 WIDTHS = (64, 256, 1024)
@@ -39,7 +40,7 @@ def parameters(width: int) -> dict[str, dict[str, jax.Array]]:
             "kernel": jnp.asarray(rng.standard_normal((n, m)) / n**0.5, jnp.float32),
             "bias": jnp.zeros(m),
         }
-        for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False))
+        for i, (n, m) in enumerate(itertools.pairwise(sizes))
     }
 
 

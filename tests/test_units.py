@@ -1,4 +1,4 @@
-"""What a unit is does not depend on the framework: one layer's weights, kept by each in its way.
+"""A unit is the same in every framework: weights of one layer, kept by each in its way.
 
 The weights are PyTorch's; the other layouts are written here by hand. The axis of incoming
 weights that is known of each layer has to find the same slices in all of them.

@@ -242,6 +242,14 @@ class TestTheEndOfAChain:
             assert norms.max() <= 1 + 4 * u
             assert norms.max() > 1 - 16 * u
 
+    def test_is_off_by_roundoffs_of_large_weights_in_its_first_step_alone(self):
+        params = {"w": 1e4 * normal(24, 16)}
+        optimizer = optax.chain(optax.sgd(0.1), constrain(MaxNorm(1.0), params))
+        found = np.asarray(trained(optimizer, params, 2)["w"], "float64")
+        first, second = np.linalg.norm(found, axis=1).max(axis=-1) - 1
+        assert 2.0**-24 < first < 5e4 * 2.0**-24
+        assert second < 4 * 2.0**-24
+
     def test_followed_by_the_projection_is_exact(self):
         params = network()
         project = projection(RULES, params)

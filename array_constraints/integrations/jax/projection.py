@@ -126,7 +126,7 @@ class Projection:
         }
 
     def explain(self, params: Any) -> Explanation:
-        """Return a table of the weights in ``params``: their constraints, and what violates them.
+        """Return a table of the weights in ``params``: their constraints, and what violates.
 
         Violations are counted, so that this does not work under ``jit``.
         """
@@ -143,7 +143,7 @@ class Projection:
         self._chosen(Leaves.of(_state_of(params)))
 
     def _chosen(self, taken: Leaves) -> dict[int, Selection]:
-        """Return what is selected, by place; or raise where a leaf is no weight of the model."""
+        """Return what is selected, by place; raise where a leaf is no weight of the model."""
         chosen = {}
         for i, name in taken.weights().items():
             weight, leaf = self._weights.get(name), taken.leaves[i]

@@ -10,14 +10,14 @@ from array_constraints.integrations.jax.projection import projection
 
 
 def constrain(rules: Any, model: Any, *, layout: str | None = None) -> Any:
-    """Return a gradient transformation of optax that ends a chain: it constrains what comes out.
+    """Return a gradient transformation of optax that constrains, at the end of a chain.
 
     It changes the updates so that the parameters satisfy the rules once the updates are added.
     Slices that satisfy them keep their update as it is, bit for bit; the others get the
-    difference between the constrained and the old weight. A sum of floating numbers rounds,
-    so that a norm may be off by a few roundoffs then: where it has to be exact, call the
-    :func:`projection` after ``optax.apply_updates`` instead, or as well. ``NonNeg`` and other
-    bounds at 0 are exact.
+    difference between the constrained and the old weight. Their sum rounds: each entry may be
+    off by a roundoff of its old or its new value, whichever is larger. Where a norm has to be
+    exact, call the :func:`projection` after ``optax.apply_updates`` instead, or as well.
+    ``NonNeg`` and other bounds at 0 are exact.
 
     It has no state, and needs the parameters: ``update(updates, state, params)``. Within
     ``optax.masked`` and ``optax.multi_transform`` it constrains the weights that it gets.
