@@ -64,7 +64,7 @@ def is_inexact(leaf: Any) -> bool:
 
 
 def weights_of(tree: Any, layout: str | None = None) -> list[Weight]:
-    """Return the weights in a pytree; modules of Equinox in it tell what a unit is.
+    """Return the weights in a pytree of arrays, which knows no layers.
 
     Raises
     ------
@@ -73,11 +73,6 @@ def weights_of(tree: Any, layout: str | None = None) -> list[Weight]:
     ValueError
         If two leaves have the same name.
     """
-    equinox = sys.modules.get("equinox")
-    if equinox is not None and _holds(tree, equinox.Module):
-        from array_constraints.layers.equinox import weights_of as weights_of_equinox
-
-        return weights_of_equinox(tree)
     taken = Leaves.of(tree)
     for name, leaf in zip(taken.names, taken.leaves, strict=True):
         if isinstance(leaf, float | complex):
@@ -90,7 +85,8 @@ def weights_of(tree: Any, layout: str | None = None) -> list[Weight]:
     return weights_of_named([(name, taken.leaves[i]) for i, name in found.items()], layout)
 
 
-def _holds(tree: Any, cls: Any) -> bool:
+def holds(tree: Any, cls: Any) -> bool:
+    """Whether a pytree is of that class, or a node in it is."""
     nodes = jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, cls))
     return any(isinstance(node, cls) for node in nodes)
 

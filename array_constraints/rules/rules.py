@@ -114,6 +114,7 @@ class Rules:
         --------
         >>> import numpy as np
         >>> from array_constraints import NonNeg
+        >>> from array_constraints.rules import as_rules
         >>> rules = as_rules([("*.bias", NonNeg())])
         >>> rules.apply({"head": {"kernel": np.asarray([-2.0]), "bias": np.asarray([-3.0])}})
         {'head': {'kernel': array([-2.]), 'bias': array([0.])}}

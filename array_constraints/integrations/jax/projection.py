@@ -46,6 +46,7 @@ def projection(rules: Any, model: Any, *, layout: str | None = None) -> Projecti
     --------
     >>> import jax.numpy as jnp
     >>> from array_constraints import NonNeg
+    >>> from array_constraints.integrations.jax import projection
     >>> params = {"head": {"kernel": jnp.asarray([-2.0]), "bias": jnp.asarray([-3.0])}}
     >>> project = projection([("*.bias", NonNeg())], params)
     >>> project
@@ -167,6 +168,11 @@ def _weights_in(model: Any, layout: str | None) -> list[Weight]:
         return list(model)
     if _is_module_of(model, "flax.nnx") or _is_module_of(model, "flax.linen"):
         return weights_of_model(model)
+    equinox = sys.modules.get("equinox")
+    if equinox is not None and pytrees.holds(model, equinox.Module):
+        from array_constraints.layers.equinox import weights_of as weights_of_equinox
+
+        return weights_of_equinox(model)
     return pytrees.weights_of(model, layout)
 
 

@@ -42,6 +42,7 @@ def constrain(rules: Any, model: Any, *, layout: str | None = None) -> Any:
     >>> import jax.numpy as jnp
     >>> import optax
     >>> from array_constraints import NonNeg
+    >>> from array_constraints.integrations.jax import constrain
     >>> params = {"kernel": jnp.asarray([1.0, 0.5])}
     >>> transformation = optax.chain(optax.sgd(1.0), constrain(NonNeg(), params))
     >>> gradients, state = {"kernel": jnp.asarray([0.5, 2.0])}, transformation.init(params)
