@@ -296,3 +296,14 @@ def test_explain_says_what_each_rule_does_and_what_is_left():
     assert found.unselected == ["n"]
     assert "2 of 3 weights are constrained" in str(found)
     assert "MaxNorm" in found._repr_html_()
+
+
+def test_a_callable_that_knows_nothing_of_copies_is_applied():
+    import numpy as np
+
+    rules = as_rules([("w", lambda w: np.clip(w, -0.5, 0.5))])
+    for copy in (None, True, False):
+        w = np.asarray([1.0, -2.0, 0.25])
+        found = rules.apply({"w": w}, copy=copy)["w"]
+        assert found.tolist() == [0.5, -0.5, 0.25]
+        assert (found is w) == (copy is False)

@@ -402,6 +402,6 @@ def printed_by(*arguments):
 
 def test_shards_stay_where_they_are():
     """On four devices: nothing is gathered that the constraint alone does not gather."""
-    found = json.loads(printed_by(str(FOLDER / "sharded_training.py")))
+    found = json.loads(printed_by(str(FOLDER / "sharded_on_jax.py")))
     assert found.pop("cases") == 9
     assert found == {}
