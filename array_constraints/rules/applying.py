@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from array_constraints import libraries, trees
-from array_constraints.constraint import Constraint
 from array_constraints.executors import run
 from array_constraints.layers import Weight, weights_of
 from array_constraints.rules.selection import Selection

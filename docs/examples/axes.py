@@ -45,24 +45,34 @@ def pictures() -> Iterator[tuple[str, list[Picture]]]:
     """Yield the pictures of each type of layer, by the name of its file."""
     layers = keras.layers
     gates = ("gate rows", "inputs")
-    yield "dense", [
-        Picture("PyTorch Linear", nn.Linear(5, 3), "weight", ("outputs", "inputs")),
-        Picture("Keras Dense", built(layers.Dense(3), 5), "kernel", ("inputs", "outputs")),
-    ]
+    yield (
+        "dense",
+        [
+            Picture("PyTorch Linear", nn.Linear(5, 3), "weight", ("outputs", "inputs")),
+            Picture("Keras Dense", built(layers.Dense(3), 5), "kernel", ("inputs", "outputs")),
+        ],
+    )
     kernel = ("height", "width")
-    yield "convolution", [
-        Picture("PyTorch Conv2d", nn.Conv2d(3, 4, 2), "weight", ("out", "in", *kernel)),
-        Picture(
-            "Keras Conv2D", built(layers.Conv2D(4, 2), 8, 8, 3), "kernel", (*kernel, "in", "out")
-        ),
-    ]
+    yield (
+        "convolution",
+        [
+            Picture("PyTorch Conv2d", nn.Conv2d(3, 4, 2), "weight", ("out", "in", *kernel)),
+            Picture(
+                "Keras Conv2D",
+                built(layers.Conv2D(4, 2), 8, 8, 3),
+                "kernel",
+                (*kernel, "in", "out"),
+            ),
+        ],
+    )
     yield "depthwise", [
         Picture(
             "PyTorch Conv2d, groups = in", nn.Conv2d(3, 6, 2, groups=3), "weight",
             ("out", "in / groups", *kernel),
         ),
         Picture(
-            "Keras DepthwiseConv2D", built(layers.DepthwiseConv2D(2, depth_multiplier=2), 8, 8, 3),
+            "Keras DepthwiseConv2D",
+            built(layers.DepthwiseConv2D(2, depth_multiplier=2), 8, 8, 3),
             "kernel", (*kernel, "in", "multiplier"),
         ),
     ]  # fmt: skip
@@ -83,12 +93,18 @@ def pictures() -> Iterator[tuple[str, list[Picture]]]:
             ("entries", "features"),
         ),
     ]  # fmt: skip
-    yield "recurrent", [
-        Picture("PyTorch LSTM, weight_ih_l0", nn.LSTM(3, 2), "weight_ih_l0", gates),
-        Picture(
-            "Keras LSTM, kernel", built(layers.LSTM(2), 4, 3), "lstm_cell/kernel", gates[::-1]
-        ),
-    ]
+    yield (
+        "recurrent",
+        [
+            Picture("PyTorch LSTM, weight_ih_l0", nn.LSTM(3, 2), "weight_ih_l0", gates),
+            Picture(
+                "Keras LSTM, kernel",
+                built(layers.LSTM(2), 4, 3),
+                "lstm_cell/kernel",
+                gates[::-1],
+            ),
+        ],
+    )
     heads = layers.MultiHeadAttention(2, 3)
     inputs = keras.Input((4, 5))
     heads(inputs, inputs)
@@ -99,7 +115,8 @@ def pictures() -> Iterator[tuple[str, list[Picture]]]:
         ),
         Picture("Keras, query kernel", heads, "query/kernel", ("inputs", "heads", "size")),
         Picture(
-            "Keras, output kernel", heads, "attention_output/kernel", ("heads", "size", "outputs")
+            "Keras, output kernel", heads, "attention_output/kernel",
+            ("heads", "size", "outputs"),
         ),
     ]  # fmt: skip
 

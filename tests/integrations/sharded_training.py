@@ -140,7 +140,7 @@ def misfits(ranks, rank):
     model = network()
     fully_shard(model, mesh=init_device_mesh("cpu", (ranks,)))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    with pytest.raises(ValueError, match="'2.weight': MaxNorm: axis 2 does not fit"):
+    with pytest.raises(ValueError, match=r"'2.weight': MaxNorm: axis 2 does not fit"):
         constrain(model, [("2.weight", MaxNorm(1.0, axis=2))], optimizer)
 
 

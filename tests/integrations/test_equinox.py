@@ -9,12 +9,12 @@ jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 eqx = pytest.importorskip("equinox")
 
-import jax.numpy as jnp  # noqa: E402
-from libraries import bits  # noqa: E402
+import jax.numpy as jnp
+from libraries import bits
 
-from array_constraints import MaxNorm, UnitNorm  # noqa: E402
-from array_constraints.integrations.jax import constrain, projection  # noqa: E402
-from array_constraints.rules import Rule  # noqa: E402
+from array_constraints import MaxNorm, UnitNorm
+from array_constraints.integrations.jax import constrain, projection
+from array_constraints.rules import Rule
 
 UNITS = [Rule("*", MaxNorm(0.3, axis="incoming"), kind=("dense", "embedding"))]
 X = jnp.ones((4, 3))

@@ -9,13 +9,13 @@ jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 pytest.importorskip("flax")
 
-import jax.numpy as jnp  # noqa: E402
-from flax import linen, nnx  # noqa: E402
-from flax.training.train_state import TrainState  # noqa: E402
+import jax.numpy as jnp
+from flax import linen, nnx
+from flax.training.train_state import TrainState
 
-from array_constraints import MaxNorm, NonNeg  # noqa: E402
-from array_constraints.integrations.jax import constrain, described, projection  # noqa: E402
-from array_constraints.rules import Rule  # noqa: E402
+from array_constraints import MaxNorm, NonNeg
+from array_constraints.integrations.jax import constrain, described, projection
+from array_constraints.rules import Rule
 
 UNITS = [Rule("*", MaxNorm(0.3, axis="incoming"), kind=("dense", "conv"))]
 

@@ -13,12 +13,12 @@ import pytest
 jax = pytest.importorskip("jax")
 optax = pytest.importorskip("optax")
 
-import jax.numpy as jnp  # noqa: E402
-from libraries import bits  # noqa: E402
+import jax.numpy as jnp
+from libraries import bits
 
-from array_constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm  # noqa: E402
-from array_constraints.integrations.jax import constrain, projection  # noqa: E402
-from array_constraints.rules import Rule, Rules  # noqa: E402
+from array_constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+from array_constraints.integrations.jax import constrain, projection
+from array_constraints.rules import Rule, Rules
 
 FOLDER = Path(__file__).parent
 RULES = Rules([Rule("*.kernel", MaxNorm(1.0, axis=0)), Rule("*.bias", NonNeg())])
