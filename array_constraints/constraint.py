@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from array_constraints import parameters
 from array_constraints.executors import acceptance, run
+from array_constraints.typing import name_of
 
 
 class Constraint:
@@ -26,12 +27,12 @@ class Constraint:
 
     def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
         """Return ``w``; subclasses return the weight that they allow."""
-        w, library = acceptance.accepted(type(self).__name__, w, copy)
+        w, library = acceptance.accepted(name_of(type(self)), w, copy)
         return run.deliver(w, w, copy, library)
 
     def violation(self, w: Any) -> Any:
         """Return how far each entry is from its image: ``abs(w - self(w))``, 0 where equal."""
-        w, library = acceptance.accepted(type(self).__name__, w)
+        w, library = acceptance.accepted(name_of(type(self)), w)
         return library.quietly(run.distance, w, self(w), library)
 
     def get_config(self) -> dict[str, Any]:
@@ -45,10 +46,25 @@ class Constraint:
         cls = type(self)
         if cls.__init__ is not object.__init__ or cls.__new__ is not object.__new__:
             raise TypeError(
-                f"{type(self).__name__} has constructor arguments but no get_config: "
+                f"{name_of(type(self))} has constructor arguments but no get_config: "
                 "define get_config to return them"
             )
         return {}
+
+    def get_build_config(self) -> None:
+        """Refuse to be saved: Keras asks for this, and could not load the constraint again.
+
+        ``import array_constraints.integrations.keras`` makes it that Keras can.
+
+        Raises
+        ------
+        TypeError
+            Always; with the integration, for a class that is not registered.
+        """
+        raise TypeError(
+            f"Keras could save {name_of(type(self))}, and not load it again: "
+            f"import {acceptance.FOR_KERAS} first"
+        )
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:

@@ -18,7 +18,7 @@ from array_constraints.numerics import rescaling
 from array_constraints.numerics.formats import Precision
 from array_constraints.numerics.margins import Interval, Number
 from array_constraints.numerics.rescaling import Size
-from array_constraints.typing import Array, Axis, Count, Namespace
+from array_constraints.typing import Array, Axis, Count, Namespace, name_of
 
 Needs: TypeAlias = Literal["entries", "measures", "sizes", "slices"]
 
@@ -67,7 +67,7 @@ class Form(Constraint, ABC):
 
     def validate(self, w: Array) -> None:
         """Raise where the shape or dtype of ``w`` does not fit; values are never read."""
-        acceptance.require_real_floating(type(self).__name__, w)
+        acceptance.require_real_floating(name_of(type(self)), w)
 
 
 class Elementwise(Form):
@@ -110,7 +110,7 @@ class Elementwise(Form):
         return ~xp.equal(excess, xp.zeros_like(excess))
 
     def validate(self, w: Array) -> None:
-        acceptance.require_real_numeric(type(self).__name__, w)
+        acceptance.require_real_numeric(name_of(type(self)), w)
 
 
 class _AlongAxis(Form):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from array_constraints.libraries import compiling, traced
-from array_constraints.typing import Axis
+from array_constraints.typing import Axis, name_of
 
 INCOMING: Literal["incoming"] = "incoming"
 """The axis of all weights into one unit, which a layer or a layout knows, and an array not."""
@@ -104,7 +104,7 @@ _UNRESOLVED = (
 
 def axes_of(form: Any, w: Any) -> tuple[int, ...]:
     """Return the dimensions of ``w`` that one slice of a form with an ``axis`` runs along."""
-    return normalized_axes(type(form).__name__, form.axis, w.ndim)
+    return normalized_axes(name_of(type(form)), form.axis, w.ndim)
 
 
 def number_of_slices(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:

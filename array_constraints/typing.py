@@ -1,4 +1,4 @@
-"""Types: arrays, namespaces, axes, bounds."""
+"""Types: arrays, namespaces, axes, bounds; and the names of classes."""
 
 from __future__ import annotations
 
@@ -79,3 +79,12 @@ Bound = Annotated[float | tuple[float, ...], "data"]
 One number, or one for each slice. Under ``jax.jit`` the field holds a traced array while the
 form runs: it may be computed with, and not be compared in an ``if``.
 """
+
+
+def name_of(cls: Any) -> str:
+    """Return the name of a class as it stands in the source.
+
+    ``__name__`` is another where the Keras integration registers a class.
+    """
+    name: str = cls.__qualname__
+    return name.rpartition(".")[2]

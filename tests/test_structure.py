@@ -219,7 +219,7 @@ class TestARoom:
 
 
 PUBLIC = {
-    "Constraint": {"violation", "get_config", "from_config"},
+    "Constraint": {"violation", "get_config", "from_config", "get_build_config"},
     "Form": {"validate", "needs"},
     "Elementwise": {"project", "excess", "outside"},
     "Slicewise": {"measure", "merge", "excess", "apply", "for_part"},

@@ -19,6 +19,7 @@ from array_constraints.cli.streams import printable
 from array_constraints.files.formats.base import Tensor
 from array_constraints.files.run.plan import Item, Plan
 from array_constraints.files.run.report import Report, Summary, TensorReport
+from array_constraints.typing import name_of
 
 _LONGEST = 80
 """Characters of a constraint in a table."""
@@ -122,7 +123,7 @@ def _item_as_json(item: Item) -> dict[str, Any]:
 
 
 def _config(constraint: Any) -> Any:
-    return {"class_name": type(constraint).__name__, "config": constraint.get_config()}
+    return {"class_name": name_of(type(constraint)), "config": constraint.get_config()}
 
 
 def _numbers(summary: Summary) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from array_constraints.config.registry import (
     get,
     register,
     serialize,
+    tell,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "read_constraints",
     "register",
     "serialize",
+    "tell",
 ]

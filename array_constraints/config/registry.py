@@ -11,14 +11,16 @@ from array_constraints.parameters import INCOMING, from_json
 from array_constraints.sets.elementwise import NonNeg
 from array_constraints.sets.kernels import RadialConstraint
 from array_constraints.sets.norms import MaxNorm, MinMaxNorm, UnitNorm
+from array_constraints.typing import name_of
 
 PACKAGE = "array_constraints"
 BUILT_IN: dict[str, type[Constraint]] = {
-    cls.__name__: cls
+    name_of(cls): cls
     for cls in (Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm, RadialConstraint)
 }
 _ABSENT_FROM_KERAS_3 = {"RadialConstraint"}
 _registered: dict[str, type[Constraint]] = {}
+_listeners: list[Callable[[str, type[Constraint]], None]] = []
 
 C = TypeVar("C", bound=type[Constraint])
 
@@ -57,7 +59,7 @@ def register(
     def add(cls: C) -> C:
         if not (isinstance(cls, type) and issubclass(cls, Constraint)):
             raise TypeError(f"register takes a subclass of Constraint, got {cls!r}")
-        key = f"{package}>{name or cls.__name__}"
+        key = f"{package}>{name or name_of(cls)}"
         if package == PACKAGE:
             raise ValueError(f"package must not be {PACKAGE!r}: that is the library's own")
         if not package or ">" in package or ">" in (name or ""):
@@ -66,9 +68,20 @@ def register(
         if known is not None and _origin(known) != _origin(cls):
             raise ValueError(f"{key!r} is already registered, for {_origin(known)}")
         _registered[key] = cls  # the same class again: its module was reloaded
+        for listener in _listeners:
+            listener(key, cls)
         return cls
 
     return add if cls is None else add(cls)
+
+
+def tell(listener: Callable[[str, type[Constraint]], None]) -> None:
+    """Tell a listener the registered name of each class: of those known, and of all to come."""
+    for name, cls in BUILT_IN.items():
+        listener(f"{PACKAGE}>{name}", cls)
+    for key, cls in _registered.items():
+        listener(key, cls)
+    _listeners.append(listener)
 
 
 def serialize(constraint: Constraint | None, dialect: str = PACKAGE) -> dict[str, Any] | None:
@@ -106,14 +119,14 @@ def serialize(constraint: Constraint | None, dialect: str = PACKAGE) -> dict[str
             f"serialize takes a Constraint or None, got {type(constraint).__name__}"
         )
     cls, config = type(constraint), constraint.get_config()
-    if BUILT_IN.get(cls.__name__) is not cls:
+    if BUILT_IN.get(name_of(cls)) is not cls:
         key = _registered_name(cls)
         return {"module": None, "class_name": key, "config": config, "registered_name": key}
     if dialect == PACKAGE:
-        key = f"{PACKAGE}>{cls.__name__}"
+        key = f"{PACKAGE}>{name_of(cls)}"
         return {"module": PACKAGE, "class_name": key, "config": config, "registered_name": key}
-    if cls.__name__ in _ABSENT_FROM_KERAS_3:
-        raise ValueError(f"Keras 3 has no {cls.__name__}: use dialect='array_constraints'")
+    if name_of(cls) in _ABSENT_FROM_KERAS_3:
+        raise ValueError(f"Keras 3 has no {name_of(cls)}: use dialect='array_constraints'")
     config = {name: from_json(value) for name, value in config.items()}
     if isinstance(config.get("max_value"), tuple):
         raise ValueError("Keras has no radius per slice: use dialect='array_constraints'")
@@ -122,7 +135,7 @@ def serialize(constraint: Constraint | None, dialect: str = PACKAGE) -> dict[str
     config = {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
     return {
         "module": "keras.constraints",
-        "class_name": cls.__name__,
+        "class_name": name_of(cls),
         "config": config,
         "registered_name": None,
     }

@@ -7,16 +7,19 @@ from typing import Any
 from array_constraints import libraries
 from array_constraints.libraries import Library
 from array_constraints.numerics.formats import FORMATS
-from array_constraints.typing import Array
+from array_constraints.typing import Array, name_of
 
 _REAL = FORMATS.keys() | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 _DENSE = "make it dense first"
+FOR_KERAS = "array_constraints.integrations.keras"
+"""The module that makes variables of Keras known here, and these constraints known there."""
 
 
 def accepted(owner: str, w: Any, copy: bool | None = None) -> tuple[Any, Library]:
     """Return ``w`` as an array and its library, or raise an error that says what to pass."""
     if copy is not None and not isinstance(copy, bool):
         raise TypeError(f"{owner}: copy must be None, True or False, got {copy!r}")
+    w = unboxed(owner, w, copy)
     try:
         library = libraries.of(w)
     except TypeError:
@@ -31,9 +34,21 @@ def accepted(owner: str, w: Any, copy: bool | None = None) -> tuple[Any, Library
     return w, library
 
 
+def unboxed(owner: str, w: Any, copy: bool | None) -> Any:
+    """Return the array in a variable of a framework whose integration is imported, or ``w``."""
+    content = libraries.CONTENTS.get(type(w))
+    if content is None:
+        return w
+    if copy is False:
+        raise ValueError(
+            f"{owner}: copy=False cannot write into a {_named(w)}: assign the result to it"
+        )
+    return content(w)
+
+
 def accepted_by(form: Any, w: Any, copy: bool | None = None) -> tuple[Any, Library]:
     """Return ``w`` as an array and its library, or raise what a call of ``form`` raises."""
-    w, library = accepted(type(form).__name__, w, copy)
+    w, library = accepted(name_of(type(form)), w, copy)
     form.validate(w)
     return w, library
 
@@ -60,6 +75,8 @@ def _named(w: object) -> str:
 
 
 def _advice(w: object) -> str:
+    if type(w).__module__.partition(".")[0] == "keras" and hasattr(w, "assign"):
+        return f"import {FOR_KERAS}, or pass its .value"
     if hasattr(type(w), "value"):
         return "pass its .value"
     if hasattr(w, "todense"):

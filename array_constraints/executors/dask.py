@@ -12,6 +12,7 @@ from array_constraints.executors import acceptance
 from array_constraints.executors.change import Change
 from array_constraints.executors.grid import Column, Forest, Grid, Node
 from array_constraints.executors.needs import EVERYTHING, needs_of
+from array_constraints.typing import name_of
 
 Nodes = tuple[Node, ...]
 
@@ -96,7 +97,7 @@ def _judge(constraint: Any, w: Any) -> None:
         import dask.array
     except ImportError:
         raise ImportError("project needs Dask: pip install 'array-constraints[dask]'") from None
-    name = type(constraint).__name__
+    name = name_of(type(constraint))
     if not isinstance(w, dask.array.Array):
         raise TypeError(
             f"project takes a Dask array, got {type(w).__module__}.{type(w).__qualname__}: "

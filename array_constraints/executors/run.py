@@ -7,6 +7,7 @@ from typing import Any
 from array_constraints import libraries
 from array_constraints.executors import acceptance, in_memory, plans, whole
 from array_constraints.executors.needs import EVERYTHING, needs_of
+from array_constraints.typing import name_of
 
 
 def run(form: Any, w: Any, copy: bool | None) -> Any:
@@ -15,6 +16,8 @@ def run(form: Any, w: Any, copy: bool | None) -> Any:
     if plan is not None and plan.fits(w, copy):
         result = plan.quiet_run(plan, w, copy)
         return result if copy is None else deliver(w, result, copy, plan.library)
+    if type(w) in libraries.CONTENTS:
+        return run(form, acceptance.unboxed(name_of(type(form)), w, copy), copy)
     w, library = acceptance.accepted_by(form, w, copy)
     if 0 in w.shape:
         result = w

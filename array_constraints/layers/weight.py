@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from array_constraints.parameters import INCOMING
+from array_constraints.typing import name_of
 
 KINDS = ("dense", "conv", "embedding", "recurrent", "attention", "norm", "bias", "other")
 """What a weight can be: the kind of its layer, or a bias.
@@ -159,7 +160,7 @@ def resolved(constraint: Any, weight: Weight) -> Any:
         return constraint
     if not dataclasses.is_dataclass(constraint) or isinstance(constraint, type):
         raise TypeError(
-            f"{type(constraint).__name__} has axis='incoming', and is not a dataclass: "
+            f"{name_of(type(constraint))} has axis='incoming', and is not a dataclass: "
             "only a dataclass is given another axis"
         )
     axes = weight.incoming

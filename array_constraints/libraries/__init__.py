@@ -2,6 +2,7 @@
 
 from array_constraints.libraries.base import Library
 from array_constraints.libraries.table import (
+    CONTENTS,
     compiling,
     mapped_at_once,
     of,
@@ -10,4 +11,13 @@ from array_constraints.libraries.table import (
     traced,
 )
 
-__all__ = ["Library", "compiling", "mapped_at_once", "of", "of_namespace", "ties", "traced"]
+__all__ = [
+    "CONTENTS",
+    "Library",
+    "compiling",
+    "mapped_at_once",
+    "of",
+    "of_namespace",
+    "ties",
+    "traced",
+]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from array_api_compat import array_namespace
 
 from array_constraints.libraries.base import Library
 from array_constraints.typing import Namespace
+
+CONTENTS: dict[type, Callable[[Any], Any]] = {}
+"""How to take the array out of a variable of a framework: filled by its integration."""
 
 _BY_TYPE: dict[type, Library] = {}  # asking takes a microsecond
 _BY_NAME: dict[str, Library] = {}

@@ -12,6 +12,7 @@ from array_constraints.config import get, strict_json
 from array_constraints.parameters import from_json, number_from_text
 from array_constraints.rules.rule import OPTIONS, Rule
 from array_constraints.rules.rules import Rules
+from array_constraints.typing import name_of
 
 _SELECTING = {"select", "kind", "ndim"}
 _NONE = "none"
@@ -85,7 +86,7 @@ def constraint_of(identifier: Any, parameters: Mapping[str, Any]) -> Any:
     unknown = sorted(set(parameters) - set(known))
     if unknown:
         raise ValueError(
-            f"{type(constraint).__name__} has no parameter {', '.join(unknown)}: "
+            f"{name_of(type(constraint))} has no parameter {', '.join(unknown)}: "
             f"it has {', '.join(known) or 'none'}"
         )
     plain = {k: None if v == _NONE else v for k, v in parameters.items()}  # TOML has no null

@@ -10,6 +10,7 @@ from array_constraints.executors import acceptance
 from array_constraints.forms import Form
 from array_constraints.layers import Weight, resolved
 from array_constraints.parameters import normalized_axes
+from array_constraints.typing import name_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Selection:
         shape = self.weight.shape
         if shape is None or not hasattr(self.constraint, "axis"):
             return None
-        return normalized_axes(type(self.constraint).__name__, self.constraint.axis, len(shape))
+        return normalized_axes(name_of(type(self.constraint)), self.constraint.axis, len(shape))
 
     @property
     def slices(self) -> int | None:

@@ -21,6 +21,7 @@ from array_constraints.config import BUILT_IN
 from array_constraints.files.formats.base import Source
 from array_constraints.parameters import INCOMING
 from array_constraints.rules import OPTIONS, Rules
+from array_constraints.typing import name_of
 
 _SAMPLE = 2**12
 """Bytes of a sample: a page, less than which is not read from a disk."""
@@ -119,7 +120,7 @@ def _identity(file: Path, name: str, samples: int) -> list[Any]:
 
 def _configs(rules: Rules) -> list[Any]:
     constraints = [rule.constraint for rule in rules.rules]
-    configs = [c and [type(c).__name__, c.get_config()] for c in constraints]
+    configs = [c and [name_of(type(c)), c.get_config()] for c in constraints]
     asked = [[getattr(rule, name) for name in OPTIONS] for rule in rules.rules]
     return [list(pair) for pair in zip(asked, configs, strict=True)]
 
@@ -130,7 +131,7 @@ def why_not_identified(rules: Rules) -> str:
         cls = type(rule.constraint)
         if rule.constraint is None:
             continue
-        if BUILT_IN.get(cls.__name__) is not cls:
+        if BUILT_IN.get(name_of(cls)) is not cls:
             named = rule.constraint if hasattr(rule.constraint, "__qualname__") else cls
             return (
                 f"the constraint of {rule.select!r} is code of one's own, "
@@ -139,7 +140,7 @@ def why_not_identified(rules: Rules) -> str:
         fields = getattr(cls, "__dataclass_fields__", {}).keys()
         values = vars(rule.constraint)
         if values.keys() != fields or not all(map(_is_plain, values.values())):
-            return f"the {cls.__name__} of {rule.select!r} has attributes that may change"
+            return f"the {name_of(cls)} of {rule.select!r} has attributes that may change"
     return ""
 
 

@@ -17,6 +17,7 @@ from array_constraints.files.run.work import (
     summary_of,
 )
 from array_constraints.forms import Form
+from array_constraints.typing import name_of
 
 
 class WholeWork(TensorWork):
@@ -27,7 +28,7 @@ class WholeWork(TensorWork):
             if not fits:
                 least = math.prod(part.stop - part.start for part in panel)
                 raise ValueError(
-                    f"{type(self.constraint).__name__} needs whole slices of "
+                    f"{name_of(type(self.constraint))} needs whole slices of "
                     f"{self.tensor.name!r} at once, {least * self.tensor.itemsize} bytes, more "
                     f"than a chunk of {chunk_bytes} bytes: raise the chunk size"
                 )
