@@ -12,8 +12,8 @@ from array_constraints.layers import by_shape
 from array_constraints.layers.weight import Weight
 
 _MODELS = {
+    "keras": ("Layer", "keras"),  # before torch.nn: on that backend a layer is a module, too
     "torch.nn": ("Module", "torch"),
-    "keras": ("Layer", "keras"),
     "flax.nnx": ("Module", "flax"),
     "flax.linen": ("Module", "flax"),
     "equinox": ("Module", "equinox"),

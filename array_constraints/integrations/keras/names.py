@@ -19,7 +19,7 @@ def register_with_keras() -> None:
     class ``"array_constraints>MaxNorm"`` of its own, so that this is an error instead.
     """
     tell(_register)
-    Constraint.get_build_config = _build_config  # type: ignore[method-assign]
+    setattr(Constraint, "get_build_config", _build_config)  # noqa: B010 - the type is another
 
 
 def _register(key: str, cls: type[Constraint]) -> None:
@@ -62,7 +62,8 @@ def _unless_registered(constraint: Any, named: Any, reason: str) -> str:
     """Return the reason, unless the class or function is Keras's own, or registered there."""
     if named.__module__.partition(".")[0] == "keras":
         return ""
-    if ">" not in keras.saving.get_registered_name(named):
+    known = keras.saving.get_registered_object(keras.saving.get_registered_name(named))
+    if known is not named:
         return reason
     if hasattr(keras.constraints, named.__name__):
         return (

@@ -1,0 +1,40 @@
+"""Real training with Keras on PyTorch and JAX, each backend in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("keras")
+SCRIPT = Path(__file__).with_name("keras_training.py")
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_training_saving_loading_and_going_on(backend, tmp_path):
+    """All layers train, all constraints are satisfied exactly, and a new process goes on."""
+    pytest.importorskip(backend)
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        # Compiling is most of the time that JAX takes: the second process reuses what it can.
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    # Keras itself meets a deprecation of NumPy's.
+    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", str(SCRIPT)]
+    for steps in (["train"], ["go_on", "complaints", "converted"]):
+        run = subprocess.run(
+            [*command, str(tmp_path), *steps],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-3000:]
