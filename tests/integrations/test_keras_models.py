@@ -38,7 +38,7 @@ INCOMING = ac.MaxNorm(0.01, axis="incoming")
 
 
 def lengths(variable, axes) -> np.ndarray:
-    return np.linalg.norm(np.asarray(variable.value, dtype="float64"), axis=axes)
+    return np.sqrt(np.sum(np.square(variable.value, dtype="float64"), axis=axes))
 
 
 class TestWhichAxis:
@@ -335,4 +335,5 @@ class TestConvert:
 def test_names_of_a_model_are_those_of_keras_on_any_backend():
     from array_constraints.layers import weights_of
 
-    assert [w.name for w in weights_of(model())][:2] == ["conv/kernel", "conv/bias"]
+    names = {w.name for w in weights_of(model())}
+    assert {"conv/kernel", "lstm/lstm_cell/kernel", "attention/query/bias"} <= names

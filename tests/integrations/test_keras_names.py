@@ -42,20 +42,21 @@ for name, constraint in (("ours", ac.MaxNorm(3, axis="incoming")), ("mine", MaxN
 LOAD = """
 import json, sys
 import keras
-folder, name = sys.argv[1:]
-model, config, constraint = json.load(open(f"{folder}/{name}.json"))
-for load in (
-    lambda: keras.models.load_model(f"{folder}/{name}.keras").layers[0].kernel_constraint,
-    lambda: keras.models.model_from_json(json.dumps(model)).layers[0].kernel_constraint,
-    lambda: keras.saving.deserialize_keras_object(constraint),
-    lambda: keras.constraints.get(constraint),
-):
-    try:
-        loaded = load()
-    except (TypeError, ValueError) as error:
-        print("raised", "|", type(error).__name__)
-    else:
-        print(type(loaded).__module__, "|", loaded)
+folder = sys.argv[1]
+for name in ("ours", "mine"):
+    model, config, constraint = json.load(open(f"{folder}/{name}.json"))
+    for load in (
+        lambda: keras.models.load_model(f"{folder}/{name}.keras").layers[0].kernel_constraint,
+        lambda: keras.models.model_from_json(json.dumps(model)).layers[0].kernel_constraint,
+        lambda: keras.saving.deserialize_keras_object(constraint),
+        lambda: keras.constraints.get(constraint),
+    ):
+        try:
+            loaded = load()
+        except (TypeError, ValueError):
+            print("raised")
+        else:
+            print(type(loaded).__module__, "|", loaded)
 """
 
 
@@ -78,20 +79,16 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["ours", "mine"])
 @pytest.mark.parametrize("process", ["import keras", "import array_constraints"])
-def test_a_process_without_the_integration_raises(folder, process, name):
-    lines = run(f"{process}\n{LOAD}", str(folder), name)
-    assert [line.split(" | ")[0] for line in lines] == ["raised"] * 4
+def test_a_process_without_the_integration_raises(folder, process):
+    assert run(f"{process}\n{LOAD}", str(folder)) == ["raised"] * 8
 
 
 def test_a_process_with_the_integration_loads_ours(folder):
-    process = "import array_constraints.integrations.keras\n"
-    lines = run(process + LOAD, str(folder), "ours")
-    assert lines == ["array_constraints.sets.norms | MaxNorm(max_value=3, axis='incoming')"] * 4
-    # Of the class of another module that is not imported there is nothing to load.
-    lines = run(process + LOAD, str(folder), "mine")
-    assert [line.split(" | ")[0] for line in lines] == ["raised"] * 4
+    lines = run("import array_constraints.integrations.keras\n" + LOAD, str(folder))
+    ours = "array_constraints.sets.norms | MaxNorm(max_value=3, axis='incoming')"
+    # Of a class in a module that is not imported, there is nothing to load.
+    assert lines == [ours] * 4 + ["raised"] * 4
 
 
 def test_the_names_in_the_file(folder):
