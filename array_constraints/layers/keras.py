@@ -1,4 +1,4 @@
-"""Layers of Keras 3: the paths of their variables, and what a unit of each layer is."""
+"""Layers of Keras 3: the names of their variables, and what a unit of each layer is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _KINDS = {
 
 
 def weights_of(model: keras.layers.Layer) -> list[Weight]:
-    """Return the trainable variables of a model or layer by their paths, each once.
+    """Return the trainable variables of a model or layer by their names, each once.
+
+    A name is those of the layers around a variable, and its own: its path when the model is
+    built. A model that is loaded has the same names, and shorter paths of what is nested.
 
     Raises
     ------
@@ -33,21 +36,23 @@ def weights_of(model: keras.layers.Layer) -> list[Weight]:
             f"the model {model.name!r} has no weights yet: build it, for example by calling it"
         )
     found: dict[int, Weight] = {}
-    for layer, kind in _layers(model, None, ()):
+    for layer, prefix, kind in _layers(model, "", None, ()):
         for variable in layer._trainable_variables:
-            path = variable.path.removeprefix(f"{model.name}/")
             role = role_in(layer, variable.name, len(variable.shape), kind)
-            found.setdefault(id(variable), Weight(path, variable, role))
+            weight = Weight(prefix + variable.name, variable, role)
+            found.setdefault(id(variable), weight)
     return list(found.values())
 
 
-def _layers(layer: Any, kind: str | None, above: tuple[int, ...]) -> Iterator[tuple[Any, Any]]:
-    """Yield each layer, and the kind of a layer around it."""
-    yield layer, kind
+def _layers(
+    layer: Any, prefix: str, kind: str | None, above: tuple[int, ...]
+) -> Iterator[tuple[Any, str, str | None]]:
+    """Yield each layer with the prefix of its names, and the kind of a layer around it."""
+    yield layer, prefix, kind
     kind = next((k for cls, k in _KINDS.items() if _is(layer, cls)), kind)
     for inner in layer._flatten_layers(include_self=False, recursive=False):
         if id(inner) not in above:
-            yield from _layers(inner, kind, (*above, id(layer)))
+            yield from _layers(inner, f"{prefix}{inner.name}/", kind, (*above, id(layer)))
 
 
 def role_in(layer: Any, name: str, ndim: int, kind: str | None = None) -> Role:

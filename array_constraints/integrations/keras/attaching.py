@@ -88,8 +88,8 @@ def constrain(model: Any, rules: Any, *, verbose: bool = True) -> Constrained:
         A built model or layer of Keras.
     rules
         Rules, or what makes them: one constraint for all weights, or pairs of a pattern and a
-        constraint. Names are those of ``array_constraints.layers.weights_of(model)``, the paths
-        of the variables without the name of the model: ``"dense/kernel"``.
+        constraint. Names are those of ``array_constraints.layers.weights_of(model)``: of the
+        layers around a variable, and its own, ``"lstm/lstm_cell/kernel"``.
     verbose
         Whether to print the table of all weights, and which constraints will not be saved.
 
