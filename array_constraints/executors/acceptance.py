@@ -19,7 +19,8 @@ def accepted(owner: str, w: Any, copy: bool | None = None) -> tuple[Any, Library
     """Return ``w`` as an array and its library, or raise an error that says what to pass."""
     if copy is not None and not isinstance(copy, bool):
         raise TypeError(f"{owner}: copy must be None, True or False, got {copy!r}")
-    w = unboxed(owner, w, copy)
+    if type(w) in libraries.CONTENTS:
+        w = unboxed(owner, w, copy)
     try:
         library = libraries.of(w)
     except TypeError:
@@ -35,15 +36,12 @@ def accepted(owner: str, w: Any, copy: bool | None = None) -> tuple[Any, Library
 
 
 def unboxed(owner: str, w: Any, copy: bool | None) -> Any:
-    """Return the array in a variable of a framework whose integration is imported, or ``w``."""
-    content = libraries.CONTENTS.get(type(w))
-    if content is None:
-        return w
+    """Return the array in a variable of a framework whose integration is imported."""
     if copy is False:
         raise ValueError(
             f"{owner}: copy=False cannot write into a {_named(w)}: assign the result to it"
         )
-    return content(w)
+    return libraries.CONTENTS[type(w)](w)
 
 
 def accepted_by(form: Any, w: Any, copy: bool | None = None) -> tuple[Any, Library]:
