@@ -10,9 +10,9 @@ import pytest
 import array_constraints as ac
 
 keras = pytest.importorskip("keras")
-from keras_imported import integration  # noqa: E402, F401
+from keras_imported import integration  # noqa: F401
 
-from array_constraints.rules import Rule, Rules  # noqa: E402
+from array_constraints.rules import Rule, Rules
 
 layers = keras.layers
 # Keras itself meets a deprecation of NumPy's.
