@@ -61,7 +61,7 @@ class Repeated:
             if member is None:
                 self._alone.append((constraint, w))
             else:
-                power, by_rows = member.rescaler.found.size.power, member.rows is not None
+                power, by_rows = member.rescaler.found.size.power, member.are_rows
                 groups.setdefault((member.library, power, by_rows), []).append(member)
         self._groups = [
             _Group(library, power, found) for (library, power, _), found in groups.items()
@@ -86,7 +86,7 @@ class _Member:
     library: Any
     rescaler: Rescaler
     axes: tuple[int, ...]
-    rows: list[Any] | None
+    are_rows: bool
     kind: Any
     slices: tuple[int, ...]
 
@@ -109,7 +109,7 @@ def _member(form: Any, w: Any) -> _Member | None:
         return None
     slices = tuple([1 if i in axes else n for i, n in enumerate(w.shape)])
     return _Member(
-        form, w, library, rescaler, axes, library.rows_of(w, axes), library.kind_of(w), slices
+        form, w, library, rescaler, axes, library.are_rows(w, axes), library.kind_of(w), slices
     )
 
 
@@ -117,10 +117,10 @@ class _Group:
     """Arrays of one library, whose slices are decided on at once."""
 
     def __init__(self, library: Any, power: int, members: list[_Member]) -> None:
+        members = sorted(members, key=lambda m: math.prod(m.array.shape[i] for i in m.axes))
         self.library, self.power, self.members = library, power, members
         self.arrays = [member.array for member in members]
-        self.axes = [member.axes for member in members]
-        self.rows = [part for member in members for part in member.rows or ()]
+        self.sums = library.bound_sums(power, self.arrays, [m.axes for m in members])
         rescalers = [member.rescaler for member in members]
         self.bounded = any(r.bounded for r in rescalers)
         self.near, self.far = rescalers[0].near, rescalers[0].far  # of this power
@@ -156,10 +156,7 @@ class _Group:
 
     def _run(self) -> bool:
         library = self.library
-        if self.rows:
-            value = library.sums_of_rows(self.rows, self.power)
-        else:
-            value = library.joined_sums(self.power, self.arrays, self.axes)
+        value = self.sums()
         largest = library.largest(value)
         smallest = library.smallest(value) if self.bounded else math.inf
         if largest <= self.kept_up_to and smallest >= self.kept_from:

@@ -55,7 +55,7 @@ class Role:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Weight:
     """A weight by its name, or names, where layers share it.
 

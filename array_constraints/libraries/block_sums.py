@@ -150,28 +150,28 @@ class AtHand(Library):
 
         Each is made in the way that it is made alone: no bit of it is another.
         """
-        return (
-            self._sum_wide_each(arrays, axes, power)
-            if self._is_one_pass(arrays[0], axes)
-            else None
-        )
+        if not self._is_one_pass(arrays[0], axes):
+            return None
+        return self._sum_wide_each(arrays, axes, power)
 
-    def rows_of(self, w: Any, axes: tuple[int, ...]) -> list[Any] | None:
-        """Return parts of ``w`` whose slices are rows; None if it has no others."""
-        return None
+    def are_rows(self, w: Any, axes: tuple[int, ...]) -> bool:
+        """Whether slices are rows, and these are summed in a way of their own."""
+        return False
 
-    def sums_of_rows(self, rows: list[Any], power: int) -> Any:
-        """Return the sums of all rows, as made alone, in one array of one dimension."""
-        raise NotImplementedError
-
-    def joined_sums(self, power: int, arrays: list[Any], axes: list[tuple[int, ...]]) -> Any:
-        """Return the sums of arrays that one pass is enough for, as one of one dimension.
+    def bound_sums(
+        self, power: int, arrays: list[Any], axes: list[tuple[int, ...]]
+    ) -> Callable[[], Any]:
+        """Return a function of the sums of arrays that are kept, as one of one dimension.
 
         Each is made in the way that it is made alone, in place: no bit of it is another.
         """
-        pairs = zip(arrays, axes, strict=True)
-        sums = [self.sparingly(self._sum_wide, w, along, power) for w, along in pairs]
-        return self.xp.concat([self.xp.reshape(x, (-1,)) for x in sums])
+        pairs = list(zip(arrays, axes, strict=True))
+
+        def joined() -> Any:
+            sums = [self.sparingly(self._sum_wide, w, along, power) for w, along in pairs]
+            return self.xp.concat([self.xp.reshape(x, (-1,)) for x in sums])
+
+        return joined
 
     def _is_one_pass(self, w: Any, axes: tuple[int, ...]) -> bool:
         """Whether a block is widened, being so small that this is fastest."""

@@ -175,7 +175,7 @@ class Torch(AtHand):
             torch.mul(part, factors, out=place)
 
     def kind_of(self, w: Any) -> Any:
-        return w.dtype, w.shape, w.device, w.stride(), w.data_ptr()
+        return w.data_ptr(), w.shape, w.stride()
 
     def multiply_in_place(self, arrays: list[Any], factors: list[Any]) -> None:
         torch._foreach_mul_(arrays, factors)
@@ -194,13 +194,15 @@ class Torch(AtHand):
         found: list[bool] = x.reshape(x.shape[0], -1).any(dim=1).tolist()
         return found
 
-    def rows_of(self, w: Any, axes: tuple[int, ...]) -> list[Any] | None:
-        if not torch_rows.are_rows(w, axes):
-            return None
-        return torch_rows.parts(w.detach(), axes, spared=True)
+    def are_rows(self, w: Any, axes: tuple[int, ...]) -> bool:
+        return torch_rows.are_rows(w, axes)
 
-    def sums_of_rows(self, rows: list[Any], power: int) -> Any:
-        return torch_rows.sums_of_parts(rows, power)
+    def bound_sums(
+        self, power: int, arrays: list[Any], axes: list[tuple[int, ...]]
+    ) -> Callable[[], Any]:
+        if all(map(torch_rows.are_rows, arrays, axes)):
+            return torch_rows.SumsOfMany(power, arrays, axes)
+        return super().bound_sums(power, arrays, axes)
 
     def _is_one_pass(self, w: Any, axes: tuple[int, ...]) -> bool:
         small = super()._is_one_pass(w, axes)
@@ -247,12 +249,12 @@ class Torch(AtHand):
         if sparing.get():
             parts = min(max(parts, x.nbytes >> 17), 4)
         if parts == 1:
-            return torch.sum(_powers(x, power, wide), dim=1)
+            return torch.sum(torch_rows.powers(x, power, wide), dim=1)
         before, _, behind = x.shape
         by_rows = before >= parts
         step = -(-before // parts) if by_rows else -(-behind // parts // 64) * 64
         pieces = x.split(step, 0 if by_rows else 2)
-        sums = [torch.sum(_powers(piece, power, wide), dim=1) for piece in pieces]
+        sums = [torch.sum(torch_rows.powers(piece, power, wide), dim=1) for piece in pieces]
         return torch.cat(sums, 0 if by_rows else 1)
 
     def copied(self, w: Any) -> Any:
@@ -289,14 +291,6 @@ class Torch(AtHand):
             else None
             for w, at in zip(arrays, addresses, strict=True)
         ]
-
-
-def _powers(x: Any, power: int, wide: Any) -> Any:
-    """Return the terms of a sum, in the dtype ``wide``: one array is made, no more."""
-    if x.dtype == wide:
-        return x * x if power == 2 else x.abs()
-    terms = x.to(wide)
-    return terms.mul_(terms) if power == 2 else terms.abs_()
 
 
 TORCH = Torch(array_api_compat.torch)

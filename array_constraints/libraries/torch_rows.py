@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -35,7 +37,7 @@ def parts(x: Any, axes: tuple[int, ...], spared: bool) -> list[Any]:
 def sums(x: Any, axes: tuple[int, ...], power: int, spared: bool) -> Any:
     """Return the sums of powers, dimensions kept."""
     if x.numel() <= _SMALL:  # one part
-        return _powers(x, power).sum(axes, True)
+        return powers(x, power, torch.float64).sum(axes, True)
     kept = (*x.shape[: x.ndim - len(axes)], *[1] * len(axes))
     return sums_of_parts(parts(x, axes, spared), power).reshape(kept)
 
@@ -43,14 +45,69 @@ def sums(x: Any, axes: tuple[int, ...], power: int, spared: bool) -> Any:
 def sums_of_parts(parts: list[Any], power: int) -> Any:
     """Return the sums of powers of all rows in one tensor of one dimension."""
     if len(parts) == 1:
-        return _powers(parts[0], power).sum(1)
+        return powers(parts[0], power, torch.float64).sum(1)
     lengths = [part.shape[0] for part in parts]
     found = torch.empty(sum(lengths), dtype=torch.float64)
     for part, place in zip(parts, found.split(lengths), strict=True):
-        torch.sum(_powers(part, power), 1, out=place)
+        torch.sum(powers(part, power, torch.float64), 1, out=place)
     return found
 
 
-def _powers(x: Any, power: int) -> Any:
-    terms = x.to(torch.float64, copy=True)
+class SumsOfMany:
+    """The sums of the rows of tensors that are kept, in few calls: small ones together.
+
+    What is widened stands in one buffer, of 512 KiB at most. Neighbours with rows of the same
+    length are added up by one call, in which each row is added up as if it were alone.
+    """
+
+    def __init__(self, power: int, tensors: list[Any], axes: list[tuple[int, ...]]) -> None:
+        self._power = power
+        pairs = zip(tensors, axes, strict=True)
+        rows = [part for x, along in pairs for part in parts(x.detach(), along, spared=True)]
+        self._found = torch.empty(sum(len(part) for part in rows), dtype=torch.float64)
+        chunks = list(_chunks(rows))
+        largest = max(sum(part.numel() for part in chunk) for chunk in chunks)
+        buffer, start = torch.empty(largest, dtype=torch.float64), 0
+        self._calls = []
+        for chunk in chunks:
+            widened = buffer[: sum(part.numel() for part in chunk)]
+            pieces = widened.split([part.numel() for part in chunk])
+            copies = [x.view(part.shape) for x, part in zip(pieces, chunk, strict=True)]
+            sums, at = [], 0
+            for length, alike in itertools.groupby(chunk, lambda part: part.shape[1]):
+                count = sum(len(part) for part in alike)
+                block = widened[at : at + count * length].view(count, length)
+                sums.append((block, self._found[start : start + count]))
+                at, start = at + count * length, start + count
+            self._calls.append((copies, chunk, widened, sums))
+
+    def __call__(self) -> Any:
+        """Return the sums of all rows in one tensor, which the next call overwrites."""
+        for copies, chunk, widened, sums in self._calls:
+            torch._foreach_copy_(copies, chunk)
+            if self._power == 2:
+                widened.mul_(widened)
+            else:
+                widened.abs_()
+            for block, place in sums:
+                torch.sum(block, 1, out=place)
+        return self._found
+
+
+def _chunks(rows: list[Any]) -> Iterator[list[Any]]:
+    """Yield neighbours that have no more entries together than stay in the caches."""
+    chunk: list[Any] = []
+    for part in rows:
+        if chunk and sum(x.numel() for x in chunk) + part.numel() > LONGEST:
+            yield chunk
+            chunk = []
+        chunk.append(part)
+    yield chunk
+
+
+def powers(x: Any, power: int, wide: Any) -> Any:
+    """Return the terms of a sum, in the dtype ``wide``: one array is made, no more."""
+    if x.dtype == wide:
+        return x * x if power == 2 else x.abs()
+    terms = x.to(wide)
     return terms.mul_(terms) if power == 2 else terms.abs_()

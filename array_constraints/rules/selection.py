@@ -13,7 +13,7 @@ from array_constraints.parameters import normalized_axes
 from array_constraints.typing import name_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Selection:
     """A weight, its constraint, and the number of the rule that selects it."""
 

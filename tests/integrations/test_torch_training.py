@@ -11,10 +11,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 
 from array_constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
-from array_constraints.integrations.torch import constrain, project
+from array_constraints.integrations.torch import Parametrization, constrain, project
 from array_constraints.rules import Rule, Rules
 
 RULES = Rules(
@@ -373,6 +373,27 @@ class TestMistakes:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         with pytest.raises(ValueError, match="'weight': axis='incoming': output channels of"):
             constrain(model, [("weight", MaxNorm(1.0, "incoming"))], optimizer)
+
+
+class TestParametrizations:
+    def test_a_smooth_map_holds_while_the_raw_weight_is_trained(self):
+        layer = nn.Linear(8, 4)
+        parametrize.register_parametrization(layer, "weight", Parametrization(UnitNorm(axis=1)))
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.5)
+        for _ in range(3):
+            optimizer.zero_grad()
+            layer(torch.randn(5, 8)).square().sum().backward()
+            optimizer.step()
+            assert not UnitNorm(axis=1).violation(layer.weight.detach()).any()
+        parametrize.remove_parametrizations(layer, "weight")
+        assert not UnitNorm(axis=1).violation(layer.weight.detach()).any()
+
+    @pytest.mark.parametrize(
+        "constraint", [NonNeg(), MaxNorm(1.0), MinMaxNorm(1.0, 1.0, rate=0.5)], ids=repr
+    )
+    def test_one_that_is_not_smooth_warns(self, constraint):
+        with pytest.warns(UserWarning, match=r"is not smooth: .* constrain\(model, rules"):
+            Parametrization(constraint)
 
 
 def test_a_rate_moves_once_for_each_step():
