@@ -21,9 +21,10 @@ def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> 
     constraint
         Applied to every array; its ``axis`` and dtype have to fit them all.
     weights
-        Arrays in dictionaries, lists, tuples and iterators, nested as you like, such as
-        ``module.parameters()``; of JAX arrays, any pytree. Mappings come back as
-        dictionaries, iterators as lists, the rest as it is.
+        Arrays in dictionaries, lists, tuples and iterators, nested as you like; of JAX arrays,
+        any pytree. Mappings come back as dictionaries, iterators as lists, the rest as it is.
+        Of a model whose layers differ, :class:`array_constraints.rules.Rules` say which weight
+        gets which constraint, along which axis.
     copy
         As when the constraint is called: ``None`` leaves every array as it is and makes new
         ones where something changes, ``False`` writes into them. Tied weights, which are the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,9 +43,10 @@ class Explanation:
 
     def __rich__(self) -> Any:
         """Return the table for rich."""
-        from rich.table import Table
+        from rich.table import Column, Table
 
-        table = Table(*COLUMNS, caption=self._caption)
+        columns = [Column(name, overflow="fold") for name in COLUMNS]  # nothing is cut
+        table = Table(*columns, caption=self._caption)
         for row in self.rows:
             table.add_row(*_texts(row), style="" if row["constraint"] else "dim")
         return table
@@ -100,4 +102,15 @@ def _violating(selection: Selection) -> int | None:
 def _texts(row: dict[str, Any]) -> Iterator[str]:
     for name in COLUMNS:
         value = row[name]
+        if name == "constraint" and value is not None:
+            value = _without_axis(value)
         yield _NOTHING if value is None else str(value)
+
+
+def _without_axis(constraint: Any) -> str:
+    """Return a constraint as it is printed, without its axis, which has a column."""
+    if not dataclasses.is_dataclass(constraint):
+        return repr(constraint)
+    values = [(f.name, getattr(constraint, f.name)) for f in dataclasses.fields(constraint)]
+    shown = ", ".join(f"{name}={value!r}" for name, value in values if name != "axis")
+    return f"{type(constraint).__qualname__}({shown})"

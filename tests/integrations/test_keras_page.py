@@ -1,4 +1,4 @@
-"""The script of docs/training/keras.md runs, on a backend that trains."""
+"""What the README and docs/training/keras.md show of Keras runs, on a backend that trains."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "training" / "keras.md"
+ROOT = Path(__file__).parents[2]
 
 
-def test_the_script_of_the_page_runs(tmp_path):
+@pytest.mark.parametrize(
+    ("page", "fence", "printed"),
+    [
+        ("docs/training/keras.md", "python", "4 of 4 weights are constrained"),
+        ("README.md", "py", "1 of 2 weights are constrained"),
+    ],
+)
+def test_the_script_of_the_page_runs(page, fence, printed, tmp_path):
     for module in ("keras", "torch", "sklearn"):
         pytest.importorskip(module)
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    text = (ROOT / page).read_text()
+    blocks = re.findall(rf"```{fence}\n(.*?)```", text, flags=re.DOTALL)
     (tmp_path / "script.py").write_text("".join(blocks))
     run = subprocess.run(
         [sys.executable, "script.py"],
@@ -27,4 +35,4 @@ def test_the_script_of_the_page_runs(tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert "4 of 4 weights are constrained" in run.stdout
+    assert printed in run.stdout
