@@ -409,3 +409,30 @@ def test_nothing_is_written_where_one_weight_does_not_fit():
     with pytest.raises(ValueError, match="axis 1 does not fit"):
         apply(MaxNorm(0.1, axis=1), [good, bad, *[np.ones((2, 2), int)] * 8], copy=False)
     assert bits(good) == bits(before)
+
+
+class TestWarnings:
+    def test_of_weights_with_different_dimensions(self, library):
+        weights = [library.array(np.ones(shape, "float32")) for shape in ((4, 3), (3,))]
+        with pytest.warns(UserWarning, match=r"MaxNorm along axis 0 meets weights of shapes"):
+            apply(MaxNorm(2.0), weights)
+
+    def test_of_slices_of_one_entry(self):
+        with pytest.warns(
+            UserWarning, match=r"slices of one entry in a weight of shape \(1, 8"
+        ):
+            apply(MaxNorm(2.0), {"w": np.ones((1, 8))})
+
+    @pytest.mark.parametrize("axis", [None, (0,)])
+    def test_none_where_the_axis_is_not_one_number(self, axis):
+        apply(MaxNorm(2.0, axis), [np.ones((4, 3)), np.ones(3)])
+
+    def test_none_for_weights_that_are_alike_or_need_no_axis(self):
+        apply(MaxNorm(2.0), [np.ones((4, 3)), np.ones((2, 5))])
+        apply(NonNeg(), [np.ones((4, 3)), np.ones(3)])
+
+    def test_before_anything_is_written(self):
+        weights = [np.full((4, 3), 9.0), np.full(3, 9.0)]
+        with pytest.raises(UserWarning, match="meets weights of shapes"):  # errors in tests
+            apply(MaxNorm(2.0), weights, copy=False)
+        assert weights[0][0, 0] == 9.0

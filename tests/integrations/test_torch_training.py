@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import pickle
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -412,6 +414,17 @@ def test_project_constrains_once():
     model = Net()
     project(model, RULES)
     assert not MaxNorm(0.3, axis=1).violation(model.body.weight.detach()).any()
+
+
+def test_without_pytorch_the_library_to_install_is_named():
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import array_constraints.rules\n"
+        "try:\n    import array_constraints.integrations.torch\n"
+        "except ModuleNotFoundError as error:\n    print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "needs PyTorch: pip install torch" in run.stdout, run.stderr
 
 
 def test_no_warning_is_given():
