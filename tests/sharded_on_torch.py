@@ -137,16 +137,25 @@ def meshes():
     return line, init_device_mesh("cpu", (2, 2), mesh_dim_names=("a", "b"))
 
 
-def matrices():
-    from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+def on_a_line():
+    from torch.distributed.tensor import Replicate, Shard
 
-    line, grid = meshes()
-    layouts = [
-        (line, [Shard(0)]), (line, [Shard(1)]), (line, [Replicate()]),
-        (grid, [Shard(0), Shard(1)]), (grid, [Shard(0), Shard(0)]),
-        (grid, [Shard(1), Replicate()]),
-    ]  # fmt: skip
-    for mesh, placements in layouts:
+    line, _ = meshes()
+    yield from matrices(line, [[Shard(0)], [Shard(1)], [Replicate()]])
+
+
+def on_a_grid():
+    from torch.distributed.tensor import Replicate, Shard
+
+    _, grid = meshes()
+    layouts = [[Shard(0), Shard(1)], [Shard(0), Shard(0)], [Shard(1), Replicate()]]
+    yield from matrices(grid, layouts)
+
+
+def matrices(mesh, layouts):
+    from torch.distributed.tensor import distribute_tensor
+
+    for placements in layouts:
         for dtype in TOLERANCE:
             # 7 rows are uneven shards; 5 rows on 4 ranks are 2, 2, 1 and none
             for shape in ((7, 4), (5, 3)) if dtype == torch.float64 else ((5, 3),):
@@ -226,7 +235,8 @@ def others():
             yield f"{c} of some processes {dtype}", judge if rank < 2 else outside, c, d
 
 
-SECTIONS = {function.__name__: function for function in (matrices, kernels, copies, others)}
+PARTS = (on_a_line, on_a_grid, kernels, copies, others)
+SECTIONS = {function.__name__: function for function in PARTS}
 
 
 def work(rank, store, folder, section):
