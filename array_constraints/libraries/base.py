@@ -251,6 +251,13 @@ class Library:
         """Return ``w``, read from memory again where a compiler would keep a copy of it."""
         return w
 
+    def factor(self, target: Array, root: Array, moved: Array) -> tuple[Array, Array]:
+        """Return ``target / root``, one for each slice, and which slices it is for.
+
+        Both are 1 for slices that are kept.
+        """
+        return target / root, moved
+
     # Arrays at hand in the memory of the processor: see ``block_sums.py``.
 
     def is_eager(self, w: Any) -> bool:

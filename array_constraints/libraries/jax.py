@@ -145,6 +145,16 @@ class Jax(Library):
         """Put a barrier: XLA would keep the float64 copy of a bfloat16 weight between reads."""
         return jax.lax.optimization_barrier(w)
 
+    def factor(self, target: Any, root: Any, moved: Any) -> tuple[Any, Any]:
+        """Divide once for each slice, and tell by the quotient which are moved.
+
+        What XLA holds cheap it computes again for each entry: comparisons, a product with the
+        reciprocal root. A division it does not; the barrier keeps it from becoming a product.
+        A slice whose factor rounds to 1 is the same whether it is moved or kept.
+        """
+        factor = target / jax.lax.optimization_barrier(root)
+        return factor, factor != 1
+
     def mapped_at_once(self, constraint: Any, weights: Any) -> Mapped | None:
         """Return a pytree of arrays constrained in one cached ``jit`` for each place."""
         found = state.structure_of(constraint)

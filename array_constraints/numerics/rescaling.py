@@ -164,7 +164,8 @@ def rescaled(block: Array, found: Sizes, library: Any) -> Array:
     root = _positive_root(found.size, moved, xp)
     v = library.accumulated(library.fence(block))
     if found.precision.any_order:  # the quotient of any two sizes is in its range
-        result = v * (target / root)
+        factor, moved = library.factor(target, root, moved)
+        result = v * factor
     else:  # no step leaves the range
         scale = found.size.scale
         result = (v if scale is None else v * scale) / root * target
