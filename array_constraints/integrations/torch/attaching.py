@@ -66,6 +66,7 @@ def constrain(
     --------
     >>> import torch
     >>> from array_constraints import MaxNorm
+    >>> from array_constraints.integrations.torch import constrain
     >>> layer = torch.nn.Linear(8, 4)
     >>> optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     >>> held = constrain(layer, [("*weight", MaxNorm(0.5, axis="incoming"))], optimizer)

@@ -33,6 +33,7 @@ class Parametrization(torch.nn.Module):  # type: ignore[misc]
     --------
     >>> import torch
     >>> from array_constraints import UnitNorm
+    >>> from array_constraints.integrations.torch import Parametrization
     >>> from torch.nn.utils import parametrize
     >>> layer = torch.nn.Linear(8, 4)
     >>> constraint = Parametrization(UnitNorm(axis=1))
