@@ -11,6 +11,7 @@ from array_constraints import libraries
 from array_constraints.constraint import Constraint
 from array_constraints.executors import acceptance, many, run
 from array_constraints.forms import Form
+from array_constraints.typing import name_of
 
 
 def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> Any:
@@ -88,7 +89,7 @@ def _warn_of_axis(constraint: Any, arrays: list[Any]) -> None:
     axis = getattr(constraint, "axis", None)
     if not isinstance(axis, int):
         return
-    name = type(constraint).__name__
+    name = name_of(type(constraint))
     shapes = {tuple(w.shape): None for w in arrays if hasattr(w, "shape")}
     found = {len(shape): shape for shape in shapes}
     single = next(

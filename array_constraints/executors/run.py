@@ -34,7 +34,7 @@ def called(constraint: Any, w: Any, copy: bool | None) -> Any:
         return constraint(w, copy=copy)
     if copy is None:
         return constraint(w)
-    w, library = acceptance.accepted(type(constraint).__name__, w, copy)
+    w, library = acceptance.accepted(name_of(type(constraint)), w, copy)
     return deliver(w, constraint(w), copy, library)
 
 
