@@ -138,3 +138,10 @@ def test_tables_and_picture_are_made_of_the_record(tmp_path, capsys):
 def test_the_expected_result_is_that_of_the_definition():
     case = Case((2, 1), 0)
     assert np.linalg.norm(measure.expected(case)) == pytest.approx(case.bound(case.weight()))
+
+
+def test_what_is_added_to_a_step_of_pytorch_is_measured():
+    torch_steps = pytest.importorskip("benchmarks.torch_steps")
+    found = dict(torch_steps.added(8, 1e-3, rounds=1))
+    assert list(found) == ["ours", "renorm and copy"]
+    assert all(share > -1 for share in found.values())
