@@ -4,7 +4,7 @@ from array_constraints.rules.explanation import Explanation
 from array_constraints.rules.reading import constraint_of, read_rules
 from array_constraints.rules.rule import OPTIONS, Rule
 from array_constraints.rules.rules import Rules, as_rules
-from array_constraints.rules.selection import Selection
+from array_constraints.rules.selection import Selection, warn_of_axes
 
 __all__ = [
     "OPTIONS",
@@ -15,4 +15,5 @@ __all__ = [
     "as_rules",
     "constraint_of",
     "read_rules",
+    "warn_of_axes",
 ]

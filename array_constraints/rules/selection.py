@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +22,8 @@ class Selection:
     weight: Weight
     constraint: Any
     rule: int
+    stated: Any = None
+    """The constraint as its rule states it."""
 
     @classmethod
     def of(cls, weight: Weight, constraint: Any, rule: int) -> Selection:
@@ -34,7 +38,7 @@ class Selection:
         if weight.refused:
             raise ValueError(with_name + weight.refused)
         try:
-            return cls(weight, resolved(constraint, weight), rule)
+            return cls(weight, resolved(constraint, weight), rule, constraint)
         except (TypeError, ValueError) as error:
             raise type(error)(with_name + str(error)) from None
 
@@ -68,3 +72,31 @@ class Selection:
         """How many entries a slice has; None if that is not known."""
         axes, shape = self.axes, self.weight.shape
         return None if axes is None or shape is None else math.prod([shape[i] for i in axes])
+
+
+def warn_of_axes(selections: Iterable[Selection]) -> None:
+    """Warn once where an axis that is one number is most often not what is meant in a layer."""
+    found = [(s, said) for s in selections if (said := _said_of_axis(s))]
+    if not found:
+        return
+    (selection, said), *more = found
+    others = f", and {len(more)} more weights" if more else ""
+    warnings.warn(
+        f"{selection.weight.name!r}: {name_of(type(selection.constraint))} along axis "
+        f"{selection.constraint.axis} {said}{others}; write axis='incoming' for all weights "
+        "into one unit, select by kind, or write the axis as a tuple where it is meant",
+        stacklevel=4,
+    )
+
+
+def _said_of_axis(selection: Selection) -> str:
+    """Return what is odd about the axis; nothing if it is not one number, or nothing is."""
+    role, given = selection.weight.role, selection.stated
+    if role is None or not isinstance(getattr(given, "axis", None), int):
+        return ""
+    if role.kind in ("norm", "bias"):
+        return f"takes all of the {role.layer}'s {role.kind} as one slice"
+    if isinstance(role.incoming, str) or selection.axes == role.incoming:
+        return ""
+    axes = role.incoming[0] if len(role.incoming) == 1 else role.incoming
+    return f"is not that of the weights into one unit of {role.layer}, which is {axes}"

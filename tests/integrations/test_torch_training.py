@@ -377,6 +377,28 @@ class TestMistakes:
             constrain(model, [("weight", MaxNorm(1.0, "incoming"))], optimizer)
 
 
+class TestWarningsOfAnAxis:
+    def test_that_is_not_the_one_of_the_units(self):
+        model = Net()
+        with pytest.warns(UserWarning, match="MaxNorm along axis 0 is not") as caught:
+            constrain(model, MaxNorm(2.0), torch.optim.SGD(model.parameters(), lr=0.1))
+        (found,) = caught
+        assert str(found.message).startswith(
+            "'conv.weight': MaxNorm along axis 0 is not that of the weights into one unit of "
+            "Conv1d, which is (1, 2), and 7 more weights; write axis='incoming'"
+        )
+
+    def test_that_takes_a_normalization_as_one_slice(self):
+        model = nn.LayerNorm(3)
+        with pytest.warns(UserWarning, match="'weight': MaxNorm along axis 0 takes all of the"):
+            constrain(model, MaxNorm(2.0), torch.optim.SGD(model.parameters(), lr=0.1))
+
+    @pytest.mark.parametrize("axis", [1, "incoming", (0,)], ids=str)
+    def test_none_where_it_is_right_or_meant(self, axis):
+        model = nn.Linear(3, 2, bias=False)
+        constrain(model, MaxNorm(2.0, axis), torch.optim.SGD(model.parameters(), lr=0.1))
+
+
 class TestParametrizations:
     def test_a_smooth_map_holds_while_the_raw_weight_is_trained(self):
         layer = nn.Linear(8, 4)

@@ -12,7 +12,7 @@ import jax
 from array_constraints.layers import Weight, pytrees
 from array_constraints.layers import weights_of as weights_of_model
 from array_constraints.layers.pytrees import Leaves
-from array_constraints.rules import Explanation, Selection, as_rules
+from array_constraints.rules import Explanation, Selection, as_rules, warn_of_axes
 from array_constraints.rules.applying import constrained
 
 
@@ -58,6 +58,7 @@ def projection(rules: Any, model: Any, *, layout: str | None = None) -> Projecti
     selections = as_rules(rules).select(weights)
     for selection in selections:
         _judge(selection, selection.weight.array)
+    warn_of_axes(selections)
     return Projection(weights, selections)
 
 

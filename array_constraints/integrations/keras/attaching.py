@@ -12,7 +12,7 @@ from array_constraints.integrations.keras.names import why_not_saved
 from array_constraints.integrations.keras.printing import say
 from array_constraints.integrations.keras.saving import Place, composites, places_of
 from array_constraints.layers import weights_of
-from array_constraints.rules import Explanation, Rules, Selection, as_rules
+from array_constraints.rules import Explanation, Rules, Selection, as_rules, warn_of_axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +122,7 @@ def constrain(model: Any, rules: Any, *, verbose: bool = True) -> Constrained:
     selections = explanation.selections
     for selection in selections:
         selection.judge(selection.weight.array)
+    warn_of_axes(selections)
     trained = [s for s in selections if s.weight.array.trainable]
     images = _images(trained)
     if verbose:

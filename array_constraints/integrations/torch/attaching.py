@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from array_constraints.integrations.torch.after_step import Step, repeated, steps_of
 from array_constraints.integrations.watching import Observation, observed
 from array_constraints.layers import Weight, weights_of
-from array_constraints.rules import Explanation, Rules, Selection, as_rules
+from array_constraints.rules import Explanation, Rules, Selection, as_rules, warn_of_axes
 
 
 def constrain(
@@ -55,6 +55,13 @@ def constrain(
     TypeError, ValueError
         If a constraint does not fit a parameter, or a selected one that is trained is in none
         of the optimizers; nothing is changed then.
+
+    Warns
+    -----
+    UserWarning
+        If a constraint has one number as its axis, and that is not the one of the weights into
+        a unit of the layer, or the weight is a bias, or a normalization's: most often that is
+        not meant. A tuple says that it is.
 
     Notes
     -----
@@ -115,6 +122,7 @@ class Constrained:
         chosen = self._select(weights)
         _refuse_local_shards(chosen, optimizers)
         _require_in_optimizers(chosen, optimizers)
+        warn_of_axes(chosen)
         self.observe(chosen, 0)
         _write(chosen)
         self._steps = [Step(self, optimizer) for optimizer in optimizers]
