@@ -166,6 +166,14 @@ def test_parameters_are_those_of_the_constraint():
         constraint_of("non_neg", {"axis": 0})
 
 
+def test_a_rule_takes_a_name_or_a_class_and_rules_take_one_rule():
+    assert Rule("*", "unit_norm") == Rule("*", UnitNorm)
+    assert as_rules(Rule("*", "unit_norm")) == as_rules("unit_norm")
+    for wrong in ([UnitNorm()], ["*"], [("a", "b", "c")]):
+        with pytest.raises(TypeError, match="rules are a list of Rule, or of pairs"):
+            as_rules(wrong)
+
+
 class TestWhatARuleAsks:
     WEIGHTS = (
         ("body.0.weight", np.ones((3, 2))),

@@ -34,7 +34,8 @@ def _role(model: Any, path: tuple[Any, ...]) -> Role:
     """Follow a path to the layer that has the array, and ask that."""
     layer, holder, kind = None, model, None
     for key in path:
-        if isinstance(holder, equinox.Module):
+        # What a layer keeps as its state is of that layer.
+        if isinstance(holder, equinox.Module) and not isinstance(holder, equinox.nn.StateIndex):
             layer, attribute = holder, getattr(key, "name", "")
             if isinstance(holder, equinox.nn.MultiheadAttention):
                 kind = "attention"

@@ -21,6 +21,10 @@ _WRAPPERS = {
 }
 """Modules around a user's, which no name speaks of: ``torch.compile`` makes the first."""
 
+_MADE = (
+    "the weight that the layer uses is made of it, by {}: a constraint of it would be none of "
+    "that weight; exclude it, or remove what makes the weight"
+)
 _GROUPED = (
     "output channels of different groups of a grouped transposed convolution lie in one column "
     "of its weight, so that no axis runs along the weights of one: use groups=1, or constrain "
@@ -72,9 +76,12 @@ def _modules(
 
 def _own(module: nn.Module, prefix: str, kind: str | None) -> Iterator[Weight]:
     """Yield the parameters of one module, and those that it makes of others."""
+    made_by = _made_by_hooks(module)
     for name, parameter in module._parameters.items():
         if parameter is not None:
-            yield Weight(prefix + name, parameter, role_in(module, name, kind))
+            role, made = role_in(module, name, kind), name.rpartition("_")[0]
+            refused = _MADE.format(made_by[made]) if made in made_by else ""
+            yield Weight(prefix + name, parameter, role, refused=refused)
     if not parametrize.is_parametrized(module):
         return
     for name, made in module.parametrizations.items():
@@ -87,6 +94,20 @@ def _own(module: nn.Module, prefix: str, kind: str | None) -> Iterator[Weight]:
             refused=f"it is made by a parametrization, {maps}, from other parameters: what is "
             "written into it would be lost; exclude it, or remove the parametrization",
         )
+
+
+def _made_by_hooks(module: nn.Module) -> dict[str, str]:
+    """Return what makes a weight of others before each call, by its name.
+
+    As ``torch.nn.utils.weight_norm``, ``spectral_norm`` and ``prune`` do: of ``weight_g`` and
+    ``weight_v``, or ``weight_orig``.
+    """
+    found = {}
+    for hook in module._forward_pre_hooks.values():
+        name = getattr(hook, "name", getattr(hook, "_tensor_name", None))
+        if type(hook).__module__.startswith("torch.nn.utils.") and isinstance(name, str):
+            found[name] = type(hook).__name__
+    return found
 
 
 def role_in(module: nn.Module, name: str, kind: str | None = None) -> Role:

@@ -93,7 +93,7 @@ def _violating(selection: Selection) -> int | None:
     """Return how many slices, or entries, violate now; None where that has no value."""
     violation = getattr(selection.constraint, "violation", None)
     array = selection.weight.array
-    if violation is None or array is None:
+    if violation is None or selection.weight.shape is None:
         return None
     found = violation(array)
     return int(libraries.of(found).xp.count_nonzero(found))

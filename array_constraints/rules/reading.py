@@ -52,7 +52,9 @@ def read_rules(path: str | Path) -> Rules:
         raise ValueError(f"{path}: not {path.suffix[1:].upper()}: {error}") from None
     entries = content.get("rules") if isinstance(content, dict) else None
     if not isinstance(entries, list) or set(content) != {"rules"}:
-        raise ValueError(f"{path}: must hold one list, 'rules', and nothing else")
+        raise ValueError(
+            f"{path}: must hold one list, 'rules', in TOML tables [[rules]], and nothing else"
+        )
     return Rules(_rule(entry, f"{path}: rule {i}") for i, entry in enumerate(entries, 1))
 
 
@@ -63,7 +65,10 @@ def _from_toml(text: str) -> Any:
 
 def _rule(entry: Any, where: str) -> Rule:
     if not isinstance(entry, dict) or "constraint" not in entry or not set(entry) & _SELECTING:
-        raise ValueError(f"{where}: must have 'select', 'kind' or 'ndim', and 'constraint'")
+        keys = f", got {', '.join(entry)}" if isinstance(entry, dict) else ""
+        raise ValueError(
+            f"{where}: must have 'select', 'kind' or 'ndim', and 'constraint'{keys}"
+        )
     options = {name: entry[name] for name in OPTIONS if name in entry}
     parameters = {k: v for k, v in entry.items() if k not in (*OPTIONS, "constraint")}
     try:

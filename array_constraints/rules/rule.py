@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from array_constraints.config import get
 from array_constraints.layers import KINDS, Weight
 
 
@@ -21,7 +22,7 @@ class Rule:
         A pattern of names as a shell matches it: ``*`` stands for any characters, dots and
         slashes included, ``?`` for one, ``[ab]`` for one of those; upper and lower case differ.
     constraint
-        A constraint, any callable, or ``None``: what the rule selects is left alone.
+        A constraint, its name, any callable, or ``None``: what is selected is left alone.
     ndim
         How many dimensions a weight has, a number or several; ``None`` for any.
     kind
@@ -52,6 +53,8 @@ class Rule:
     def __post_init__(self) -> None:
         if not isinstance(self.select, str):
             raise TypeError(f"select must be a pattern, got {type(self.select).__name__}")
+        if isinstance(self.constraint, str | type):
+            object.__setattr__(self, "constraint", get(self.constraint))
         if self.constraint is not None and not callable(self.constraint):
             raise TypeError(
                 f"the constraint of {self.select!r} must be callable or None, "

@@ -169,11 +169,25 @@ def as_rules(rules: Any) -> Rules:
     """
     if isinstance(rules, Rules):
         return rules
+    if isinstance(rules, Rule):
+        return Rules([rules])
     if isinstance(rules, Mapping) and "class_name" not in rules:
         rules = rules.items()
     if isinstance(rules, Iterable) and not isinstance(rules, str | Mapping):
-        return Rules(r if isinstance(r, Rule) else Rule(r[0], get(r[1])) for r in rules)
+        return Rules(map(_rule, rules))
     return Rules([Rule("*", get(rules))])
+
+
+def _rule(entry: Any) -> Rule:
+    if isinstance(entry, Rule):
+        return entry
+    if not (isinstance(entry, tuple | list) and len(entry) == 2):
+        raise TypeError(
+            "rules are a list of Rule, or of pairs of a pattern and a constraint, got "
+            f"{type(entry).__name__} in it"
+        )
+    select, constraint = entry
+    return Rule(select, get(constraint))
 
 
 def _unused(rule: Rule, taken: list[str], weights: list[Weight]) -> str:

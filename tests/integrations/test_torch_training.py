@@ -13,7 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from torch import nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations, parametrize, prune
 
 from array_constraints import Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
 from array_constraints.integrations.torch import Parametrization, constrain, project
@@ -197,6 +197,7 @@ class TestLazyModules:
         rules = [("*.weight", UnitNorm("incoming"))]
         held = constrain(model, rules, optimizer)
         assert violated(held) == []
+        assert [row["violating"] for row in held.explain().rows] == [None, None, 0, None]
         model(torch.randn(3, 5)).square().sum().backward()
         optimizer.step()
         assert violated(held) == []
@@ -302,6 +303,28 @@ def test_weights_that_are_made_of_others_are_refused():
     constrain(model, [("*.bias", NonNeg())], optimizer)
 
 
+@pytest.mark.parametrize(
+    ("make", "name", "maps"),
+    [
+        (nn.utils.spectral_norm, "weight_orig", "SpectralNorm"),
+        (
+            functools.partial(prune.l1_unstructured, name="weight", amount=1),
+            "weight_orig",
+            "L1Unstructured",
+        ),
+    ],
+    ids=["spectral_norm", "prune"],
+)
+def test_what_a_weight_is_made_of_before_each_call_is_refused(make, name, maps):
+    model = nn.Sequential(make(nn.Linear(3, 3)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(
+        ValueError, match=rf"'0.{name}': the weight .* is made of it, by {maps}"
+    ):
+        constrain(model, [("*.weight*", MaxNorm(0.1, "incoming"))], optimizer)
+    constrain(model, [("*.bias", NonNeg())], optimizer)
+
+
 class TestEmbeddings:
     def test_rows_with_a_gradient_are_all_that_a_sparse_step_moves(self):
         for make in (
@@ -330,6 +353,12 @@ class TestEmbeddings:
 
 
 class TestMistakes:
+    def test_the_order_of_the_arguments(self):
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with pytest.raises(TypeError, match=r"model, rules, optimizer, in this order.*got Net"):
+            constrain(optimizer, RULES, model)
+
     @pytest.fixture
     def model(self):
         return Net()

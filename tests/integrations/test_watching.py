@@ -71,6 +71,16 @@ def test_a_file_of_csv(tmp_path):
     }  # fmt: skip
 
 
+def test_several_watchers_at_once_and_what_is_none():
+    histories = History(), History()
+    trained(list(histories))
+    assert histories[0] == histories[1]
+    assert len(histories[0]) == 6
+    for wrong in ("watched.csv", [3], CSV):
+        with pytest.raises(TypeError, match="watch must be a callable, such as History"):
+            trained(wrong)
+
+
 def test_a_live_table():
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     with LiveTable(console) as watch:

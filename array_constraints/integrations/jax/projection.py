@@ -146,6 +146,10 @@ class Projection:
 
     def _chosen(self, taken: Leaves) -> dict[int, Selection]:
         """Return what is selected, by place; raise where a leaf is no weight of the model."""
+        if not taken.weights():
+            raise ValueError(
+                "these parameters hold no weight of the model: pass the model's own"
+            )
         chosen = {}
         for i, name in taken.weights().items():
             weight, leaf = self._weights.get(name), taken.leaves[i]

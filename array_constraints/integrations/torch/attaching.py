@@ -20,7 +20,7 @@ def constrain(
     rules: Any,
     optimizer: Optimizer | Iterable[Optimizer],
     *,
-    watch: Callable[[Observation], None] | None = None,
+    watch: Callable[[Observation], None] | Iterable[Callable[[Observation], None]] = (),
 ) -> Constrained:
     """Constrain the parameters of a model, now and after each step of its optimizer.
 
@@ -39,7 +39,8 @@ def constrain(
     optimizer
         The optimizer, or all of them, of the parameters that are selected.
     watch
-        Called after each step, for each parameter, with what its constraint finds there: see
+        A callable, or several, for what the constraint of each parameter finds: now, as step 0,
+        and after each step, before the parameter is brought back. See
         :mod:`array_constraints.integrations.watching`. It takes another look at the weights.
 
     Returns
@@ -82,8 +83,18 @@ def constrain(
     >>> held.violations()["weight"].any()
     tensor(False)
     """
-    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
-    return Constrained(model, as_rules(rules), optimizers, watch)
+    if isinstance(optimizer, Optimizer):
+        optimizer = [optimizer]
+    if not isinstance(optimizer, Iterable):
+        raise TypeError(
+            "constrain takes model, rules, optimizer, in this order; optimizer must be one of "
+            f"torch.optim, or several, got {type(optimizer).__name__}"
+        )
+    optimizers = list(optimizer)
+    watchers = (watch,) if callable(watch) else tuple(watch)
+    if not all(callable(watcher) and not isinstance(watcher, type) for watcher in watchers):
+        raise TypeError("watch must be a callable, such as History() or CSV(path), or several")
+    return Constrained(model, as_rules(rules), optimizers, watchers)
 
 
 def project(model: Any, rules: Any) -> None:
@@ -110,9 +121,9 @@ class Constrained:
         model: Any,
         rules: Rules,
         optimizers: list[Optimizer],
-        watch: Callable[[Observation], None] | None,
+        watchers: tuple[Callable[[Observation], None], ...],
     ) -> None:
-        self.model, self.rules, self._watch = model, rules, watch
+        self.model, self.rules, self._watchers = model, rules, watchers
         if not optimizers or not all(isinstance(o, Optimizer) for o in optimizers):
             raise TypeError("optimizer must be one of torch.optim, or several of them")
         weights = weights_of(model)
@@ -169,14 +180,15 @@ class Constrained:
 
     def observe(self, chosen: list[Selection], step: int) -> None:
         """Tell the watcher, if there is one, what the constraints find now."""
-        if self._watch is None:
+        if not self._watchers:
             return
         with torch.no_grad():
             for selection in chosen:
                 rule = self.rules.rules[selection.rule].shown
                 found = observed(selection, rule, step)
                 if found is not None:
-                    self._watch(found)
+                    for watcher in self._watchers:
+                        watcher(found)
 
     def judge_lazy(self) -> None:
         """Take over the parameters that have got a shape by now."""
