@@ -516,10 +516,11 @@ class TestRefusedArrays:
             with pytest.raises(TypeError, match="make it dense first"):
                 constraint(w)
 
-    def test_a_keras_variable_names_its_value(self, constraint):
+    def test_a_keras_variable_names_the_import_and_its_value(self, constraint):
         import keras
 
-        with pytest.raises(TypeError, match=r"got keras.Variable: pass its \.value"):
+        message = r"import array_constraints\.integrations\.keras, or pass its \.value"
+        with pytest.raises(TypeError, match=rf"got keras.Variable: {message}"):
             constraint(keras.Variable(example()))
 
     def test_complex_and_bool(self, library, constraint):
