@@ -166,6 +166,7 @@ class TestApply:
     """Many weights at once: each comes out as from a call of its own."""
 
     @eager
+    @pytest.mark.filterwarnings("ignore:.*makes slices of one entry:UserWarning")
     @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
     @pytest.mark.parametrize("axis", [0, 1, None])
     @pytest.mark.parametrize("shape", [(64, 64), (7, 130), (128, 1), (100, 100)], ids=str)

@@ -200,8 +200,8 @@ REGISTERED = """
 import sys, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 import keras
+import array_constraints.integrations.keras
 from array_constraints import MaxNorm
-keras.saving.register_keras_serializable(package="array_constraints")(MaxNorm)
 constraint = MaxNorm((1.0, float("inf")), axis=-1)
 dense = keras.layers.Dense(2, kernel_constraint=constraint, name="dense")
 model = keras.Sequential([keras.Input((3,)), dense])
@@ -212,7 +212,7 @@ open("m.json", "w").write(model.to_json())
 
 
 def test_our_own_classes_registered_with_keras_are_read_as_ours(tmp_path):
-    """In a process of its own: Keras has no way to forget a class again."""
+    """By the integration, in a process of its own: Keras does not forget a class again."""
     subprocess.run([sys.executable, "-c", REGISTERED], cwd=tmp_path, check=True)
     for name in ("m.keras", "m.h5", "m.json"):
         found = read_constraints(tmp_path / name)
