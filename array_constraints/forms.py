@@ -109,6 +109,12 @@ class Elementwise(Form):
         excess = self.excess(reductions.accumulated(w, xp), xp)
         return ~xp.equal(excess, xp.zeros_like(excess))
 
+    def _outside_at_hand(self, w: Any, xp: Namespace) -> Any:
+        """Return which entries of an array at hand are not allowed; None if all are."""
+        outside = self.outside(w, xp)
+        library: Any = of_namespace(xp)
+        return outside if library.some(outside) else None
+
     def validate(self, w: Array) -> None:
         acceptance.require_real_numeric(name_of(type(self)), w)
 

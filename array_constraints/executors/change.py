@@ -161,6 +161,8 @@ class Rescaler:
             library.number(min(target, 2.0**1000)) if isinstance(target, float) else target
             for target in (inner.upper_target, inner.lower_target)
         )
+        targets = inner.upper_target, inner.lower_target
+        self.two_targets = self.bounded and not (self.numbers and targets[0] == targets[1])
 
     @staticmethod
     def _is_ordinary(bound: Any) -> Any:
@@ -196,16 +198,16 @@ class Rescaler:
 
     def _factor(self, value: Array, moved: Array) -> Array:
         """Return exactly 1 where a slice is kept."""
-        xp, found = self.library.xp, self.found
+        library, xp, found = self.library, self.library.xp, self.found
         size = value if found.size.power == 1 else xp.sqrt(value)
         goal = self.upper_target
-        if self.bounded:
-            goal = xp.where(value > self.most, self.upper_target, self.lower_target)
+        if self.two_targets:
+            goal = library.where(value > self.most, self.upper_target, self.lower_target)
         if not self.numbers:  # some may be infinite, where nothing moves
-            goal = xp.where(moved, goal, xp.ones_like(size))
-        factor: Array = goal / xp.where(moved, size, goal)
+            goal = library.where(moved, goal, xp.ones_like(size))
+        factor: Array = goal / library.where(moved, size, goal)
         if self.rate != 1:
-            factor = xp.where(moved, factor * self.rate + (1 - self.rate), factor)
+            factor = library.where(moved, factor * self.rate + (1 - self.rate), factor)
         return xp.astype(factor, xp.float32) if found.precision.any_order else factor
 
     def _careful(self, value: Any, scale: Any) -> Change:

@@ -125,8 +125,8 @@ def _run_on_entries(form: Any, w: Array, copy: bool | None, library: Any) -> Any
     xp, entries = library.xp, math.prod(w.shape)
     write = form._project_in_place if copy is False else None
     if entries <= _entries_at_once(w, copy, write):
-        outside = form.outside(w, xp)
-        if not bool(xp.any(outside)):
+        outside = form._outside_at_hand(w, xp)
+        if outside is None:
             return w
         if write is None:
             return form.project(w, xp)
@@ -140,8 +140,8 @@ def _run_on_entries(form: Any, w: Array, copy: bool | None, library: Any) -> Any
     out = Destination(w, copy, (), library)
     for _, tiles in _grid(w, tuple(range(w.ndim)), most, library).columns():
         for tile in tiles:
-            outside = form.outside(w[tile], xp)
-            if not bool(xp.any(outside)):
+            outside = form._outside_at_hand(w[tile], xp)
+            if outside is None:
                 out.keep(tile)
             elif write is None:
                 out.at(tile)[...] = form.project(w[tile], xp)

@@ -129,6 +129,7 @@ class _Group:
         self.least = self._for_slices([r.least if r.bounded else -math.inf for r in rescalers])
         self.lower = self._for_slices([float(r.lower_target) for r in rescalers])
         rates = [r.rate for r in rescalers]
+        self.two_targets = any(r.two_targets for r in rescalers)
         self.rate = self._for_slices(rates) if any(rate != 1 for rate in rates) else None
         self.one = library.number(1.0)
         self.kept_up_to = min(r.most for r in rescalers)
@@ -173,6 +174,7 @@ class _Group:
         moved = above
         if self.bounded:
             moved = above | (value < self.least)
+        if self.two_targets:
             goal = library.where(above, goal, self.lower)
         factor = goal / (value if self.power == 1 else library.xp.sqrt(value))
         if self.rate is not None:

@@ -109,6 +109,15 @@ class AtHand(Library):
     def _add_entries(self, x: Any, axes: tuple[int, ...]) -> Any:
         """Return the sums of entries in float64, dimensions kept."""
 
+    def some(self, mask: Any) -> bool:
+        """Return whether any entry is true."""
+        return bool(self.xp.any(mask))
+
+    def negative_at_hand(self, w: Any) -> Any:
+        """Return which entries are less than zero, for ``zero_negative``; None if none is."""
+        negative = self.negative(w)
+        return negative if self.some(negative) else None
+
     def zero_negative(self, w: Any, negative: Any) -> None:
         """Write zeros over what is less than zero, which are ``negative``; the rest is kept.
 

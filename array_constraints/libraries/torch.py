@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import math
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -27,15 +26,7 @@ class Torch(AtHand):
 
     def refused(self, w: Any) -> str | None:
         """Return what kind of tensor ``w`` is, if not a dense one with values."""
-        plain = type(w) is torch.Tensor or type(w) is torch.nn.Parameter
-        kind = None if plain else torch_kinds.other_kind(w)
-        if kind is not None:
-            return kind
-        if w.is_nested:
-            return "that is nested: pass the tensors of w.unbind()"
-        return (
-            None if w.layout is torch.strided else f"of layout {w.layout}: make it dense first"
-        )
+        return torch_kinds.refused(w)
 
     def has_float64(self, w: Any) -> bool:
         found: bool = w.device.type != "mps"  # Metal has no float64
@@ -57,6 +48,22 @@ class Torch(AtHand):
         if not self.at_hand(w):  # the bits are no part of a graph
             return super().without_negative(w)
         return (self.bits(w) * ~self.negative(w)).view(w.dtype)
+
+    def some(self, mask: Any) -> bool:
+        """Take the largest byte: torch.any takes up to 50 times as long."""
+        if mask.dtype is not torch.bool:
+            return super().some(mask)
+        return bool(mask.view(torch.uint8).max())
+
+    def negative_at_hand(self, w: Any) -> Any:
+        """Ask for the smallest entry where no mask is needed: that is a tenth of the time."""
+        if self._clamps(w):
+            smallest = self.smallest(w)
+            if smallest >= 0:
+                return None
+            if smallest < 0:
+                return True
+        return super().negative_at_hand(w)  # NaN: which of the others are
 
     def zero_negative(self, w: Any, negative: Any) -> None:
         if self._clamps(w):
@@ -276,21 +283,7 @@ class Torch(AtHand):
             raise ValueError(f"copy=False cannot write into this tensor: {error}") from error
 
     def memories(self, arrays: list[Any]) -> list[Hashable | None]:
-        """Say so for plain tensors; where they are traced or mapped, it is no equal result."""
-        if (
-            torch._C._len_torch_dispatch_stack()
-            or torch._C._get_tracing_state() is not None
-            or torch.autograd.forward_ad._current_level >= 0
-        ):
-            return [None] * len(arrays)
-        addresses = [torch_kinds.address(w) for w in arrays]
-        shared = collections.Counter(addresses)
-        return [
-            (w.device, at, w.dtype, w.shape, w.stride(), w.is_neg(), w.is_conj())
-            if at and shared[at] > 1
-            else None
-            for w, at in zip(arrays, addresses, strict=True)
-        ]
+        return torch_kinds.memories(arrays)
 
 
 TORCH = Torch(array_api_compat.torch)

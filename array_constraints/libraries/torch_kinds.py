@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import collections
 import sys
+from collections.abc import Hashable
 from typing import Any
 
 import torch
 
 
-def other_kind(w: Any) -> str | None:
-    """Return why a tensor is not one with values of its own; None if it is."""
+def refused(w: Any) -> str | None:
+    """Return what kind of tensor ``w`` is, if not a dense one with values of its own."""
+    plain = type(w) is torch.Tensor or type(w) is torch.nn.Parameter
+    kind = None if plain else _other_kind(w)
+    if kind is not None:
+        return kind
+    if w.is_nested:
+        return "that is nested: pass the tensors of w.unbind()"
+    return None if w.layout is torch.strided else f"of layout {w.layout}: make it dense first"
+
+
+def memories(arrays: list[Any]) -> list[Hashable | None]:
+    """Return what plain tensors of one memory share; where it is no equal result, None."""
+    if (
+        torch._C._len_torch_dispatch_stack()
+        or torch._C._get_tracing_state() is not None
+        or torch.autograd.forward_ad._current_level >= 0
+    ):
+        return [None] * len(arrays)
+    addresses = [_address(w) for w in arrays]
+    shared = collections.Counter(addresses)
+    return [
+        (w.device, at, w.dtype, w.shape, w.stride(), w.is_neg(), w.is_conj())
+        if at and shared[at] > 1
+        else None
+        for w, at in zip(arrays, addresses, strict=True)
+    ]
+
+
+def _other_kind(w: Any) -> str | None:
     if isinstance(w, torch.nn.parameter.UninitializedTensorMixin):
         return "without a shape yet: call its module once first"
     if isinstance(w, torch.masked.MaskedTensor):
@@ -20,7 +50,7 @@ def other_kind(w: Any) -> str | None:
     return None
 
 
-def address(w: Any) -> int:
+def _address(w: Any) -> int:
     """Return where the entries of a tensor are, 0 for one that cannot be asked."""
     plain = type(w) in (torch.Tensor, torch.nn.Parameter) and w.layout is torch.strided
     recorded = w.requires_grad and torch.is_grad_enabled()

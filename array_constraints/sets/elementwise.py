@@ -53,6 +53,12 @@ class NonNeg(Elementwise):
             return ~xp.equal(w, w)
         return of_namespace(xp).negative(w)
 
+    def _outside_at_hand(self, w: Any, xp: Namespace) -> Any:
+        if _unsigned(w, xp):
+            return super()._outside_at_hand(w, xp)
+        library: Any = of_namespace(xp)
+        return library.negative_at_hand(w)
+
     def excess(self, w: Array, xp: Namespace) -> Array:
         if subnormals.flushed():
             return xp.where(of_namespace(xp).negative(w), xp.abs(w), xp.zeros_like(w))
