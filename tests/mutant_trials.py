@@ -233,9 +233,9 @@ class Judge:
         os.chdir(ROOT)
         os.environ["PYTHONPATH"] = str(self.folder)  # for the tests that start a process
         os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-        paths = "pythonpath=tests tests/suite tests/files"  # not the library as it is
+        folders = "tests tests/suite tests/files tests/integrations"  # not the library as it is
         options = ["-qp", "no:cacheprovider", "-p", "_hypothesis_pytestplugin"]
-        options += ["--assert=plain", "-o", paths, "-k", CHOSEN[self.stage]]
+        options += ["--assert=plain", "-o", f"pythonpath={folders}", "-k", CHOSEN[self.stage]]
         options += [] if trials.measuring else ["-x"]
         for group in TESTS.values():
             files = [

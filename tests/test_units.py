@@ -142,14 +142,14 @@ def embedding():
     yield eqx_weights(eqx.nn.Embedding, 7, 3), {"weight": (w, "w")}
 
 
-def recurrent(torch_layer, keras_layer, linen_cell, of_nnx, of_equinox, names, keras_order):
+def recurrent(layer, names, keras_order):
     """Yield the gates of the inputs (``i...``) and of the state (``h...``) apart."""
     count = len(names)
     x, h = normal(count * 4, 3), normal(count * 4, 4, seed=1)
     parts = [[kind + name for name in names] for kind in "ih"]
     given = [(x, parts[0]), (h, parts[1])]
     yield (
-        weights_of(torch_layer),
+        weights_of(getattr(torch.nn, layer)(3, 4)),
         dict(zip(("weight_ih_l0", "weight_hh_l0"), given, strict=True)),
     )
     order = [names.index(name) for name in keras_order]
@@ -157,45 +157,33 @@ def recurrent(torch_layer, keras_layer, linen_cell, of_nnx, of_equinox, names, k
         (gates(w, order).T, [kind + name for name in keras_order])
         for kind, w in (("i", x), ("h", h))
     ]
-    weights = keras_weights(keras_layer, (1, 2, 3))
+    weights = keras_weights(getattr(keras.layers, layer)(4), (1, 2, 3))
     yield weights, {"kernel": turned[0], "recurrent_kernel": turned[1]}
     each = {
         f"{part}/kernel": (w.T, [part])
         for kind, full in (("i", x), ("h", h))
         for part, w in zip([kind + n for n in names], np.split(full, count), strict=True)
     }
+    cell = f"{layer}Cell"
+    linen_cell = getattr(linen, cell)(4)
     inputs = linen_cell.initialize_carry(KEY, (1, 3)), jnp.zeros((1, 3))
     yield linen_weights(linen_cell, *inputs), each
+    of_nnx = nnx_weights(getattr(nnx, cell), 3, 4)
     if any("dense_i" in weight.name for weight in of_nnx):  # the gates of one layer
         own = {"dense_i/kernel": (x.T, parts[0]), "dense_h/kernel": (h.T, parts[1])}
         yield of_nnx, own
     else:
         yield of_nnx, each
+    of_equinox = eqx_weights(getattr(eqx.nn, cell), 3, 4)
     yield of_equinox, {"weight_ih": given[0], "weight_hh": given[1]}
 
 
 def lstm():
-    yield from recurrent(
-        torch.nn.LSTM(3, 4),
-        keras.layers.LSTM(4),
-        linen.LSTMCell(4),
-        nnx_weights(nnx.LSTMCell, 3, 4),
-        eqx_weights(eqx.nn.LSTMCell, 3, 4),
-        "ifgo",
-        "ifgo",
-    )
+    yield from recurrent("LSTM", "ifgo", "ifgo")
 
 
 def gru():
-    yield from recurrent(
-        torch.nn.GRU(3, 4),
-        keras.layers.GRU(4),
-        linen.GRUCell(4),
-        nnx_weights(nnx.GRUCell, 3, 4),
-        eqx_weights(eqx.nn.GRUCell, 3, 4),
-        "rzn",
-        "zrn",
-    )
+    yield from recurrent("GRU", "rzn", "zrn")
 
 
 def attention():
@@ -215,9 +203,7 @@ def attention():
     weights = keras_weights(layer, (1, 4, 6), (1, 4, 6))
     own = {f"{name}/kernel": entry for name, entry in cut.items()}
     yield weights, own | {"attention_output/kernel": (joined, "o")}
-    own = {f"{name}/kernel": entry for name, entry in cut.items()} | {
-        "out/kernel": (joined, "o")
-    }
+    own |= {"out/kernel": (joined, "o")}
     yield linen_weights(linen.MultiHeadDotProductAttention(num_heads=2), x, x), own
     yield nnx_weights(nnx.MultiHeadAttention, 2, 6, decode=False), own
     weights = eqx_weights(eqx.nn.MultiheadAttention, 2, 6)

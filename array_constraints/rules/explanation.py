@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +10,10 @@ from typing import Any
 from array_constraints import libraries
 from array_constraints.layers import Weight
 from array_constraints.rules.selection import Selection
+from array_constraints.typing import name_of
 
 COLUMNS = ("weight", "shape", "kind", "constraint", "axis", "slices", "entries", "violating")
+_JUSTIFY: Any = dict.fromkeys(("slices", "entries", "violating"), "right")
 _NOTHING = "-"
 
 
@@ -42,14 +43,21 @@ class Explanation:
         return [weight.name for weight in self.weights if id(weight) not in chosen]
 
     def __rich__(self) -> Any:
-        """Return the table for rich."""
+        """Return the table for rich, and below it the constraint of each rule."""
+        from rich import box
+        from rich.console import Group
         from rich.table import Column, Table
 
-        columns = [Column(name, overflow="fold") for name in COLUMNS]  # nothing is cut
-        table = Table(*columns, caption=self._caption)
-        for row in self.rows:
-            table.add_row(*_texts(row), style="" if row["constraint"] else "dim")
-        return table
+        columns = [
+            Column(name, no_wrap=True, justify=_JUSTIFY.get(name, "left")) for name in COLUMNS
+        ]
+        columns[0].no_wrap, columns[0].overflow = False, "fold"  # nothing is cut
+        table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        rules = {id(selection.weight): selection.rule + 1 for selection in self.selections}
+        for weight, row in zip(self.weights, self.rows, strict=True):
+            texts = _texts(row, rules.get(id(weight)))
+            table.add_row(*texts, style="" if row["constraint"] else "dim")
+        return Group(table, *self._legend())
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -66,9 +74,14 @@ class Explanation:
         html: str = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
         return html
 
-    @property
-    def _caption(self) -> str:
-        return (
+    def _legend(self) -> Iterator[str]:
+        """Yield what each number of a rule stands for, and what the table counts."""
+        stated = {
+            s.rule: s.constraint if s.stated is None else s.stated for s in self.selections
+        }
+        for rule in sorted(stated):
+            yield f"{rule + 1} {stated[rule]}"
+        yield (
             f"{len(self.selections)} of {len(self.weights)} weights are constrained; "
             "violating: slices, or entries, that the constraint would move"
         )
@@ -99,18 +112,16 @@ def _violating(selection: Selection) -> int | None:
     return int(libraries.of(found).xp.count_nonzero(found))
 
 
-def _texts(row: dict[str, Any]) -> Iterator[str]:
+def _texts(row: dict[str, Any], rule: int | None) -> Iterator[str]:
     for name in COLUMNS:
         value = row[name]
-        if name == "constraint" and value is not None:
-            value = _without_axis(value)
-        yield _NOTHING if value is None else str(value)
-
-
-def _without_axis(constraint: Any) -> str:
-    """Return a constraint as it is printed, without its axis, which has a column."""
-    if not dataclasses.is_dataclass(constraint):
-        return repr(constraint)
-    values = [(f.name, getattr(constraint, f.name)) for f in dataclasses.fields(constraint)]
-    shown = ", ".join(f"{name}={value!r}" for name, value in values if name != "axis")
-    return f"{type(constraint).__qualname__}({shown})"
+        if value is None:
+            yield _NOTHING
+        elif name == "shape":
+            yield "x".join(map(str, value)) or "()"
+        elif name == "axis":
+            yield ",".join(map(str, value))
+        elif name == "constraint":
+            yield f"{rule} {name_of(value if isinstance(value, type) else type(value))}"
+        else:
+            yield str(value)

@@ -18,6 +18,18 @@ from array_constraints.rules.selection import Selection
 class Rules:
     """An ordered list of rules; the first that selects a weight decides.
 
+    Parameters
+    ----------
+    rules
+        Each a :class:`Rule`, or a pair of a pattern and a constraint.
+
+    Raises
+    ------
+    TypeError
+        If one is neither.
+    ValueError
+        If there is none.
+
     Examples
     --------
     >>> from array_constraints import MaxNorm, NonNeg
@@ -29,8 +41,8 @@ class Rules:
 
     rules: tuple[Rule, ...]
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
-        object.__setattr__(self, "rules", tuple(rules))
+    def __init__(self, rules: Iterable[Rule | tuple[str, Any]]) -> None:
+        object.__setattr__(self, "rules", tuple(map(_rule, rules)))
         if not self.rules:
             raise ValueError("rules must hold at least one rule")
 
@@ -174,7 +186,7 @@ def as_rules(rules: Any) -> Rules:
     if isinstance(rules, Mapping) and "class_name" not in rules:
         rules = rules.items()
     if isinstance(rules, Iterable) and not isinstance(rules, str | Mapping):
-        return Rules(map(_rule, rules))
+        return Rules(rules)
     return Rules([Rule("*", get(rules))])
 
 

@@ -51,6 +51,13 @@ class Selection:
         except (TypeError, ValueError) as error:
             raise type(error)(f"{self.weight.name!r}: {error}") from None
 
+    def require_axes(self) -> None:
+        """Raise if the axis does not fit the shape, with the name of the weight."""
+        try:
+            _ = self.axes
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self.weight.name!r}: {error}") from None
+
     @property
     def axes(self) -> tuple[int, ...] | None:
         """The dimensions that a slice runs along; None for a constraint without an axis."""

@@ -1,6 +1,6 @@
 """Steps of training on four devices: prints what is gathered, or is not right, as JSON.
 
-Run by test_jax_training.py in a process of its own: JAX is told the number of devices first.
+Run by test_jax_shards.py in a process of its own: JAX is told the number of devices first.
 """
 
 from __future__ import annotations

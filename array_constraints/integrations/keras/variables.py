@@ -1,4 +1,4 @@
-"""Variables of Keras as arrays, and the axis of the units of their layers."""
+"""Variables of Keras as arrays, and the axes of their constraints, asked where one is made."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import keras
 
 from array_constraints import Constraint
-from array_constraints.layers import Weight, resolved
+from array_constraints.layers import Weight
 from array_constraints.layers.keras import role_in
 from array_constraints.libraries import CONTENTS
+from array_constraints.rules import Selection, warn_of_axes
 
 _MARK = "_resolves_axes_of_array_constraints"
 
@@ -32,15 +33,13 @@ def _resolving(add_weight: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(add_weight)
     def add_weight_and_resolve(layer: Any, *args: Any, **options: Any) -> Any:
         variable = add_weight(layer, *args, **options)
-        constraint = variable.constraint
-        if isinstance(constraint, Constraint):
+        if isinstance(variable.constraint, Constraint):
             role = role_in(layer, variable.name, len(variable.shape))
-            try:
-                variable.constraint = resolved(
-                    constraint, Weight(variable.path, variable, role)
-                )
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"{variable.path!r}: {error}") from None
+            weight = Weight(variable.path, variable, role)
+            selection = Selection.of(weight, variable.constraint, 0)
+            selection.require_axes()
+            warn_of_axes([selection])
+            variable.constraint = selection.constraint
         return variable
 
     setattr(add_weight_and_resolve, _MARK, True)

@@ -1,0 +1,78 @@
+"""What ``constrain`` returns on PyTorch: removed, attached again, explained, on an average."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from torch import nn
+from torch_network import RULES, Halved, Net, step, violated
+
+from array_constraints import MaxNorm
+from array_constraints.integrations.torch import constrain, project
+
+
+class TestHandles:
+    def test_remove(self):
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=5.0)
+        held = constrain(model, RULES, optimizer)
+        held.remove()
+        step(model, optimizer)
+        assert violated(held)
+
+    def test_attaching_twice_constrains_once(self):
+        model = nn.Linear(2, 2, bias=False)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        held = [constrain(model, Halved(), optimizer) for _ in range(2)]
+        before = model.weight.detach().clone()
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        assert torch.equal(model.weight, before / 2)
+        held[0].remove()  # which has left its weights to the second
+        optimizer.step()
+        assert torch.equal(model.weight, before / 4)
+
+    @pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+    def test_copies_are_attached_again_by_one_call(self, again):
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=5.0)
+        constrain(model, RULES, optimizer)
+        model, optimizer = again((model, optimizer))
+        held = constrain(model, RULES, optimizer)
+        step(model, optimizer)
+        assert violated(held) == []
+
+    def test_an_average_is_projected(self):
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        held = constrain(model, RULES, optimizer)
+        average = torch.optim.swa_utils.AveragedModel(model)
+        for _ in range(3):
+            step(model, optimizer)
+            average.update_parameters(model)
+        norms = average.module.head.weight.norm(dim=1)
+        assert (norms < 0.999).any()  # the mean of unit vectors is shorter
+        held.project(average)
+        torch.testing.assert_close(average.module.head.weight.norm(dim=1), torch.ones(3))
+
+    def test_explain_lists_all_and_what_nothing_selects(self):
+        model = Net()
+        held = constrain(model, RULES, torch.optim.SGD(model.parameters(), lr=1.0))
+        found = held.explain()
+        assert found.unselected == ["norm.weight", "norm.bias"]
+        row = found.rows[0]
+        assert (row["weight"], row["axis"], row["slices"], row["entries"]) == (
+            "conv.weight", (1, 2), 4, 3,
+        )  # fmt: skip
+        assert "conv.weight" in str(found)
+        assert "<pre" in found._repr_html_()
+
+
+def test_project_constrains_once():
+    model = Net()
+    project(model, RULES)
+    assert not MaxNorm(0.3, axis=1).violation(model.body.weight.detach()).any()
