@@ -61,8 +61,8 @@ class Training:
         rules = [("*.kernel", MaxNorm(bound, axis=0))]
         optimizer = optax.adam(1e-3)
         if how == "constrain":
-            optimizer = optax.chain(optimizer, constrain(rules, self.params))
-        project = projection(rules, self.params) if how == "projection" else lambda p: p
+            optimizer = optax.chain(optimizer, constrain(self.params, rules))
+        project = projection(self.params, rules) if how == "projection" else lambda p: p
         self.state = optimizer.init(self.params)
         self.x = jnp.asarray(rng.standard_normal((256, 64)), jnp.float32)
         self.y = jnp.asarray(rng.integers(10, size=256))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
-from array_constraints import MaxNorm, NonNeg, UnitNorm, serialize
+from array_constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm, serialize
 from array_constraints.rules import Rule, Rules, as_rules
 
 NAMES = ["body.0.weight", "body.0.bias", "body.1.weight", "head.weight"]
@@ -202,3 +205,27 @@ def test_a_callable_that_knows_nothing_of_copies_is_applied():
         found = rules.apply({"w": w}, copy=copy)["w"]
         assert found.tolist() == [0.5, -0.5, 0.25]
         assert (found is w) == (copy is False)
+
+
+def test_pairs_are_rules():
+    assert Rules([("*.bias", None), ("*", NonNeg())]) == Rules(
+        [Rule("*.bias", None), Rule("*", NonNeg())]
+    )
+    with pytest.raises(TypeError, match="pairs of a pattern and a constraint, got str"):
+        Rules(["*"])
+
+
+def test_a_table_of_80_columns_cuts_nothing():
+    weights = {"encoder.layers.0.attention.output.weight": np.ones((128, 64)), "b": np.ones(3)}
+    rules = Rules([Rule("b", NonNeg()), Rule("enc*", MinMaxNorm(0.5, 2.0, axis=1))])
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(rules.explain(weights))
+    lines = console.export_text().splitlines()
+    assert "2 MinMaxNorm(min_value=0.5, max_value=2.0, rate=1.0, axis=1)" in lines
+    rows = [line.split() for line in lines]
+    assert ["b", "3", "-", "1", "NonNeg", "-", "-", "-", "0"] in rows
+    (row,) = [row for row in rows if "128x64" in row]
+    assert row[1:] == ["128x64", "-", "2", "MinMaxNorm", "1", "128", "64", "128"]
+    start = rows.index(row)
+    folded = [row[0], *(line[0] for line in rows[start + 1 :] if len(line) == 1)]
+    assert "".join(folded).startswith("encoder.layers.0.attention.output.weight")

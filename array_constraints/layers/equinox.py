@@ -14,20 +14,17 @@ _NORMS = ("LayerNorm", "GroupNorm", "RMSNorm", "BatchNorm")
 
 
 def weights_of(model: Any) -> list[Weight]:
-    """Return the arrays of a module by their paths, each once, with all of its paths.
+    """Return the arrays of a module by their paths.
 
-    A pytree of modules is taken, too, and what stands for arrays in it.
+    A pytree of modules is taken, too, and what stands for arrays in it. One array at two paths
+    is two weights, which part at the first step, unless ``equinox.nn.Shared`` ties them: then
+    it has one path.
     """
-    found: dict[int, Weight] = {}
-    for path, array in jax.tree_util.tree_leaves_with_path(model):
-        if not is_inexact(array):
-            continue
-        weight = Weight(name_of(path), array, _role(model, path))
-        first = found.setdefault(id(array), weight)
-        if first is not weight:
-            ties = (*first.ties, (weight.name, weight.role))
-            found[id(array)] = Weight(first.name, first.array, first.role, ties)
-    return list(found.values())
+    return [
+        Weight(name_of(path), array, _role(model, path))
+        for path, array in jax.tree_util.tree_leaves_with_path(model)
+        if is_inexact(array)
+    ]
 
 
 def _role(model: Any, path: tuple[Any, ...]) -> Role:

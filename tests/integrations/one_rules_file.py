@@ -94,7 +94,7 @@ def trained_by_optax(rules, model, update):
 
     from array_constraints.integrations.jax import projection
 
-    project = projection(rules, model)
+    project = projection(model, rules)
     model = project(model)
     yield {name: float(v) for name, v in project.violations(model).items()}
     for x, y in batches():

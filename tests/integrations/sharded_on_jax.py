@@ -37,8 +37,8 @@ def judge(spec, axis):
     """Yield what is not right."""
     place, constraint = NamedSharding(MESH, spec), MaxNorm(1.0, axis=axis)
     params = {"w": jax.device_put(VALUES, place)}
-    project = projection(constraint, params)
-    optimizer = optax.chain(optax.sgd(0.1), constrain(constraint, params))
+    project = projection(params, constraint)
+    optimizer = optax.chain(optax.sgd(0.1), constrain(params, constraint))
     state = optimizer.init(params)
 
     def step(params):

@@ -39,7 +39,7 @@ def largest(project, model):
 
 class TestNNX:
     def test_names_are_those_that_the_user_wrote_and_units_those_of_the_layers(self):
-        project = projection(UNITS, Network(nnx.Rngs(0)))
+        project = projection(Network(nnx.Rngs(0)), UNITS)
         assert project.constraints == {
             "conv.kernel": MaxNorm(0.3, axis=(0, 1, 2)),
             "layers.0.kernel": MaxNorm(0.3, axis=0),
@@ -47,7 +47,7 @@ class TestNNX:
 
     def test_a_module_is_updated_in_place_and_a_state_comes_back_as_one(self):
         model = Network(nnx.Rngs(0))
-        project = projection(UNITS, model)
+        project = projection(model, UNITS)
         mean, everything = model.norm.mean.get_value(), nnx.state(model)
         state = nnx.state(model, nnx.Param)
         plain = nnx.to_pure_dict(state)
@@ -65,8 +65,8 @@ class TestNNX:
 
     def test_a_compiled_step_of_its_optimizer_is_constrained(self):
         model = Network(nnx.Rngs(0))
-        project = projection(UNITS, model)
-        chain = optax.chain(optax.adam(0.1), constrain(UNITS, model))
+        project = projection(model, UNITS)
+        chain = optax.chain(optax.adam(0.1), constrain(model, UNITS))
         optimizer = nnx.Optimizer(model, chain, wrt=nnx.Param)
 
         @nnx.jit
@@ -81,10 +81,10 @@ class TestNNX:
 
     def test_shapes_are_enough(self):
         shapes = nnx.eval_shape(lambda: Network(nnx.Rngs(0)))
-        assert len(projection(UNITS, shapes).constraints) == 2
+        assert len(projection(shapes, UNITS).constraints) == 2
 
     def test_a_module_of_another_shape_is_refused_by_name(self):
-        project = projection(UNITS, Network(nnx.Rngs(0)))
+        project = projection(Network(nnx.Rngs(0)), UNITS)
         other = Network(nnx.Rngs(0))
         other.layers[0] = nnx.Linear(4, 6, rngs=nnx.Rngs(0))
         with pytest.raises(ValueError, match=r"'layers.0.bias': has the shape \(6,\)"):
@@ -107,7 +107,7 @@ class TestLinen:
         module = Classifier()
         variables = module.init(jax.random.key(0), IMAGES)
         for params, prefix in ((variables["params"], ""), (variables, "params.")):
-            project = projection(UNITS, described(module, params, IMAGES))
+            project = projection(described(module, params, IMAGES), UNITS)
             assert project.constraints == {
                 f"{prefix}Dense_0.kernel": MaxNorm(0.3, axis=0),
                 f"{prefix}conv.kernel": MaxNorm(0.3, axis=(0, 1, 2)),
@@ -118,8 +118,8 @@ class TestLinen:
         module = Classifier()
         params = module.init(jax.random.key(0), IMAGES)["params"]
         weights = described(module, params, IMAGES)
-        project = projection(UNITS, weights)
-        chain = optax.chain(optax.adam(0.1), constrain(UNITS, weights))
+        project = projection(weights, UNITS)
+        chain = optax.chain(optax.adam(0.1), constrain(weights, UNITS))
         state = TrainState.create(apply_fn=module.apply, params=params, tx=chain)
 
         @jax.jit
@@ -136,7 +136,7 @@ class TestLinen:
 
     def test_the_module_alone_is_refused_with_what_to_pass(self):
         with pytest.raises(TypeError, match=r"pass described\(module, variables\['params'\]"):
-            projection(NonNeg(), Classifier())
+            projection(Classifier(), NonNeg())
 
     def test_other_collections_are_no_parameters(self):
         module = Classifier(norm=True)

@@ -21,7 +21,7 @@ class TestComplaints:
     def test_no_axis_is_dropped_and_no_result_lost(self):
         """equinox#809: a port without the axis, whose ``.at[].set`` was discarded."""
         params = {"weight": normal(16, 24)}
-        project = projection(MaxNorm(1.0, axis=1), params)
+        project = projection(params, MaxNorm(1.0, axis=1))
         found = project(params)
         assert found["weight"] is not params["weight"]
         rows = np.linalg.norm(np.asarray(found["weight"]), axis=1)
@@ -36,7 +36,7 @@ class TestComplaints:
             ("conv", UnitNorm(axis=(0, 1, 2))),
             ("all", UnitNorm(axis=None)),
         ]
-        optimizer = optax.chain(optax.sgd(0.1), constrain(rules, params))
+        optimizer = optax.chain(optax.sgd(0.1), constrain(params, rules))
         last = jax.tree.map(lambda p: p[-1], trained(optimizer, params, 3))
         for name, axis in (("dense", 0), ("conv", (0, 1, 2)), ("all", None)):
             norms = (np.asarray(last[name], "float64") ** 2).sum(axis=axis) ** 0.5
@@ -46,6 +46,6 @@ class TestComplaints:
         """jax#2843: constraints in an optimizer; and a step may make a rate negative."""
         params = {"rate": jnp.asarray([1e-3, 2.0])}
         for optimizer in (optax.sgd(1.0), optax.adam(1.0), optax.lion(1.0)):
-            chain = optax.chain(optimizer, constrain(NonNeg(), params))
+            chain = optax.chain(optimizer, constrain(params, NonNeg()))
             updates, _ = chain.update({"rate": jnp.ones(2)}, chain.init(params), params)
             assert (np.asarray(optax.apply_updates(params, updates)["rate"]) >= 0).all()

@@ -19,7 +19,7 @@ from array_constraints.rules import Rule
 class TestAProjection:
     def test_is_what_each_constraint_does_on_its_own(self):
         params = network()
-        found = projection(RULES, params)(params)
+        found = projection(params, RULES)(params)
         assert jax.tree.structure(found) == jax.tree.structure(params)
         expected = {
             "first": {
@@ -33,7 +33,7 @@ class TestAProjection:
     @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
     def test_is_exact_after_updates_and_satisfied_bit_for_bit(self, dtype):
         params = network(dtype)
-        project = projection(RULES, params)
+        project = projection(params, RULES)
         history = trained(optax.adam(0.1), params, 30, project)
         for i in range(30):
             now = jax.tree.map(lambda p, i=i: p[i], history)
@@ -52,7 +52,7 @@ class TestAProjection:
             moved = np.asarray(plain(params, gradients)["w"], "float64")
             bound = np.float32(np.linalg.norm(moved[:, seed % 8]))
             for value in (np.nextafter(bound, np.float32(0)), bound):
-                project = projection(MaxNorm(float(value)), params)
+                project = projection(params, MaxNorm(float(value)))
                 step = jax.jit(lambda p, g, project=project: project(plain(p, g)))
                 found = step(params, gradients)
                 assert satisfied(project, found)
@@ -60,9 +60,9 @@ class TestAProjection:
 
     def test_is_traced_by_jit_grad_and_vmap(self):
         params = network()
-        project = projection(RULES, params)
+        project = projection(params, RULES)
         assert same(jax.jit(project)(params), project(params))
-        assert same(jax.jit(lambda p: projection(RULES, p)(p))(params), project(params))
+        assert same(jax.jit(lambda p: projection(p, RULES)(p))(params), project(params))
 
         def loss(p):
             return sum((leaf**2).sum() for leaf in jax.tree.leaves(project(p)))
@@ -75,14 +75,14 @@ class TestAProjection:
 
     def test_leaves_alone_what_no_rule_selects_and_what_is_no_weight(self):
         params = {"kernel": normal(3, 2), "count": jnp.asarray(-3), "name": None}
-        found = projection([("kernel", NonNeg())], params)(params)
+        found = projection(params, [("kernel", NonNeg())])(params)
         assert found["count"] is params["count"]
         assert found["name"] is None
         assert not (np.asarray(found["kernel"]) < 0).any()
 
     def test_takes_a_part_of_the_model(self):
         params = network()
-        project = projection(RULES, params)
+        project = projection(params, RULES)
         assert same(
             project({"second": params["second"], "first": None})["second"],
             project(params)["second"],
@@ -91,13 +91,13 @@ class TestAProjection:
     def test_is_resolved_on_shapes_alone_and_keeps_no_array(self):
         shapes = jax.eval_shape(network)
         params = network()
-        assert same(projection(RULES, shapes)(params), projection(RULES, params)(params))
-        weight = projection(RULES, params)._weights["first.kernel"]
+        assert same(projection(shapes, RULES)(params), projection(params, RULES)(params))
+        weight = projection(params, RULES)._weights["first.kernel"]
         assert isinstance(weight.array, jax.ShapeDtypeStruct)
 
     def test_says_what_is_violated_and_what_it_does(self):
         params = network()
-        project = projection([Rule("*.kernel", MaxNorm(1.0, axis=0))], params)
+        project = projection(params, [Rule("*.kernel", MaxNorm(1.0, axis=0))])
         found = jax.jit(project.violations)(params)
         assert list(found) == ["first.kernel", "second.kernel"]
         expected = MaxNorm(1.0, axis=0).violation(params["first"]["kernel"]).max()
@@ -110,10 +110,10 @@ class TestAProjection:
 
     def test_takes_any_callable(self):
         params = {"w": normal(3, 2)}
-        project = projection([("w", lambda w: jnp.clip(w, -0.1, 0.1))], params)
+        project = projection(params, [("w", lambda w: jnp.clip(w, -0.1, 0.1))])
         assert float(jnp.abs(project(params)["w"]).max()) == np.float32(0.1)
         assert float(project.violations(params)["w"]) > 0
-        wrong = projection([("w", lambda w: w.sum(axis=0))], params)
+        wrong = projection(params, [("w", lambda w: w.sum(axis=0))])
         with pytest.raises(ValueError, match=r"'w': its constraint has to return .*\(3, 2\)"):
             wrong(params)
 
@@ -123,7 +123,7 @@ class TestAProjection:
         @jax.jit
         def bounded(params, first, second):
             rules = [("a", MaxNorm(first)), ("b", MaxNorm(second))]
-            return projection(rules, params)(params)
+            return projection(params, rules)(params)
 
         found = bounded(params, 0.5, 0.25)
         for name, bound in (("a", 0.5), ("b", 0.25)):
@@ -131,14 +131,14 @@ class TestAProjection:
 
     def test_reads_the_layout_that_it_is_told(self):
         params = {"layer": {"weight": normal(5, 3)}}
-        project = projection(UnitNorm("incoming"), params, layout="torch")
+        project = projection(params, UnitNorm("incoming"), layout="torch")
         assert project.constraints["layer.weight"] == UnitNorm(axis=1)
         with pytest.raises(ValueError, match=r"'layer.weight': axis='incoming' is known from"):
-            projection(UnitNorm("incoming"), params)
+            projection(params, UnitNorm("incoming"))
 
     def test_writes_into_donated_buffers(self):
         params = network()
-        project = projection(RULES, params)
+        project = projection(params, RULES)
         expected = project(params)
         found = jax.jit(project, donate_argnums=0)(params)
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(params))

@@ -76,3 +76,17 @@ def test_project_constrains_once():
     model = Net()
     project(model, RULES)
     assert not MaxNorm(0.3, axis=1).violation(model.body.weight.detach()).any()
+
+
+def test_project_warns_of_an_axis_that_is_seldom_meant():
+    with pytest.warns(UserWarning, match="'weight': MaxNorm along axis 0"):
+        project(torch.nn.Linear(3, 2, bias=False), MaxNorm(1.0))
+
+
+def test_a_callable_violates_by_how_far_it_moves_an_entry():
+    layer = torch.nn.Linear(2, 1, bias=False)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    held = constrain(layer, [("weight", lambda w: w.clamp_(-1, 1))], optimizer)
+    layer.weight.data.copy_(torch.tensor([[3.0, 0.5]]))
+    assert held.violations()["weight"].tolist() == [[2.0, 0.0]]
+    assert layer.weight.tolist() == [[3.0, 0.5]]

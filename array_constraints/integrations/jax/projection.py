@@ -16,7 +16,7 @@ from array_constraints.rules import Explanation, Selection, as_rules, warn_of_ax
 from array_constraints.rules.applying import constrained
 
 
-def projection(rules: Any, model: Any, *, layout: str | None = None) -> Projection:
+def projection(model: Any, rules: Any, *, layout: str | None = None) -> Projection:
     """Return the map that brings the parameters of a model into what rules allow.
 
     The rules are resolved here, once, from names and shapes alone, so that a mistake in them
@@ -24,12 +24,12 @@ def projection(rules: Any, model: Any, *, layout: str | None = None) -> Projecti
 
     Parameters
     ----------
-    rules
-        Rules, a constraint for all weights, or pairs of a pattern of names and a constraint.
     model
         A module of Flax NNX or Equinox; what :func:`described` returns for one of Flax Linen;
         or any pytree of arrays, or of what ``jax.eval_shape`` returns for them. Names are the
         keys of their paths, joined by dots.
+    rules
+        Rules, a constraint for all weights, or pairs of a pattern of names and a constraint.
     layout
         ``"torch"`` or ``"keras"``: as what name and shape are taken to resolve
         ``axis="incoming"``, if there is no layer to ask.
@@ -48,13 +48,18 @@ def projection(rules: Any, model: Any, *, layout: str | None = None) -> Projecti
     >>> from array_constraints import NonNeg
     >>> from array_constraints.integrations.jax import projection
     >>> params = {"head": {"kernel": jnp.asarray([-2.0]), "bias": jnp.asarray([-3.0])}}
-    >>> project = projection([("*.bias", NonNeg())], params)
+    >>> project = projection(params, [("*.bias", NonNeg())])
     >>> project
     Projection({'head.bias': NonNeg()})
     >>> project(params)["head"]["bias"], project(params)["head"]["kernel"]
     (Array([0.], dtype=float32), Array([-2.], dtype=float32))
     """
     weights = [_without_values(weight) for weight in _weights_in(model, layout)]
+    if not weights:
+        raise ValueError(
+            "the model has no arrays to constrain: model and rules are taken in this order, "
+            f"got {type(model).__name__} as the model"
+        )
     selections = as_rules(rules).select(weights)
     for selection in selections:
         _judge(selection, selection.weight.array)
@@ -104,15 +109,11 @@ class Projection:
             return params
         taken = Leaves.of(params)
         chosen = self._chosen(taken)
-        # The same array under two names of a weight stays one, as long as it is no tracer.
-        seen: dict[tuple[int, int], int] = {}
-        first = {i: seen.setdefault((id(s), id(taken.leaves[i])), i) for i, s in chosen.items()}
-        present = [_with_values(chosen[i], taken, i) for i in seen.values()]
+        present = [_with_values(selection, taken, i) for i, selection in chosen.items()]
         results = constrained(present, None)
         for selection, result in zip(present, results, strict=True):
             _require_alike(selection.weight, result)
-        found = dict(zip(seen.values(), results, strict=True))
-        return taken.replaced({i: found[place] for i, place in first.items()})
+        return taken.replaced(dict(zip(chosen, results, strict=True)))
 
     def violations(self, params: Any) -> dict[str, Any]:
         """Return the largest violation of each weight that has a constraint, by its name.
@@ -158,7 +159,7 @@ class Projection:
             if tuple(leaf.shape) != weight.shape:
                 raise ValueError(
                     f"{name!r}: has the shape {tuple(leaf.shape)}, and had {weight.shape} when "
-                    "the rules were resolved: call projection(rules, model) with this model"
+                    "the rules were resolved: call projection(model, rules) with this model"
                 )
             selection = self._selections.get(name)
             if selection is not None:
@@ -247,5 +248,5 @@ def _unknown(name: str, known: Iterable[str], taken: Leaves) -> str:
     )
     return (
         f"{name!r} is no weight of the model that the rules were resolved on{hint}: pass the "
-        "same pytree here and to projection(rules, model)"
+        "same pytree here and to projection(model, rules)"
     )

@@ -9,7 +9,7 @@ import jax
 from array_constraints.integrations.jax.projection import projection
 
 
-def constrain(rules: Any, model: Any, *, layout: str | None = None) -> Any:
+def constrain(model: Any, rules: Any, *, layout: str | None = None) -> Any:
     """Return a gradient transformation of optax that constrains, at the end of a chain.
 
     It changes the updates so that the parameters satisfy the rules once the updates are added.
@@ -24,7 +24,7 @@ def constrain(rules: Any, model: Any, *, layout: str | None = None) -> Any:
 
     Parameters
     ----------
-    rules, model, layout
+    model, rules, layout
         As for :func:`projection`, which resolves the rules; raises what that raises.
 
     Returns
@@ -44,7 +44,7 @@ def constrain(rules: Any, model: Any, *, layout: str | None = None) -> Any:
     >>> from array_constraints import NonNeg
     >>> from array_constraints.integrations.jax import constrain
     >>> params = {"kernel": jnp.asarray([1.0, 0.5])}
-    >>> transformation = optax.chain(optax.sgd(1.0), constrain(NonNeg(), params))
+    >>> transformation = optax.chain(optax.sgd(1.0), constrain(params, NonNeg()))
     >>> gradients, state = {"kernel": jnp.asarray([0.5, 2.0])}, transformation.init(params)
     >>> updates, state = transformation.update(gradients, state, params)
     >>> optax.apply_updates(params, updates)
@@ -58,7 +58,7 @@ def constrain(rules: Any, model: Any, *, layout: str | None = None) -> Any:
             "projection works without it",
             name="optax",
         ) from None
-    project = projection(rules, model, layout=layout)
+    project = projection(model, rules, layout=layout)
 
     def init(params: Any) -> Any:
         project.check(params)

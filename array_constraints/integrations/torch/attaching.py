@@ -110,7 +110,9 @@ def project(model: Any, rules: Any) -> None:
     LookupError, TypeError, ValueError
         As :func:`constrain`; nothing is changed then.
     """
-    _write(_judged(as_rules(rules).select(weights_of(model))))
+    chosen = _judged(as_rules(rules).select(weights_of(model)))
+    warn_of_axes(chosen)
+    _write(chosen)
 
 
 class Constrained:
@@ -146,10 +148,13 @@ class Constrained:
         self._steps = []
 
     def violations(self) -> dict[str, Any]:
-        """Return how far each constraint is violated now, by the name of its parameter."""
+        """Return how far each constraint is violated now, by the name of its parameter.
+
+        Of a callable that has no ``violation``: how far it moves each entry.
+        """
         chosen = self._select(weights_of(self.model))
         with torch.no_grad():
-            return {s.weight.name: s.constraint.violation(s.weight.array) for s in chosen}
+            return {s.weight.name: _violation(s.constraint, s.weight.array) for s in chosen}
 
     def explain(self) -> Explanation:
         """Return a table of the parameters, their constraints, and what is violated now."""
@@ -199,6 +204,12 @@ class Constrained:
         chosen = self._select(weights)
         _require_in_optimizers(chosen, [step.optimizer for step in self._steps])
         self._take(chosen)
+
+
+def _violation(constraint: Any, parameter: Any) -> Any:
+    if hasattr(constraint, "violation"):
+        return constraint.violation(parameter)
+    return torch.abs(parameter - constraint(parameter.detach().clone()))
 
 
 def _is_lazy(parameter: Any) -> bool:
