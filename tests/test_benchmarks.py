@@ -142,6 +142,6 @@ def test_the_expected_result_is_that_of_the_definition():
 
 def test_what_is_added_to_a_step_of_pytorch_is_measured():
     torch_steps = pytest.importorskip("benchmarks.torch_steps")
-    found = dict(torch_steps.added(8, 1e-3, rounds=1))
-    assert list(found) == ["ours", "renorm and copy"]
-    assert all(share > -1 for share in found.values())
+    found = list(torch_steps.added(8, 1e-3, rounds=1))
+    assert len(found) == 3  # the bare step again, ours, and by hand
+    assert all(share > -1 for share in found)

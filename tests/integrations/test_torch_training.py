@@ -212,7 +212,8 @@ class TestEmbeddings:
             changed = (model.weight != before).any(dim=1).nonzero().flatten().tolist()
             assert set(changed) <= {3, 7}
 
-    def test_adam_moves_rows_without_a_gradient_and_all_are_constrained(self):
+    def test_adam_moves_rows_without_a_gradient_and_all_are_constrained(self, caplog):
+        caplog.set_level("INFO", "array_constraints")
         model = nn.Embedding(50, 3)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
         held = constrain(model, UnitNorm("incoming"), optimizer)
@@ -221,3 +222,6 @@ class TestEmbeddings:
             model(torch.tensor(rows)).sum().backward()
             optimizer.step()
             assert violated(held) == []
+        assert caplog.messages == [
+            "'weight': all rows are constrained after each step of Adam, moved or not"
+        ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ from array_constraints.executors import run
 from array_constraints.executors.repeated import Repeated
 from array_constraints.forms import Form
 from array_constraints.rules import Selection
+
+_LOGGER = logging.getLogger(__name__)
 
 _STEPS: weakref.WeakKeyDictionary[Optimizer, list[Step]] = weakref.WeakKeyDictionary()
 """What runs after the steps of each optimizer, so that a weight is never constrained twice."""
@@ -40,6 +43,7 @@ class Step:
         self._own: list[Selection] = []
         self._by_rows: list[Selection] = []
         self._whole = Repeated([], [])
+        self._said: set[str] = set()
         self._handle = optimizer.register_step_post_hook(self)
         steps_of(optimizer).append(self)
 
@@ -66,6 +70,16 @@ class Step:
         whole = [s for s in chosen if s not in self._by_rows]
         self._own, self._whole = chosen, repeated(whole)
         self._groups = groups
+        self._say_of_embeddings(whole)
+
+    def _say_of_embeddings(self, whole: list[Selection]) -> None:
+        """Log once which are constrained as a whole, though few of their rows have a gradient."""
+        for selection in whole:
+            name = selection.weight.name
+            if selection.weight.kind == "embedding" and name not in self._said:
+                self._said.add(name)
+                message = "%r: all rows are constrained after each step of %s, moved or not"
+                _LOGGER.info(message, name, type(self.optimizer).__name__)
 
     def leave(self, weights: set[int]) -> None:
         """Leave weights to another."""
