@@ -6,6 +6,7 @@ once: for small ones that is most of the time.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,9 +71,8 @@ class Repeated:
     def run(self) -> None:
         """Bring each array to what its constraint allows."""
         for group in self._groups:
-            if not group.run():
-                for member in group.members:
-                    run.called(member.form, member.array, False)
+            for member in group.run():
+                run.called(member.form, member.array, False)
         for constraint, w in self._alone:
             run.called(constraint, w, False)
 
@@ -146,27 +146,40 @@ class _Group:
         pairs = zip(counts, numbers, strict=True)
         return xp.concat([xp.full((count,), x, dtype=xp.float64) for count, x in pairs])
 
-    def run(self) -> bool:
-        """Change the arrays, and return True; False where they have to be run alone."""
+    def run(self) -> list[_Member]:
+        """Change the arrays, and return those that have to be run alone."""
         library = self.library
         if subnormals.flushed() or not library.at_hand(self.arrays[0]):
-            return False
+            return self.members
         if any(library.kind_of(member.array) != member.kind for member in self.members):
-            return False
-        return bool(self._quiet_run(self))
+            return self.members
+        alone: list[_Member] = self._quiet_run(self)
+        return alone
 
-    def _run(self) -> bool:
+    def _run(self) -> list[_Member]:
         library = self.library
         value = self.sums()
         largest = library.largest(value)
         smallest = library.smallest(value) if self.bounded else math.inf
         if largest <= self.kept_up_to and smallest >= self.kept_from:
-            return True
+            return []
+        arrays, factors, alone = self.arrays, self.factors_of_arrays, []
         if not largest <= self.far or smallest < self.near:  # NaN, too
-            return False
-        library.write(self.factors, self._factor(value))
-        library.multiply_in_place(self.arrays, self.factors_of_arrays)
-        return True
+            plain = self._plain(value)
+            arrays, factors = (list(itertools.compress(x, plain)) for x in (arrays, factors))
+            alone = [m for m, is_plain in zip(self.members, plain, strict=True) if not is_plain]
+        if arrays:
+            library.write(self.factors, self._factor(value))
+            library.multiply_in_place(arrays, factors)
+        return alone
+
+    def _plain(self, value: Any) -> list[bool]:
+        """Return which arrays have no slice that takes more than a product."""
+        plain = value <= self.far
+        if self.bounded:
+            plain = plain & (value >= self.near)
+        shapes = [member.slices for member in self.members]
+        return [bool(self.library.xp.all(part)) for part in self.library.apart(plain, shapes)]
 
     def _factor(self, value: Any) -> Any:
         """Return the factor of each slice as ``Rescaler`` makes it: 1 where it is kept."""

@@ -73,7 +73,7 @@ class Step:
         self._say_of_embeddings(whole)
 
     def _say_of_embeddings(self, whole: list[Selection]) -> None:
-        """Log once which are constrained as a whole, though few of their rows have a gradient."""
+        """Log once which are constrained as a whole, though few rows have a gradient."""
         for selection in whole:
             name = selection.weight.name
             if selection.weight.kind == "embedding" and name not in self._said:
