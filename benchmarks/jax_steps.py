@@ -102,10 +102,11 @@ def main() -> None:
         for slices, bound in BOUNDS.items():
             contestants = [Contestant(name, Training(width, name, bound)) for name in names]
             seconds: dict[str, list[float]] = {name: [] for name in names}
+            rounds = -(-options.rounds // PLACES)
             for place in range(PLACES):
                 for contestant, pads in zip(contestants, sizes[place], strict=True):
                     contestant.call.move(pads)
-                for name, found in interleave(contestants, options.rounds // PLACES).items():
+                for name, found in interleave(contestants, rounds).items():
                     seconds[name] += found
             plain = 1e6 * statistics.median(seconds["plain"]) / steps_in_a_row(width)
             shares = [ratio(seconds, name, "plain") for name in names[1:]]

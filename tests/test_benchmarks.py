@@ -145,3 +145,14 @@ def test_what_is_added_to_a_step_of_pytorch_is_measured():
     found = list(torch_steps.added(8, 1e-3, rounds=1))
     assert len(found) == 3  # the bare step again, ours, and by hand
     assert all(share > -1 for share in found)
+
+
+def test_what_is_added_to_a_step_of_jax_is_printed():
+    pytest.importorskip("optax")
+    options = ["--rounds", "1", "--widths", "8"]
+    command = [sys.executable, "-m", "benchmarks.jax_steps", *options]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    assert [line.split("|")[2].strip() for line in run.stdout.splitlines()[2:]] == [
+        "violating", "satisfied",
+    ]  # fmt: skip

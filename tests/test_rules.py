@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from array_constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm, serialize
+from array_constraints import MaxNorm, NonNeg, UnitNorm, serialize
 from array_constraints.rules import Rule, Rules, as_rules
 
 NAMES = ["body.0.weight", "body.0.bias", "body.1.weight", "head.weight"]
@@ -172,6 +173,13 @@ class TestApply:
         assert found["embed"] is found["out"] is w
         np.testing.assert_allclose(w, [[0.6, 0.8]])
 
+    @pytest.mark.parametrize("name", ["jax.numpy", "dask.array"])
+    def test_one_array_that_cannot_be_written_is_two_weights_under_two_names(self, name):
+        w = pytest.importorskip(name).asarray([-1.0, 2.0])
+        found = as_rules([("rate", NonNeg())]).apply({"rate": w, "wind": w})
+        assert np.asarray(found["rate"]).tolist() == [0.0, 2.0]
+        assert found["wind"] is w
+
     def test_an_error_names_the_weight_and_nothing_is_written(self):
         weights = {"a": np.asarray([-1.0]), "b": np.asarray([1.0])}
         rules = Rules([Rule("a", NonNeg()), Rule("b", MaxNorm(1.0, axis=1))])
@@ -215,17 +223,34 @@ def test_pairs_are_rules():
         Rules(["*"])
 
 
-def test_a_table_of_80_columns_cuts_nothing():
-    weights = {"encoder.layers.0.attention.output.weight": np.ones((128, 64)), "b": np.ones(3)}
-    rules = Rules([Rule("b", NonNeg()), Rule("enc*", MinMaxNorm(0.5, 2.0, axis=1))])
-    console = Console(width=80, record=True, file=io.StringIO())
+@dataclass(frozen=True)
+class ConstraintOfALongNameThatIsShownWhole(MaxNorm):
+    pass
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_a_table_cuts_nothing(width):
+    name = "encoder.layers[0].attention.output.weight"
+    weights = {name: np.ones((128, 64)), "b": np.ones(3), "c": np.ones(2)}
+    long = ConstraintOfALongNameThatIsShownWhole(2.0, axis=1)
+    rules = Rules([Rule("b", NonNeg()), Rule("enc*", long), Rule("c", np.abs)])
+    console = Console(width=width, file=io.StringIO())
     console.print(rules.explain(weights))
-    lines = console.export_text().splitlines()
-    assert "2 MinMaxNorm(min_value=0.5, max_value=2.0, rate=1.0, axis=1)" in lines
-    rows = [line.split() for line in lines]
-    assert ["b", "3", "-", "1", "NonNeg", "-", "-", "-", "0"] in rows
-    (row,) = [row for row in rows if "128x64" in row]
-    assert row[1:] == ["128x64", "-", "2", "MinMaxNorm", "1", "128", "64", "128"]
-    start = rows.index(row)
-    folded = [row[0], *(line[0] for line in rows[start + 1 :] if len(line) == 1)]
-    assert "".join(folded).startswith("encoder.layers.0.attention.output.weight")
+    text = console.file.getvalue()
+    assert "…" not in text
+    shown = "".join(text.split())
+    assert "2ConstraintOfALongNameThatIsShownWhole(max_value=2.0,axis=1)" in shown
+    assert "3absolute" in shown
+    lines = text.splitlines()
+    if width < 80:
+        assert name in "".join(lines)
+        assert "shape128x64,kind-,constraint2Constraint" in shown
+        assert "axis1,slices128,entries64,violating128" in shown
+        return
+    cells = [line.split() for line in lines]
+    assert ["b", "3", "-", "1", "NonNeg", "-", "-", "-", "0"] in cells
+    start = next(i for i, line in enumerate(cells) if "128x64" in line)
+    assert cells[start][-4:] == ["1", "128", "64", "128"]
+    end = next(i for i, line in enumerate(cells) if line[:1] == ["b"])
+    column = lines[start].index("128x64")
+    assert "".join(line[:column].strip() for line in lines[start:end]) == name

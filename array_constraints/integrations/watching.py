@@ -48,12 +48,9 @@ class Observation:
         return self.violating / max(1, self.slices)
 
 
-def observed(selection: Selection, rule: str, step: int) -> Observation | None:
-    """Return what the constraint of a weight finds in it now; None if it tells no violation."""
-    violation = getattr(selection.constraint, "violation", None)
-    if violation is None:
-        return None
-    found = violation(selection.weight.array)
+def observed(selection: Selection, rule: str, step: int) -> Observation:
+    """Return what the constraint of a weight finds in it now."""
+    found = selection.violation()
     xp = libraries.of(found).xp
     largest = float(xp.max(found)) if 0 not in found.shape else 0.0
     violating = int(xp.count_nonzero(found))

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from array_constraints import libraries, trees
 from array_constraints.executors import run
 from array_constraints.layers import Weight, weights_of
+from array_constraints.libraries.base import IMMUTABLE
 from array_constraints.rules.selection import Selection
 
 
@@ -69,13 +70,23 @@ def _are_equal(constraint: Any, other: Any) -> bool:
         return False
 
 
+def _is_a_value(w: Any) -> bool:
+    """Whether an array cannot be written, so that two places are never one weight."""
+    try:
+        library = libraries.of(w)
+    except TypeError:  # the constraint says what is wrong with it
+        return False
+    return library.unwritable(w) == IMMUTABLE
+
+
 def _tied(weights: list[Weight], copy: bool | None) -> tuple[list[list[int]], list[Weight]]:
     """Return the places of each weight, and it with all of its names."""
     arrays = [weight.array for weight in weights]
     ties = list(range(len(arrays))) if copy is True else libraries.ties(arrays)
     groups: dict[int, list[int]] = {}
     for i, first in enumerate(ties):
-        groups.setdefault(first, []).append(i)
+        place = i if _is_a_value(arrays[i]) else first
+        groups.setdefault(place, []).append(i)
     tied = [
         dataclasses.replace(
             weights[first], ties=tuple((weights[i].name, weights[i].role) for i in rest)

@@ -13,7 +13,8 @@ from array_constraints.rules.selection import Selection
 from array_constraints.typing import name_of
 
 COLUMNS = ("weight", "shape", "kind", "constraint", "axis", "slices", "entries", "violating")
-_JUSTIFY: Any = dict.fromkeys(("slices", "entries", "violating"), "right")
+_NARROW = 80  # columns: below, each weight has lines of its own
+_NUMBERS = ("slices", "entries", "violating")
 _NOTHING = "-"
 
 
@@ -42,22 +43,23 @@ class Explanation:
         chosen = {id(selection.weight) for selection in self.selections}
         return [weight.name for weight in self.weights if id(weight) not in chosen]
 
-    def __rich__(self) -> Any:
-        """Return the table for rich, and below it the constraint of each rule."""
-        from rich import box
-        from rich.console import Group
-        from rich.table import Column, Table
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        """Yield the table for rich, and below it the constraint of each rule."""
+        from rich.text import Text
 
-        columns = [
-            Column(name, no_wrap=True, justify=_JUSTIFY.get(name, "left")) for name in COLUMNS
-        ]
-        columns[0].no_wrap, columns[0].overflow = False, "fold"  # nothing is cut
-        table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
         rules = {id(selection.weight): selection.rule + 1 for selection in self.selections}
-        for weight, row in zip(self.weights, self.rows, strict=True):
-            texts = _texts(row, rules.get(id(weight)))
-            table.add_row(*texts, style="" if row["constraint"] else "dim")
-        return Group(table, *self._legend())
+        rows = [
+            list(_texts(row, rules.get(id(weight))))
+            for weight, row in zip(self.weights, self.rows, strict=True)
+        ]
+        if options.max_width < _NARROW:
+            for name, *rest in rows:
+                yield Text(name)
+                pairs = zip(COLUMNS[1:], rest, strict=True)
+                yield Text("  " + ", ".join(f"{column} {text}" for column, text in pairs))
+        else:
+            yield _table(rows)
+        yield from map(Text, self._legend())
 
     def __str__(self) -> str:
         from rich.console import Console
@@ -79,12 +81,32 @@ class Explanation:
         stated = {
             s.rule: s.constraint if s.stated is None else s.stated for s in self.selections
         }
+        if stated:
+            yield "The rules that act, by their number:"
         for rule in sorted(stated):
-            yield f"{rule + 1} {stated[rule]}"
+            yield f"{rule + 1} {_shown(stated[rule])}"
         yield (
             f"{len(self.selections)} of {len(self.weights)} weights are constrained; "
             "violating: slices, or entries, that the constraint would move"
         )
+
+
+def _table(rows: list[list[str]]) -> Any:
+    """Return a table in which cells are folded, and none is cut."""
+    from rich import box
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    columns = [
+        Column(name, overflow="fold", justify="right" if name in _NUMBERS else "left")
+        for name in COLUMNS
+    ]
+    columns[0].min_width = 12
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for row in rows:
+        style = "dim" if row[COLUMNS.index("constraint")] == _NOTHING else ""
+        table.add_row(*map(Text, row), style=style)
+    return table
 
 
 def _row(weight: Weight, selection: Selection | None) -> dict[str, Any]:
@@ -103,13 +125,20 @@ def _row(weight: Weight, selection: Selection | None) -> dict[str, Any]:
 
 
 def _violating(selection: Selection) -> int | None:
-    """Return how many slices, or entries, violate now; None where that has no value."""
-    violation = getattr(selection.constraint, "violation", None)
-    array = selection.weight.array
-    if violation is None or selection.weight.shape is None:
+    """Return how many slices, or entries, violate now; None without a shape."""
+    if selection.weight.shape is None:
         return None
-    found = violation(array)
+    found = selection.violation()
     return int(libraries.of(found).xp.count_nonzero(found))
+
+
+def _name(constraint: Any) -> str:
+    """Return the name of a class, or of a function."""
+    return getattr(constraint, "__name__", "") or name_of(type(constraint))
+
+
+def _shown(constraint: Any) -> str:
+    return _name(constraint) if hasattr(constraint, "__name__") else str(constraint)
 
 
 def _texts(row: dict[str, Any], rule: int | None) -> Iterator[str]:
@@ -122,6 +151,6 @@ def _texts(row: dict[str, Any], rule: int | None) -> Iterator[str]:
         elif name == "axis":
             yield ",".join(map(str, value))
         elif name == "constraint":
-            yield f"{rule} {name_of(value if isinstance(value, type) else type(value))}"
+            yield f"{rule} {_name(value)}"
         else:
             yield str(value)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from array_constraints.executors import acceptance
+from array_constraints import libraries
+from array_constraints.executors import acceptance, run
 from array_constraints.forms import Form
 from array_constraints.layers import Weight, resolved
 from array_constraints.parameters import normalized_axes
@@ -51,6 +52,20 @@ class Selection:
         except (TypeError, ValueError) as error:
             raise type(error)(f"{self.weight.name!r}: {error}") from None
 
+    def violation(self) -> Any:
+        """Return how far each slice, or entry, of the weight is off.
+
+        Of a callable that has no ``violation``: how far it moves each entry.
+        """
+        array = self.weight.array
+        if hasattr(self.constraint, "violation"):
+            return self.constraint.violation(array)
+        if type(array) in libraries.CONTENTS:
+            image, array = self.constraint(array), libraries.CONTENTS[type(array)](array)
+        else:  # a copy, for it may write
+            image = self.constraint(libraries.of(array).copied(array))
+        return run.distance(array, image, libraries.of(array))
+
     def require_axes(self) -> None:
         """Raise if the axis does not fit the shape, with the name of the weight."""
         try:
@@ -81,8 +96,11 @@ class Selection:
         return None if axes is None or shape is None else math.prod([shape[i] for i in axes])
 
 
-def warn_of_axes(selections: Iterable[Selection]) -> None:
-    """Warn once where an axis that is one number is most often not what is meant in a layer."""
+def warn_of_axes(selections: Iterable[Selection], stacklevel: int = 3) -> None:
+    """Warn once where an axis that is one number is most often not what is meant in a layer.
+
+    ``stacklevel``: of the line that the warning names; 3 is that of the caller's caller.
+    """
     found = [(s, said) for s in selections if (said := _said_of_axis(s))]
     if not found:
         return
@@ -92,7 +110,7 @@ def warn_of_axes(selections: Iterable[Selection]) -> None:
         f"{selection.weight.name!r}: {name_of(type(selection.constraint))} along axis "
         f"{selection.constraint.axis} {said}{others}; write axis='incoming' for all weights "
         "into one unit, select by kind, or write the axis as a tuple where it is meant",
-        stacklevel=4,
+        stacklevel=stacklevel,
     )
 
 

@@ -54,7 +54,7 @@ class NonNeg(Elementwise):
         return of_namespace(xp).negative(w)
 
     def _outside_at_hand(self, w: Any, xp: Namespace) -> Any:
-        if _unsigned(w, xp):
+        if type(self) is not NonNeg or _unsigned(w, xp):
             return super()._outside_at_hand(w, xp)
         library: Any = of_namespace(xp)
         return library.negative_at_hand(w)

@@ -188,7 +188,10 @@ def saved_and_loaded() -> None:
 
 
 def function_of_keras_2() -> None:
-    """keras#20067, tensorflow#26061: where Keras refuses a function, a rule takes it."""
+    """keras#20067, tensorflow#26061: where Keras cannot load a function, a rule takes it."""
+    model = dense(kernel_constraint=clipped)
+    with pytest.raises((TypeError, ValueError)):
+        keras.models.model_from_json(model.to_json())
     model = dense()
     handle = constrain(model, {"*kernel": clipped}, verbose=False)
     model.fit(X, Y, epochs=2, verbose=0)

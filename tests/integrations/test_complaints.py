@@ -10,7 +10,6 @@ What the installed libraries no longer show, or only in part, and what is tested
 - pytorch#113415: works on one CPU; names are here, processes in sharded_training.py, as are
   embeddings in shards (pytorch PR#67799).
 - lightning#2382, ray#23894, geotorch#6, somax#172: shown without these packages.
-- equinox#809, optax#1182, jax#2843: answered on plain pytrees in test_jax_complaints.py, too.
 - Threads about Keras, and handson-ml3#76, arl-eegmodels#1 with it: keras_complaints.py.
 """
 

@@ -68,6 +68,26 @@ class TestWhichAxis:
             dense.build((None, 3))
             assert dense.kernel.constraint is constraint
 
+    @pytest.mark.parametrize("axis", ["channels", np.int64(0), 1.5, {"of": 1}], ids=str)
+    def test_what_a_constraint_of_ones_own_means_by_an_axis_is_its_own(self, axis):
+        class Own(ac.Constraint):
+            def __call__(self, w):
+                return w
+
+        own = Own()
+        own.axis = axis
+        dense = layers.Dense(2, kernel_constraint=own)
+        dense.build((None, 3))
+        assert dense.kernel.constraint is own
+
+    def test_an_axis_that_is_seldom_meant_is_a_warning_and_a_tuple_is_none(self):
+        for axis in ((0,), (0, 1, 2), "incoming", None):
+            made = layers.Conv2D(2, 2, kernel_constraint=ac.MaxNorm(2.0, axis=axis))
+            made.build((None, 4, 4, 3))
+        made = layers.Conv2D(2, 2, kernel_constraint=ac.MaxNorm(2.0), name="unsaid")
+        with pytest.warns(UserWarning, match="'unsaid/kernel': MaxNorm along axis 0 is not"):
+            made.build((None, 4, 4, 3))
+
 
 class TestAVariable:
     def test_is_taken_as_its_array(self):

@@ -79,8 +79,9 @@ def test_project_constrains_once():
 
 
 def test_project_warns_of_an_axis_that_is_seldom_meant():
-    with pytest.warns(UserWarning, match="'weight': MaxNorm along axis 0"):
+    with pytest.warns(UserWarning, match="'weight': MaxNorm along axis 0") as caught:
         project(torch.nn.Linear(3, 2, bias=False), MaxNorm(1.0))
+    assert caught[0].filename == __file__
 
 
 def test_a_callable_violates_by_how_far_it_moves_an_entry():
@@ -89,4 +90,8 @@ def test_a_callable_violates_by_how_far_it_moves_an_entry():
     held = constrain(layer, [("weight", lambda w: w.clamp_(-1, 1))], optimizer)
     layer.weight.data.copy_(torch.tensor([[3.0, 0.5]]))
     assert held.violations()["weight"].tolist() == [[2.0, 0.0]]
+    assert held.explain().rows[0]["violating"] == 1
     assert layer.weight.tolist() == [[3.0, 0.5]]
+    held = constrain(layer, [("weight", lambda w: w)], optimizer)
+    layer.weight.data.fill_(float("inf"))
+    assert held.violations()["weight"].tolist() == [[0.0, 0.0]]

@@ -77,6 +77,7 @@ class TestWarningsOfAnAxis:
         with pytest.warns(UserWarning, match="MaxNorm along axis 0 is not") as caught:
             constrain(model, MaxNorm(2.0), torch.optim.SGD(model.parameters(), lr=0.1))
         (found,) = caught
+        assert found.filename == __file__
         assert str(found.message).startswith(
             "'conv.weight': MaxNorm along axis 0 is not that of the weights into one unit of "
             "Conv1d, which is (1, 2), and 7 more weights; write axis='incoming'"
@@ -86,6 +87,14 @@ class TestWarningsOfAnAxis:
         model = nn.LayerNorm(3)
         with pytest.warns(UserWarning, match="'weight': MaxNorm along axis 0 takes all of the"):
             constrain(model, MaxNorm(2.0), torch.optim.SGD(model.parameters(), lr=0.1))
+
+    def test_of_a_parameter_that_gets_its_shape_later(self):
+        model = nn.LazyLinear(2, bias=False)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        constrain(model, MaxNorm(2.0), optimizer)
+        model(torch.ones(4, 3)).sum().backward()
+        with pytest.warns(UserWarning, match="'weight': MaxNorm along axis 0 is not"):
+            optimizer.step()
 
     @pytest.mark.parametrize("axis", [1, "incoming", (0,)], ids=str)
     def test_none_where_it_is_right_or_meant(self, axis):

@@ -225,3 +225,26 @@ class TestEmbeddings:
         assert caplog.messages == [
             "'weight': all rows are constrained after each step of Adam, moved or not"
         ]
+
+    def test_momentum_that_comes_later_moves_all_rows(self):
+        model = nn.Embedding(5, 3, sparse=True)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+        held = constrain(model, UnitNorm("incoming"), optimizer)
+        for row, momentum in ((2, 0.0), (2, 0.9), (3, 0.9)):
+            optimizer.param_groups[0]["momentum"] = momentum
+            optimizer.zero_grad()
+            model(torch.tensor([row])).square().sum().backward()
+            optimizer.step()
+            assert violated(held) == []
+
+    def test_dense_gradients_of_sgd_are_said_too(self, caplog):
+        caplog.set_level("INFO", "array_constraints")
+        model = nn.Embedding(5, 3)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        constrain(model, UnitNorm("incoming"), optimizer)
+        for _ in range(2):
+            model(torch.tensor([1])).sum().backward()
+            optimizer.step()
+        assert caplog.messages == [
+            "'weight': all rows are constrained after each step of SGD, moved or not"
+        ]

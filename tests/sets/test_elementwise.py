@@ -75,3 +75,25 @@ def test_integers_of_64_bits_are_kept_by_numpy(dtype):
 def test_empty_and_0d_arrays(library):
     assert library.numpy(NonNeg()(library.array(np.zeros((0, 2), "f4")))).shape == (0, 2)
     assert library.numpy(NonNeg()(library.array(np.asarray(-2.0, "f4")))) == 0
+
+
+def test_nan_beside_negative_entries(library):
+    for dtype in library.dtypes:
+        for values in ([np.nan, -1.0, 2.0], [np.nan, 1.0], [-1.0, -np.inf, np.nan]):
+            w = np.asarray(values, DTYPES[dtype])
+            with np.errstate(invalid="ignore"):
+                expected = np.where(w < 0, np.zeros_like(w), w)
+            result = library.numpy(NonNeg()(library.array(w)))
+            assert bits(result) == bits(expected)
+
+
+def test_a_set_that_asks_for_more_is_asked_at_hand(library):
+    """Python does not keep what is final from having a subclass."""
+
+    class Negative(NonNeg):
+        def outside(self, w, xp):
+            return w < -1
+
+    w = library.array(np.asarray([-0.5, 1.0]))
+    if library.name in ("numpy", "torch"):
+        assert Negative()(w) is w

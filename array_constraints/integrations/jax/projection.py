@@ -54,6 +54,11 @@ def projection(model: Any, rules: Any, *, layout: str | None = None) -> Projecti
     >>> project(params)["head"]["bias"], project(params)["head"]["kernel"]
     (Array([0.], dtype=float32), Array([-2.], dtype=float32))
     """
+    return resolved_on(model, rules, layout, stacklevel=4)
+
+
+def resolved_on(model: Any, rules: Any, layout: str | None, stacklevel: int) -> Projection:
+    """Return the projection; ``stacklevel`` is of the line that a warning names."""
     weights = [_without_values(weight) for weight in _weights_in(model, layout)]
     if not weights:
         raise ValueError(
@@ -63,7 +68,7 @@ def projection(model: Any, rules: Any, *, layout: str | None = None) -> Projecti
     selections = as_rules(rules).select(weights)
     for selection in selections:
         _judge(selection, selection.weight.array)
-    warn_of_axes(selections)
+    warn_of_axes(selections, stacklevel)
     return Projection(weights, selections)
 
 
@@ -123,7 +128,7 @@ class Projection:
         taken = Leaves.of(_state_of(params))
         return {
             taken.names[i]: jax.numpy.max(
-                _violation(selection.constraint, taken.leaves[i]), initial=0.0
+                _with_values(selection, taken, i).violation(), initial=0.0
             )
             for i, selection in self._chosen(taken).items()
         }
@@ -221,12 +226,6 @@ def _judge(selection: Selection, array: Any) -> None:
         return w
 
     jax.eval_shape(judged, jax.ShapeDtypeStruct(array.shape, array.dtype))
-
-
-def _violation(constraint: Any, w: Any) -> Any:
-    if hasattr(constraint, "violation"):
-        return constraint.violation(w)
-    return jax.numpy.abs(w - constraint(w))
 
 
 def _require_alike(weight: Weight, result: Any) -> None:

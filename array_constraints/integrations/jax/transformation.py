@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from array_constraints.integrations.jax.projection import projection
+from array_constraints.integrations.jax.projection import resolved_on
 
 
 def constrain(model: Any, rules: Any, *, layout: str | None = None) -> Any:
@@ -58,7 +58,7 @@ def constrain(model: Any, rules: Any, *, layout: str | None = None) -> Any:
             "projection works without it",
             name="optax",
         ) from None
-    project = projection(model, rules, layout=layout)
+    project = resolved_on(model, rules, layout, stacklevel=4)
 
     def init(params: Any) -> Any:
         project.check(params)

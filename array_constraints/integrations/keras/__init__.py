@@ -2,8 +2,8 @@
 
 Importing it registers the classes of this library with Keras, those of
 ``array_constraints.register`` too, makes variables of Keras known as arrays, and wraps
-``keras.Layer.add_weight``, which is where the layer of a variable is known: for
-``axis="incoming"`` of these constraints only.
+``keras.Layer.add_weight``, which is where the layer of a variable is known: to resolve
+``axis="incoming"``, and to judge the axis, of these constraints only.
 """
 
 try:

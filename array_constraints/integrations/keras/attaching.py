@@ -46,7 +46,7 @@ class Constrained:
         """
         found = {}
         for selection in self._selections(self.model):
-            largest = _violation(selection.constraint, selection.weight.array)
+            largest = _violation(selection)
             if largest != 0:
                 found[selection.weight.name] = largest
         return found
@@ -218,13 +218,9 @@ def _assign(selections: Iterable[Selection], images: Iterable[Any]) -> None:
         selection.weight.array.assign(image)
 
 
-def _violation(constraint: Any, variable: Any) -> float:
-    """Return the largest violation of a variable: of a callable, how far it moves an entry."""
-    if hasattr(constraint, "violation"):
-        found = constraint.violation(variable)
-    else:
-        moved = keras.ops.absolute(variable - constraint(variable))
-        found = keras.ops.stop_gradient(moved)
+def _violation(selection: Selection) -> float:
+    """Return the largest violation of a variable."""
+    found = selection.violation()
     return 0.0 if 0 in found.shape else float(keras.ops.max(found))
 
 

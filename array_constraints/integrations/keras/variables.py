@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from array_constraints import Constraint
+from array_constraints.forms import Form
 from array_constraints.layers import Weight
 from array_constraints.layers.keras import role_in
 from array_constraints.libraries import CONTENTS
@@ -18,7 +19,7 @@ _MARK = "_resolves_axes_of_array_constraints"
 
 
 def make_known() -> None:
-    """Take the arrays out of variables, and resolve ``axis="incoming"`` where one is made."""
+    """Take the arrays out of variables, and ask for the axes where a layer makes one."""
     CONTENTS[keras.Variable] = _content
     if not hasattr(keras.Layer.add_weight, _MARK):  # not twice, where a module is reloaded
         keras.Layer.add_weight = _resolving(keras.Layer.add_weight)
@@ -37,8 +38,9 @@ def _resolving(add_weight: Callable[..., Any]) -> Callable[..., Any]:
             role = role_in(layer, variable.name, len(variable.shape))
             weight = Weight(variable.path, variable, role)
             selection = Selection.of(weight, variable.constraint, 0)
-            selection.require_axes()
-            warn_of_axes([selection])
+            if isinstance(selection.constraint, Form):  # others may mean anything by an axis
+                selection.require_axes()
+                warn_of_axes([selection])
             variable.constraint = selection.constraint
         return variable
 

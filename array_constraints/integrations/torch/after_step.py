@@ -39,7 +39,7 @@ class Step:
         self.held, self.optimizer = held, optimizer
         self.chosen: list[Selection] = []
         self._count = 0
-        self._groups: list[int] = []
+        self._groups: list[Any] = []
         self._own: list[Selection] = []
         self._by_rows: list[Selection] = []
         self._whole = Repeated([], [])
@@ -52,7 +52,10 @@ class Step:
         if found_inf is not None and bool(found_inf):  # GradScaler: the step was skipped
             return
         self.held.judge_lazy()
-        groups = [len(group["params"]) for group in optimizer.param_groups]
+        groups = [
+            (len(group["params"]), group.get("momentum"), group.get("weight_decay"))
+            for group in optimizer.param_groups
+        ]
         with torch.no_grad():
             if groups != self._groups:
                 self._prepare(groups)
@@ -60,9 +63,9 @@ class Step:
             self.held.observe(self._own, self._count)
             self._whole.run()
             for selection in self._by_rows:
-                _constrain_rows(selection)
+                self._constrain_rows(selection)
 
-    def _prepare(self, groups: list[int]) -> None:
+    def _prepare(self, groups: list[Any]) -> None:
         """Ask once what the next steps have to do."""
         own = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         chosen = [s for s in self.chosen if id(s.weight.array) in own]
@@ -70,16 +73,28 @@ class Step:
         whole = [s for s in chosen if s not in self._by_rows]
         self._own, self._whole = chosen, repeated(whole)
         self._groups = groups
-        self._say_of_embeddings(whole)
-
-    def _say_of_embeddings(self, whole: list[Selection]) -> None:
-        """Log once which are constrained as a whole, though few rows have a gradient."""
         for selection in whole:
-            name = selection.weight.name
-            if selection.weight.kind == "embedding" and name not in self._said:
-                self._said.add(name)
-                message = "%r: all rows are constrained after each step of %s, moved or not"
-                _LOGGER.info(message, name, type(self.optimizer).__name__)
+            self._say_of_rows(selection)
+
+    def _constrain_rows(self, selection: Selection) -> None:
+        """Constrain the rows of an embedding that a step has moved: those with a gradient."""
+        parameter, gradient = selection.weight.array, selection.weight.array.grad
+        if gradient is None:
+            return
+        if gradient.layout is not torch.sparse_coo:
+            self._say_of_rows(selection)
+            run.called(selection.constraint, parameter, False)
+            return
+        rows = gradient.coalesce().indices()[0].unique()
+        parameter.index_copy_(0, rows, selection.constraint(parameter[rows]))
+
+    def _say_of_rows(self, selection: Selection) -> None:
+        """Log once that all rows of an embedding are constrained, though few may have moved."""
+        name = selection.weight.name
+        if selection.weight.kind == "embedding" and name not in self._said:
+            self._said.add(name)
+            message = "%r: all rows are constrained after each step of %s, moved or not"
+            _LOGGER.info(message, name, type(self.optimizer).__name__)
 
     def leave(self, weights: set[int]) -> None:
         """Leave weights to another."""
@@ -97,18 +112,6 @@ def repeated(selections: list[Selection]) -> Repeated:
         [selection.constraint for selection in selections],
         [selection.weight.array for selection in selections],
     )
-
-
-def _constrain_rows(selection: Selection) -> None:
-    """Constrain the rows of an embedding that a step has moved: those with a gradient."""
-    parameter, gradient = selection.weight.array, selection.weight.array.grad
-    if gradient is None:
-        return
-    if gradient.layout is not torch.sparse_coo:
-        run.called(selection.constraint, parameter, False)
-        return
-    rows = gradient.coalesce().indices()[0].unique()
-    parameter.index_copy_(0, rows, selection.constraint(parameter[rows]))
 
 
 def _moves_by_rows(selection: Selection, optimizer: Optimizer) -> bool:

@@ -109,6 +109,11 @@ def project(model: Any, rules: Any) -> None:
     ------
     LookupError, TypeError, ValueError
         As :func:`constrain`; nothing is changed then.
+
+    Warns
+    -----
+    UserWarning
+        As :func:`constrain`, of an axis that is seldom meant.
     """
     chosen = _judged(as_rules(rules).select(weights_of(model)))
     warn_of_axes(chosen)
@@ -135,7 +140,7 @@ class Constrained:
         chosen = self._select(weights)
         _refuse_local_shards(chosen, optimizers)
         _require_in_optimizers(chosen, optimizers)
-        warn_of_axes(chosen)
+        warn_of_axes(chosen, stacklevel=4)
         self.observe(chosen, 0)
         _write(chosen)
         self._steps = [Step(self, optimizer) for optimizer in optimizers]
@@ -154,7 +159,7 @@ class Constrained:
         """
         chosen = self._select(weights_of(self.model))
         with torch.no_grad():
-            return {s.weight.name: _violation(s.constraint, s.weight.array) for s in chosen}
+            return {s.weight.name: s.violation() for s in chosen}
 
     def explain(self) -> Explanation:
         """Return a table of the parameters, their constraints, and what is violated now."""
@@ -167,7 +172,7 @@ class Constrained:
         The average of weights that satisfy a constraint need not satisfy it: the mean of two
         vectors of norm 1 is shorter.
         """
-        project(model, self.rules)
+        _write(_judged(self.rules.select(weights_of(model))))
 
     def _select(self, weights: list[Weight]) -> list[Selection]:
         """Return what the rules select, judged; of a lazy model, what has a shape."""
@@ -191,9 +196,8 @@ class Constrained:
             for selection in chosen:
                 rule = self.rules.rules[selection.rule].shown
                 found = observed(selection, rule, step)
-                if found is not None:
-                    for watcher in self._watchers:
-                        watcher(found)
+                for watcher in self._watchers:
+                    watcher(found)
 
     def judge_lazy(self) -> None:
         """Take over the parameters that have got a shape by now."""
@@ -203,13 +207,9 @@ class Constrained:
         self._lazy = any(_is_lazy(weight.array) for weight in weights)
         chosen = self._select(weights)
         _require_in_optimizers(chosen, [step.optimizer for step in self._steps])
+        known = {id(s.weight.array) for step in self._steps for s in step.chosen}
+        warn_of_axes([s for s in chosen if id(s.weight.array) not in known])
         self._take(chosen)
-
-
-def _violation(constraint: Any, parameter: Any) -> Any:
-    if hasattr(constraint, "violation"):
-        return constraint.violation(parameter)
-    return torch.abs(parameter - constraint(parameter.detach().clone()))
 
 
 def _is_lazy(parameter: Any) -> bool:
