@@ -358,7 +358,7 @@ def no_transfers():
 SECTIONS = {
     function.__name__: function
     for function in (
-        no_transfers,  # first: also what is done once for all calls must not transfer
+        no_transfers,  # in a process of its own: what is done once must not transfer, too
         explicit_matrices,
         long_slices,
         explicit_kernels,
@@ -385,4 +385,8 @@ def failures(section):
 
 
 if __name__ == "__main__":
-    json.dump({name: failures(name) for name in sys.argv[1:] or SECTIONS}, sys.stdout)
+    names = sys.argv[1:] or SECTIONS
+    json.dump(
+        list(SECTIONS) if "--list" in names else {name: failures(name) for name in names},
+        sys.stdout,
+    )

@@ -260,6 +260,7 @@ def work(rank, store, folder, section):
 if __name__ == "__main__":
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(work, args=(str(Path(folder, "store")), folder, sys.argv[1]), nprocs=RANKS)
+        arguments = str(Path(folder, "store")), folder, sys.argv[1]
+        mp.start_processes(work, arguments, RANKS, start_method="fork")  # PyTorch is there
         found = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
     json.dump(found, sys.stdout)

@@ -167,7 +167,7 @@ def main():
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(run, (ranks, names, folder), nprocs=ranks)
+        mp.start_processes(run, (ranks, names, folder), ranks, start_method="fork")
         found = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
     print(json.dumps(found))
 
