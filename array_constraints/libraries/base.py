@@ -147,6 +147,10 @@ class Library:
         product = self.xp.astype(w, factor.dtype, copy=False) * factor
         return self.xp.astype(product, w.dtype, copy=False)
 
+    def where(self, condition: Any, x1: Any, x2: Any) -> Any:
+        """Return entries of ``x1`` or ``x2``, which have the same dtype."""
+        return self.xp.where(condition, x1, x2)
+
     # Sums over slices.
 
     def count(self, block: Array, axes: tuple[int, ...]) -> Count:

@@ -77,10 +77,6 @@ class AtHand(Library):
             for end, shape in zip(ends, shapes, strict=True)
         ]
 
-    def where(self, condition: Any, x1: Any, x2: Any) -> Any:
-        """Return entries of ``x1`` or ``x2``, which have the same dtype."""
-        return self.xp.where(condition, x1, x2)
-
     @abstractmethod
     def rows_with_any(self, x: Any) -> list[bool]:
         """Return which indices of the first dimension have anything that is true."""

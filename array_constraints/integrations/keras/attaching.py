@@ -220,7 +220,7 @@ def _assign(selections: Iterable[Selection], images: Iterable[Any]) -> None:
 
 def _violation(selection: Selection) -> float:
     """Return the largest violation of a variable."""
-    found = selection.violation()
+    found = keras.ops.stop_gradient(selection.violation())
     return 0.0 if 0 in found.shape else float(keras.ops.max(found))
 
 
