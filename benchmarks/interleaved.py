@@ -53,6 +53,11 @@ def interleave(
     return seconds
 
 
+def steps_in_a_row(width: int) -> int:
+    """Return how many steps of a network are one call: small ones are warm in training."""
+    return max(1, 640 // width)
+
+
 def _calls(contestant: Contestant) -> int:
     contestant.restore()
     contestant.call()

@@ -28,7 +28,7 @@ import optax  # noqa: E402
 
 from array_constraints import MaxNorm  # noqa: E402
 from array_constraints.integrations.jax import constrain, projection  # noqa: E402
-from benchmarks.interleaved import Contestant, interleave, ratio  # noqa: E402
+from benchmarks.interleaved import Contestant, interleave, ratio, steps_in_a_row  # noqa: E402
 
 BOUNDS = {"violating": 1e-3, "satisfied": 1e3}
 WIDTHS = (64, 256, 1024)
@@ -84,10 +84,6 @@ class Training:
         """Put the arrays elsewhere: 4 KiB apart or not makes up to a tenth of a step."""
         self.pads = [jnp.zeros(pads + 64 * i) for i in range(8)]
         self.params, self.state = jax.tree.map(jnp.copy, (self.params, self.state))
-
-
-def steps_in_a_row(width: int) -> int:
-    return max(1, 640 // width)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.interleaved import Contestant, interleave, ratio
+from benchmarks.interleaved import Contestant, interleave, ratio, steps_in_a_row
 
 BACKENDS = ("torch", "jax")
 WIDTHS = (64, 256, 1024)
@@ -43,7 +43,7 @@ def steps(constraint: Any, width: int) -> Callable[[], None]:
     x, y = (rng.standard_normal((256, n)).astype("float32") for n in (64, 10))
 
     def call() -> None:
-        for _ in range(max(1, 640 // width)):
+        for _ in range(steps_in_a_row(width)):
             made.train_on_batch(x, y)
 
     return call
@@ -77,7 +77,7 @@ def measure() -> None:
             share = ratio(seconds, "ours", "theirs")
             print(
                 f"{keras.backend.backend():6} {name:9} {width:5} "
-                f"{1e3 * statistics.median(seconds['theirs']) / max(1, 640 // width):9.3f}   "
+                f"{1e3 * statistics.median(seconds['theirs']) / steps_in_a_row(width):9.3f}   "
                 f"{share.median:5.3f} ({share.lower:.3f}-{share.upper:.3f})",
                 flush=True,
             )

@@ -21,7 +21,7 @@ from torch import nn
 from array_constraints import MaxNorm
 from array_constraints.integrations.torch import constrain
 from array_constraints.rules import Rule, Rules
-from benchmarks.interleaved import Contestant, interleave, ratio
+from benchmarks.interleaved import Contestant, interleave, ratio, steps_in_a_row
 
 WIDTHS = (64, 256, 1024)
 RADII = {"violating": 1e-3, "satisfied": 1e3}
@@ -70,7 +70,7 @@ def trained(width: int, radius: float) -> list[Contestant]:
             attach(model, optimizers[way], radius)
 
     def steps(optimizer: Any) -> None:
-        for _ in range(max(1, 640 // width)):  # small ones in a row, as they are in training
+        for _ in range(steps_in_a_row(width)):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x), y).backward()
             optimizer.step()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,15 @@ from array_constraints.forms import Form
 from array_constraints.layers import Weight, resolved
 from array_constraints.parameters import normalized_axes
 from array_constraints.typing import name_of
+
+
+@contextlib.contextmanager
+def _named(weight: Weight) -> Iterator[None]:
+    """Put the name of a weight before what is raised within."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{weight.name!r}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,22 +45,17 @@ class Selection:
         TypeError, ValueError
             If the weight cannot be constrained, or has no axis of incoming weights.
         """
-        with_name = f"{weight.name!r}: "
-        if weight.refused:
-            raise ValueError(with_name + weight.refused)
-        try:
+        with _named(weight):
+            if weight.refused:
+                raise ValueError(weight.refused)
             return cls(weight, resolved(constraint, weight), rule, constraint)
-        except (TypeError, ValueError) as error:
-            raise type(error)(with_name + str(error)) from None
 
     def judge(self, array: Any, copy: bool | None = None) -> None:
         """Raise what the constraint raises for an array, with the name of the weight."""
         if not isinstance(self.constraint, Form):
             return
-        try:
+        with _named(self.weight):
             acceptance.accepted_by(self.constraint, array, copy)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{self.weight.name!r}: {error}") from None
 
     def violation(self) -> Any:
         """Return how far each slice, or entry, of the weight is off.
@@ -68,10 +73,8 @@ class Selection:
 
     def require_axes(self) -> None:
         """Raise if the axis does not fit the shape, with the name of the weight."""
-        try:
+        with _named(self.weight):
             _ = self.axes
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{self.weight.name!r}: {error}") from None
 
     @property
     def axes(self) -> tuple[int, ...] | None:
