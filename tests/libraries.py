@@ -44,6 +44,15 @@ class Library:
     def numpy(self, x: Any) -> np.ndarray:
         return self._library.numpy(x)
 
+    def values(self, *arrays: Any) -> list[np.ndarray]:
+        """Return arrays as NumPy's: those of Dask are computed together, what is equal once."""
+        if self.module == "dask.array":
+            import dask
+
+            found = dask.compute(*arrays, scheduler="synchronous")
+            return [np.asarray(x) for x in found]
+        return [self.numpy(x) for x in arrays]
+
     @contextlib.contextmanager
     def active(self) -> Iterator[Library]:
         pytest.importorskip(self.module)

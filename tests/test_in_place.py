@@ -79,6 +79,11 @@ def test_less_than_the_weight_is_allocated(library, name, dtype, entries):
     check(library, CONSTRAINTS[name], values.astype(DTYPES[dtype]), (dtype, name) in MORE)
 
 
+@pytest.mark.parametrize("shape", [(256, 256), (64, 1024), (800, 256)], ids=str)
+def test_less_than_a_weight_of_many_columns_is_allocated(shape):
+    check(TORCH, MaxNorm(0.5), np.random.default_rng(0).standard_normal(shape, "float32"))
+
+
 @pytest.mark.parametrize("library", BOTH, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("value", [0.0, np.nan, 1e30])

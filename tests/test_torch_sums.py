@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch")
 from array_constraints.libraries.torch import TORCH as KIND  # noqa: E402
 
 SHAPES = [(5, 3), (2**10, 2**6), (2**6, 2**10), (4, 2**15), (2**15, 4), (3, 5, 2**12), (2**16,)]
+SHARED = [(30, 8000), (2**17,), (2**15 + 77, 3), (400, 600), (2**9, 2**8), (700, 256 + 44)]
 
 
 class TestSums:
@@ -51,7 +52,7 @@ class TestSums:
             expected = np.sum(wide**power, axis=axis, keepdims=True)
             np.testing.assert_array_equal(total, expected, strict=True)
 
-    @pytest.mark.parametrize("shape", [(30, 8000), (2**17,), (2**15 + 77, 3)], ids=str)
+    @pytest.mark.parametrize("shape", SHARED, ids=str)
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_have_the_same_bits_where_memory_is_spared(self, dtype, shape):
         w = normal(shape, dtype)

@@ -22,7 +22,7 @@ _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 class Torch(AtHand):
     """PyTorch's tensors and parameters, on any device, sharded ones too."""
 
-    partial_from = 2**15  # below, one pass in float64 is faster
+    partial_from = 2**16  # below, one pass in float64 is faster
 
     def refused(self, w: Any) -> str | None:
         """Return what kind of tensor ``w`` is, if not a dense one with values."""
@@ -212,15 +212,18 @@ class Torch(AtHand):
         return super().bound_sums(power, arrays, axes)
 
     def _is_one_pass(self, w: Any, axes: tuple[int, ...]) -> bool:
-        small = super()._is_one_pass(w, axes)
-        return small or (self.precision(w).any_order and torch_rows.are_rows(w, axes))
+        if super()._is_one_pass(w, axes):
+            return True
+        alike = torch_rows.are_rows(w, axes) or torch_rows.are_columns(w, axes)
+        return alike and self.precision(w).any_order
 
     def _sum_wide(self, x: Any, axes: tuple[int, ...], power: int) -> Any:
         if torch_rows.are_rows(x, axes):
             return torch_rows.sums(x, axes, power, sparing.get())
-        v = x.double()
-        v = v * v if power == 2 else v.abs()
-        return v.sum(axes, True) if axes else v
+        if sparing.get() and torch_rows.are_columns(x, axes):
+            return torch_rows.sums_of_columns(x, axes, power)
+        terms = torch_rows.powers(x, power, torch.float64)
+        return terms.sum(axes, True) if axes else terms
 
     def _sum_wide_each(self, arrays: list[Any], axes: tuple[int, ...], power: int) -> Any:
         count, inner = max(1, 2**15 // arrays[0].numel()), tuple([i + 1 for i in axes])

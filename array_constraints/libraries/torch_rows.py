@@ -1,4 +1,4 @@
-"""Slices of PyTorch tensors that are rows, as those of its layers: their sums in float64."""
+"""Slices of PyTorch tensors that are rows or columns, as those of layers: sums in float64."""
 
 from __future__ import annotations
 
@@ -19,6 +19,25 @@ def are_rows(x: Any, axes: tuple[int, ...]) -> bool:
     if not axes or axes[0] != kept or not x.is_contiguous():
         return False
     return bool(math.prod(x.shape[kept:]) <= LONGEST)
+
+
+def are_columns(x: Any, axes: tuple[int, ...]) -> bool:
+    """Whether slices are columns of float32, so many that 64 are a small part; below 1 MiB."""
+    if x.dtype is not torch.float32 or x.numel() >= 2**18 or not x.is_contiguous():
+        return False
+    columns: int = math.prod(x.shape[len(axes) :])
+    return columns >= 256 and axes == tuple(range(len(axes)))
+
+
+def sums_of_columns(x: Any, axes: tuple[int, ...], power: int) -> Any:
+    """Return the sums of powers, dimensions kept: a quarter of the columns at a time, or so.
+
+    In steps of 64, as torch.sum adds the columns beyond whole vectors in another order.
+    """
+    columns = x.reshape(math.prod(x.shape[: len(axes)]), -1)
+    panels = columns.split(max(64, columns.shape[1] // 4 // 64 * 64), 1)
+    found = torch.cat([powers(panel, power, torch.float64).sum(0) for panel in panels])
+    return found.reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
 
 
 def parts(x: Any, axes: tuple[int, ...], spared: bool) -> list[Any]:
