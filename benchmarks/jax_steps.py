@@ -82,7 +82,7 @@ class Training:
 
     def move(self, pads: int) -> None:
         """Put the arrays elsewhere: 4 KiB apart or not makes up to a tenth of a step."""
-        self.pads = [jnp.zeros(pads + 64 * i) for i in range(8)]
+        self.pads = [jnp.array(np.zeros(pads + 64 * i, "float32")) for i in range(8)]
         self.params, self.state = jax.tree.map(jnp.copy, (self.params, self.state))
 
 

@@ -152,7 +152,7 @@ def test_what_is_added_to_a_step_of_jax_is_printed():
     pytest.importorskip("optax")
     options = ["--rounds", "1", "--widths", "8"]
     command = [sys.executable, "-m", "benchmarks.jax_steps", *options]
-    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # of compiling
+    environment = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiles faster
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert run.returncode == 0, run.stderr
     assert [line.split("|")[2].strip() for line in run.stdout.splitlines()[2:]] == [
