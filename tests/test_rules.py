@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from array_constraints import MaxNorm, NonNeg, UnitNorm, serialize
+from array_constraints.layers import Role, Weight
 from array_constraints.rules import Rule, Rules, as_rules
 
 NAMES = ["body.0.weight", "body.0.bias", "body.1.weight", "head.weight"]
@@ -45,6 +46,12 @@ def test_patterns_are_those_of_a_shell(pattern, matched):
 def test_upper_and_lower_case_differ():
     with pytest.raises(LookupError, match="matches none of the 4 weights"):
         Rules([Rule("BODY*", NonNeg())]).match(NAMES)
+
+
+def test_a_rule_that_matches_no_kind_says_which_kinds_there_are():
+    role = Role("Linear", "dense", (1,))
+    with pytest.raises(LookupError, match=r"none of the 1 weights: 'head' \(dense\)$"):
+        Rules([Rule("*", NonNeg(), kind="conv")]).select([Weight("head", role=role)])
 
 
 def test_a_rule_that_never_acts_is_an_error_that_says_why():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -66,8 +66,16 @@ def described(module: Any, params: Any, *inputs: Any, **options: Any) -> list[We
     ------
     ValueError
         If there are other collections beside the parameters.
+    TypeError
+        If ``module`` or ``params`` is something else.
     """
     from flax import linen
+
+    if not isinstance(module, linen.Module) or not isinstance(params, Mapping):
+        raise TypeError(
+            "described takes a module of Flax Linen, its parameters, and an input, in this "
+            f"order, got {type(module).__name__} and {type(params).__name__}"
+        )
 
     modules: dict[tuple[str, ...], Any] = {}
 

@@ -19,7 +19,8 @@ What a normalization learns is ``"norm"``, its bias too; of all other layers a b
 
 NO_UNITS = (
     "a bias, or the gain of a normalization, is one weight for each unit, so that there are no "
-    "incoming weights: write axis=None for all of it as one slice"
+    "incoming weights: leave it out, in rules by kind=('dense', 'conv') or exclude; axis=None "
+    "takes all of it as one slice"
 )
 """Why biases and gains have no incoming axis."""
 

@@ -208,6 +208,8 @@ def _unused(rule: Rule, taken: list[str], weights: list[Weight]) -> str:
             f"the rule {rule.shown} never acts: earlier rules take all {len(taken)} "
             f"weights that it matches, {taken[0]!r} first; put it before them"
         )
-    names = [weight.name for weight in weights]
-    shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-    return f"the rule {rule.shown} matches none of the {len(names)} weights: {shown}"
+    names = [repr(weight.name) for weight in weights[:5]]
+    if rule.kind is not None:
+        names = [f"{name} ({w.kind})" for name, w in zip(names, weights, strict=False)]
+    shown = ", ".join(names) + (", ..." if len(weights) > 5 else "")
+    return f"the rule {rule.shown} matches none of the {len(weights)} weights: {shown}"

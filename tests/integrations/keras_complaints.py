@@ -110,9 +110,9 @@ def attribute_of_a_built_layer() -> None:
     assert norms(model.layers[0].kernel, 0).max() > 1
 
     handle = constrain(model, {"*kernel": ac.MaxNorm(0.5, axis="incoming")}, verbose=False)
-    assert handle.violations() == {}  # at once
+    assert not any(handle.violations().values())  # at once
     model.fit(X, Y, epochs=2, verbose=0)  # and a step that was compiled knows it
-    assert handle.violations() == {}
+    assert not any(handle.violations().values())
     handle.remove()
     model.fit(X, Y, epochs=3, verbose=0)
     assert norms(model.layers[0].kernel, 0).max() > 1
@@ -123,19 +123,19 @@ def assigned_and_frozen_weights() -> None:
     model = dense(kernel_constraint=ac.MaxNorm(0.1))
     assert norms(model.layers[0].kernel, 0).max() > 0.1  # Keras: not before the first step
     handle = constrain(model, {"*kernel": ac.MaxNorm(0.1)}, verbose=False)
-    assert handle.violations() == {}
+    assert not any(handle.violations().values())
     model.layers[0].kernel.assign(keras.ops.ones((3, 2)))
-    assert handle.violations().keys() == {"dense/kernel"}
+    assert handle.violations()["dense/kernel"] > 0
     handle.project()
-    assert handle.violations() == {}
+    assert not any(handle.violations().values())
 
     frozen = dense(trainable=False)
     values = frozen.get_weights()
     handle = constrain(frozen, {"*kernel": ac.MaxNorm(0.1)}, verbose=False)
     assert all((a == b).all() for a, b in zip(values, frozen.get_weights(), strict=True))
-    assert handle.violations().keys() == {"dense/kernel"}  # reported, until it is asked for
+    assert handle.violations()["dense/kernel"] > 0  # reported, until it is asked for
     handle.project()
-    assert handle.violations() == {}
+    assert not any(handle.violations().values())
 
 
 def step_by_hand() -> None:
@@ -196,7 +196,7 @@ def function_of_keras_2() -> None:
     handle = constrain(model, {"*kernel": clipped}, verbose=False)
     model.fit(X, Y, epochs=2, verbose=0)
     assert np.abs(model.layers[0].kernel.value.tolist()).max() <= 0.5
-    assert handle.violations() == {}
+    assert not any(handle.violations().values())
 
 
 def mixed_precision() -> None:

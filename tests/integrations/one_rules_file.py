@@ -52,13 +52,13 @@ def train_torch(rules):
     model = Net()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     held = constrain(model, rules, optimizer)
-    yield {name: float(v.max()) for name, v in held.violations().items()}
+    yield {name: float(v) for name, v in held.violations().items()}
     for x, y in batches():
         optimizer.zero_grad()
         found = model(torch.from_numpy(x))
         nn.functional.cross_entropy(found, torch.from_numpy(y)).backward()
         optimizer.step()
-        yield {name: float(v.max()) for name, v in held.violations().items()}
+        yield {name: float(v) for name, v in held.violations().items()}
     yield held.explain()
 
 
@@ -80,11 +80,10 @@ def train_keras(rules):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.05), loss)
     held = constrain(model, rules, verbose=False)
-    names = {s.weight.name for s in held.explain().selections}
-    yield dict.fromkeys(names, 0.0) | held.violations()
+    yield held.violations()
     for x, y in batches():
         model.train_on_batch(x, y)
-        yield dict.fromkeys(names, 0.0) | held.violations()
+        yield held.violations()
     yield held.explain()
 
 

@@ -51,7 +51,7 @@ def train(model, optimizer, x, sign=1.0):
 
 
 def holds(held):
-    return not any(violation.any() for violation in held.violations().values())
+    return not any(held.violations().values())
 
 
 def linear(*rows):

@@ -145,5 +145,7 @@ class TestLinen:
             ValueError, match=r"params, batch_stats: pass variables\['params'\]"
         ):
             described(module, variables, IMAGES)
+        with pytest.raises(TypeError, match=r"parameters, and an input, in this order, got"):
+            described(module, IMAGES, variables["params"])
         weights = described(module, variables["params"], IMAGES)
         assert [w.kind for w in weights if "BatchNorm" in w.name] == ["norm", "norm"]

@@ -23,6 +23,9 @@ class TestMistakes:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         with pytest.raises(TypeError, match=r"model, rules, optimizer, in this order.*got Net"):
             constrain(optimizer, RULES, model)
+        for arguments in ((model, optimizer, RULES), (RULES, model, optimizer)):
+            with pytest.raises(TypeError, match="model, rules, optimizer, in this order"):
+                constrain(*arguments)
 
     @pytest.fixture
     def model(self):

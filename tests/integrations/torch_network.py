@@ -45,7 +45,7 @@ def step(model, *optimizers):
 
 
 def violated(held):
-    return [name for name, violation in held.violations().items() if violation.any()]
+    return [name for name, violation in held.violations().items() if violation]
 
 
 class Halved(Constraint):

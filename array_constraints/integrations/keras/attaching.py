@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -15,7 +15,7 @@ from array_constraints.layers import weights_of
 from array_constraints.rules import Explanation, Rules, Selection, as_rules, warn_of_axes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Constrained:
     """A model whose variables have the constraints of rules; what :func:`constrain` returns.
 
@@ -33,23 +33,22 @@ class Constrained:
     model: Any
     rules: Rules
     unsaved: dict[str, str]
-    _before: list[tuple[Any, str, Any]] = field(repr=False)
+    _before: list[tuple[Any, str, Any]]
 
     def explain(self) -> Explanation:
         """Return the table of all weights, and what is violated now; frozen ones, too."""
         return self.rules.explain(self.model)
 
     def violations(self) -> dict[str, float]:
-        """Return how far the weights that violate their constraint are off, by name.
+        """Return the largest violation of each weight that has a constraint, by its name.
 
-        The largest violation of each; empty where all is satisfied. NaN where there is NaN.
+        It is 0 where the constraint is satisfied, NaN where there is one.
         """
-        found = {}
-        for selection in self._selections(self.model):
-            largest = _violation(selection)
-            if largest != 0:
-                found[selection.weight.name] = largest
-        return found
+        return {s.weight.name: _violation(s) for s in self._selections(self.model)}
+
+    def __repr__(self) -> str:
+        chosen = {s.weight.name: s.constraint for s in self._selections(self.model)}
+        return f"Constrained({chosen})"
 
     def project(self, model: Any = None) -> None:
         """Project the weights of the model now, frozen ones too.

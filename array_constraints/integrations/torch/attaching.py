@@ -80,21 +80,27 @@ def constrain(
     >>> held = constrain(layer, [("*weight", MaxNorm(0.5, axis="incoming"))], optimizer)
     >>> layer(torch.randn(2, 8)).square().sum().backward()
     >>> optimizer.step()
-    >>> held.violations()["weight"].any()
-    tensor(False)
+    >>> float(held.violations()["weight"])
+    0.0
     """
-    if isinstance(optimizer, Optimizer):
-        optimizer = [optimizer]
-    if not isinstance(optimizer, Iterable):
-        raise TypeError(
-            "constrain takes model, rules, optimizer, in this order; optimizer must be one of "
-            f"torch.optim, or several, got {type(optimizer).__name__}"
-        )
-    optimizers = list(optimizer)
+    optimizers = _optimizers(rules, optimizer)
     watchers = (watch,) if callable(watch) else tuple(watch)
     if not all(callable(watcher) and not isinstance(watcher, type) for watcher in watchers):
         raise TypeError("watch must be a callable, such as History() or CSV(path), or several")
     return Constrained(model, as_rules(rules), optimizers, watchers)
+
+
+def _optimizers(rules: Any, optimizer: Any) -> list[Optimizer]:
+    """Return the optimizers, or raise where the arguments are in another order."""
+    several = isinstance(optimizer, Iterable) and not isinstance(optimizer, torch.nn.Module)
+    found = list(optimizer) if several else [optimizer]
+    odd = [o for o in found if not isinstance(o, Optimizer)]
+    if odd or not found or isinstance(rules, torch.nn.Module | Optimizer):
+        raise TypeError(
+            "constrain takes model, rules, optimizer, in this order; optimizer must be one of "
+            f"torch.optim, or several, got {type(odd[0] if odd else optimizer).__name__}"
+        )
+    return found
 
 
 def project(model: Any, rules: Any) -> None:
@@ -131,8 +137,6 @@ class Constrained:
         watchers: tuple[Callable[[Observation], None], ...],
     ) -> None:
         self.model, self.rules, self._watchers = model, rules, watchers
-        if not optimizers or not all(isinstance(o, Optimizer) for o in optimizers):
-            raise TypeError("optimizer must be one of torch.optim, or several of them")
         weights = weights_of(model)
         if not weights:
             raise ValueError("the model has no parameters to constrain")
@@ -153,13 +157,19 @@ class Constrained:
         self._steps = []
 
     def violations(self) -> dict[str, Any]:
-        """Return how far each constraint is violated now, by the name of its parameter.
+        """Return the largest violation of each parameter that has a constraint, by its name.
 
-        Of a callable that has no ``violation``: how far it moves each entry.
+        A tensor of no dimensions: 0 where the constraint is satisfied, NaN where there is one.
+        Of a callable that has no ``violation``: how far it moves an entry. Of sharded
+        parameters, all processes ask together.
         """
         chosen = self._select(weights_of(self.model))
         with torch.no_grad():
-            return {s.weight.name: s.violation() for s in chosen}
+            return {s.weight.name: _largest(s.violation()) for s in chosen}
+
+    def __repr__(self) -> str:
+        weights = weights_of(self.model)
+        return f"Constrained({ {s.weight.name: s.constraint for s in self._select(weights)} })"
 
     def explain(self) -> Explanation:
         """Return a table of the parameters, their constraints, and what is violated now."""
@@ -210,6 +220,12 @@ class Constrained:
         known = {id(s.weight.array) for step in self._steps for s in step.chosen}
         warn_of_axes([s for s in chosen if id(s.weight.array) not in known])
         self._take(chosen)
+
+
+def _largest(violation: Any) -> Any:
+    """Return the largest entry, of no dimensions; 0 if there is none."""
+    whole = violation.full_tensor() if hasattr(violation, "full_tensor") else violation
+    return whole.max() if whole.numel() else whole.new_zeros(())
 
 
 def _is_lazy(parameter: Any) -> bool:
