@@ -8,7 +8,7 @@ import equinox
 import jax
 
 from array_constraints.layers.pytrees import is_inexact, name_of
-from array_constraints.layers.weight import Role, Weight
+from array_constraints.layers.weight import MADE, Role, Weight
 
 _NORMS = ("LayerNorm", "GroupNorm", "RMSNorm", "BatchNorm")
 
@@ -21,23 +21,28 @@ def weights_of(model: Any) -> list[Weight]:
     it has one path.
     """
     return [
-        Weight(name_of(path), array, _role(model, path))
+        _weight(model, path, array)
         for path, array in jax.tree_util.tree_leaves_with_path(model)
         if is_inexact(array)
     ]
 
 
-def _role(model: Any, path: tuple[Any, ...]) -> Role:
+def _weight(model: Any, path: tuple[Any, ...], array: Any) -> Weight:
     """Follow a path to the layer that has the array, and ask that."""
-    layer, holder, kind = None, model, None
+    layer, holder, kind, refused = None, model, None, ""
     for key in path:
+        if isinstance(holder, equinox.nn.WeightNorm | equinox.nn.SpectralNorm):
+            makes = getattr(path[-1], "name", "") == holder.weight_name
+            refused = MADE.format(type(holder).__name__) if makes else refused
         # What a layer keeps as its state is of that layer.
         if isinstance(holder, equinox.Module) and not isinstance(holder, equinox.nn.StateIndex):
             layer, attribute = holder, getattr(key, "name", "")
             if isinstance(holder, equinox.nn.MultiheadAttention):
                 kind = "attention"
         holder = _child(holder, key)
-    return _role_in(layer, attribute, kind) if layer is not None else Role.unknown("a pytree")
+    known = layer is not None
+    role = _role_in(layer, attribute, kind) if known else Role.unknown("a pytree")
+    return Weight(name_of(path), array, role, refused=refused)
 
 
 def _child(holder: Any, key: Any) -> Any:
@@ -55,11 +60,12 @@ def _role_in(layer: Any, attribute: str, kind: str | None) -> Role:
     if attribute.startswith("bias"):
         return Role.without_units(name, "bias")
     if isinstance(layer, nn.Linear):
-        return Role(name, kind or "dense", (1,))
+        return Role(name, kind or "dense", (1,), 2)
     if isinstance(layer, nn.Conv | nn.ConvTranspose):  # both (out, in / groups, *kernel)
-        return Role(name, "conv", tuple(range(1, 2 + layer.num_spatial_dims)))
+        dims = layer.num_spatial_dims
+        return Role(name, "conv", tuple(range(1, 2 + dims)), 2 + dims)
     if isinstance(layer, nn.Embedding):
-        return Role(name, "embedding", (1,))
+        return Role(name, "embedding", (1,), 2)
     if isinstance(layer, nn.LSTMCell | nn.GRUCell):
-        return Role(name, "recurrent", (1,))
+        return Role(name, "recurrent", (1,), 2)
     return Role.unknown(name)

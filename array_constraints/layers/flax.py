@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+import functools
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import jax
 
 from array_constraints.layers.pytrees import name_of
-from array_constraints.layers.weight import Role, Weight, summed_axes
+from array_constraints.layers.weight import MADE, Role, Weight, summed_axes, tied
 
 _KINDS = {
     "MultiHeadAttention": "attention",
@@ -21,11 +22,14 @@ _KINDS = {
 }
 """Layers that are made of others, whose weights are of their kind."""
 
+_MAKERS = ("WeightNorm", "SpectralNorm")
+"""Layers around another, whose weights they make of its own."""
+
 _NORMS = ("LayerNorm", "BatchNorm", "GroupNorm", "RMSNorm", "InstanceNorm")
 
 
 def weights_of(model: Any) -> list[Weight]:
-    """Return the parameters of an NNX module by their paths, each once.
+    """Return the parameters of an NNX module by their paths, each once, with all of its names.
 
     Raises
     ------
@@ -40,13 +44,36 @@ def weights_of(model: Any) -> list[Weight]:
             "weights: pass described(module, variables['params'], *inputs) of "
             "array_constraints.integrations.jax, with an input for an example"
         )
-    modules = dict(nnx.iter_modules(model))
+    paths: dict[int, list[Weight]] = {}
+    for path, above, variable in _parameters(model, (), ()):
+        name, (role, refused) = ".".join(map(str, path)), _role(above, str(path[-1]))
+        weight = Weight(name, variable.get_value(), role, refused=refused)
+        paths.setdefault(id(variable), []).append(weight)
+    named = {weight.name: found for found in paths.values() for weight in found}
     weights = []
-    for path, variable in nnx.to_flat_state(nnx.state(model, nnx.Param)):
-        above = [modules[path[:i]] for i in range(len(path)) if path[:i] in modules]
-        array = variable.get_value()
-        weights.append(Weight(".".join(map(str, path)), array, _role(above, str(path[-1]))))
+    for path, _ in nnx.to_flat_state(nnx.state(model, nnx.Param)):  # each under one path
+        name = ".".join(map(str, path))
+        first, *others = sorted(named[name], key=lambda weight: weight.name != name)
+        weights.append(functools.reduce(tied, others, first))
     return weights
+
+
+def _parameters(
+    node: Any, path: tuple[Any, ...], above: tuple[Any, ...]
+) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...], Any]]:
+    """Yield the path of each parameter of NNX, and the modules above it: shared ones, too."""
+    from flax import nnx
+
+    if isinstance(node, nnx.Param):
+        yield path, above, node
+    elif isinstance(node, nnx.Module):
+        if not any(node is module for module in above):
+            for key, child in nnx.graph.get_node_impl(node).node_dict(node).items():
+                yield from _parameters(child, (*path, key), (*above, node))
+    elif isinstance(node, list | tuple | dict):
+        pairs = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, child in pairs:
+            yield from _parameters(child, (*path, key), above)
 
 
 def described(module: Any, params: Any, *inputs: Any, **options: Any) -> list[Weight]:
@@ -78,9 +105,12 @@ def described(module: Any, params: Any, *inputs: Any, **options: Any) -> list[We
         )
 
     modules: dict[tuple[str, ...], Any] = {}
+    makes: dict[tuple[str, ...], Any] = {}
 
     def record(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         modules.setdefault(context.module.path, context.module)
+        if _class_of_flax(context.module) in _MAKERS:
+            makes[context.module.layer_instance.path] = context.module
         return call(*args, **kwargs)
 
     with linen.intercept_methods(record):
@@ -95,29 +125,37 @@ def described(module: Any, params: Any, *inputs: Any, **options: Any) -> list[We
         names = tuple(name_of((key,)) for key in path)
         within = names[1:] if collected else names
         above = [modules[within[:i]] for i in range(len(within)) if within[:i] in modules]
-        weights.append(Weight(name_of(path), array, _role(above, names[-1])))
+        above += [makes[within[:i]] for i in range(len(within)) if within[:i] in makes]
+        role, refused = _role(above, names[-1])
+        weights.append(Weight(name_of(path), array, role, refused=refused))
     return weights
 
 
-def _role(above: Iterable[Any], name: str) -> Role:
-    """Return the role of a parameter from the modules above it, the innermost last."""
-    *_, module = above = list(above)
-    layers = [_class_of_flax(m) for m in above]
-    kind = next((_KINDS[layer] for layer in layers if layer in _KINDS), None)
-    layer = layers[-1]
+def _role(above: Iterable[Any], name: str) -> tuple[Role, str]:
+    """Return the role of a parameter from the modules above it, the innermost last.
+
+    And why it is refused, if the weight that its layer uses is made of it.
+    """
+    layers = [(_class_of_flax(module), module) for module in above]
+    makers = [layer for layer, _ in layers if layer in _MAKERS]
+    layers = [(layer, module) for layer, module in layers if layer not in _MAKERS]
+    layer, module = layers[-1] if layers else (makers[-1], None)
+    shown = layer or type(module).__name__
     if layer in _NORMS:
-        return Role.without_units(layer, "norm")
+        return Role.without_units(layer, "norm"), ""
     if "bias" in name:
-        return Role.without_units(layer or type(module).__name__, "bias")
-    usual, axes = _FOUND[layer](module) if layer in _FOUND else ("other", None)
+        return Role.without_units(shown, "bias"), ""
+    refused = MADE.format(makers[-1]) if makers else ""
+    usual, axes, ndim = _FOUND[layer](module) if layer in _FOUND else ("other", None, None)
     if axes is None:
-        return Role.unknown(type(module).__name__)
-    return Role(layer, kind or usual, axes)
+        return Role.unknown(shown), refused
+    kind = next((_KINDS[layer] for layer, _ in layers if layer in _KINDS), usual)
+    return Role(layer, kind, axes, ndim), refused
 
 
 def _class_of_flax(module: Any) -> str:
     """Return the name of a layer of Flax that a module is, nothing for one of the user's."""
-    names = {*_KINDS, *_NORMS, *_FOUND}
+    names = {*_KINDS, *_NORMS, *_FOUND, *_MAKERS}
     return next(
         (
             cls.__name__
@@ -128,36 +166,45 @@ def _class_of_flax(module: Any) -> str:
     )
 
 
-def _dense(module: Any) -> tuple[str, tuple[int, ...]]:
-    return "dense", (0,)
+_Found: TypeAlias = tuple[str, tuple[int, ...] | None, int | None]
 
 
-def _general(module: Any) -> tuple[str, tuple[int, ...]]:
+def _dense(module: Any) -> _Found:
+    return "dense", (0,), 2
+
+
+def _general(module: Any) -> _Found:
     """Batch dimensions come first, then the inputs, then the outputs."""
     # NNX has a mapping of axes, batch_axis; Linen a number or a sequence, batch_dims.
     batched = module.batch_axis if hasattr(module, "batch_axis") else module.batch_dims
-    batch, inputs = (len(v) if isinstance(v, Collection) else 1 for v in (batched, module.axis))
-    return "dense", tuple(range(batch, batch + inputs))
+    made = module.out_features if hasattr(module, "out_features") else module.features
+    batch, inputs, outputs = map(_count, (batched, module.axis, made))
+    return "dense", tuple(range(batch, batch + inputs)), batch + inputs + outputs
 
 
-def _einsum(module: Any) -> tuple[str, tuple[int, ...] | None]:
-    equation = module.einsum_str
-    return "dense", summed_axes(equation) if equation else None  # Linen may get it in a call
+def _count(one_or_several: Any) -> int:
+    return len(one_or_several) if isinstance(one_or_several, Collection) else 1
 
 
-def _conv(module: Any) -> tuple[str, tuple[int, ...]]:
-    kernel = module.kernel_size
-    return "conv", tuple(range((len(kernel) if isinstance(kernel, Collection) else 1) + 1))
+def _einsum(module: Any) -> _Found:
+    equation = module.einsum_str  # Linen may get it in a call
+    return "dense", summed_axes(equation) if equation else None, None
 
 
-def _transposed(module: Any) -> tuple[str, tuple[int, ...]]:
+def _conv(module: Any) -> _Found:
+    dims = _count(module.kernel_size)
+    return "conv", tuple(range(dims + 1)), dims + 2
+
+
+def _transposed(module: Any) -> _Found:
     """``(*kernel, in, out)``, or ``(*kernel, out, in)`` with ``transpose_kernel``."""
-    _, axes = _conv(module)
-    return "conv", (*axes[:-1], axes[-1] + 1) if module.transpose_kernel else axes
+    dims = _count(module.kernel_size)
+    channels = dims + 1 if module.transpose_kernel else dims
+    return "conv", (*range(dims), channels), dims + 2
 
 
-def _embedding(module: Any) -> tuple[str, tuple[int, ...]]:
-    return "embedding", (1,)
+def _embedding(module: Any) -> _Found:
+    return "embedding", (1,), 2
 
 
 _FOUND = {

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from array_constraints.layers.weight import Role, Weight, summed_axes
+from array_constraints.layers.weight import Role, Weight, summed_axes, tied
 
 _NORMS = (
     "BatchNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization",
@@ -21,10 +21,11 @@ _KINDS = {
 
 
 def weights_of(model: keras.layers.Layer) -> list[Weight]:
-    """Return the trainable variables of a model or layer by their names, each once.
+    """Return the trainable variables of a model or layer, each once, with all of its names.
 
-    A name is those of the layers around a variable, and its own: its path when the model is
-    built. A model that is loaded has the same names, and shorter paths of what is nested.
+    A variable that a layer and another around it hold is that of the inner one. A name is those
+    of the layers around a variable, and its own: its path when the model is built. A model that
+    is loaded has the same names, and shorter paths of what is nested.
 
     Raises
     ------
@@ -36,19 +37,22 @@ def weights_of(model: keras.layers.Layer) -> list[Weight]:
             f"the model {model.name!r} has no weights yet: build it, for example by calling it"
         )
     found: dict[int, Weight] = {}
-    for layer, prefix, kind in _layers(model, "", None, ()):
+    holders: dict[int, int] = {}
+    for layer, prefix, kind, above in _layers(model, "", None, ()):
         for variable in layer._trainable_variables:
             role = role_in(layer, variable.name, len(variable.shape), kind)
             weight = Weight(prefix + variable.name, variable, role)
-            found.setdefault(id(variable), weight)
+            if id(variable) in found and holders[id(variable)] not in above:
+                weight = tied(found[id(variable)], weight)
+            found[id(variable)], holders[id(variable)] = weight, id(layer)
     return list(found.values())
 
 
 def _layers(
     layer: Any, prefix: str, kind: str | None, above: tuple[int, ...]
-) -> Iterator[tuple[Any, str, str | None]]:
-    """Yield each layer with the prefix of its names, and the kind of a layer around it."""
-    yield layer, prefix, kind
+) -> Iterator[tuple[Any, str, str | None, tuple[int, ...]]]:
+    """Yield each layer, the prefix of its names, the kind and ids of the layers around it."""
+    yield layer, prefix, kind, above
     kind = next((k for cls, k in _KINDS.items() if _is(layer, cls)), kind)
     for inner in layer._flatten_layers(include_self=False, recursive=False):
         if id(inner) not in above:

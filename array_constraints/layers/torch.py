@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from array_constraints.layers.weight import Role, Weight
+from array_constraints.layers.weight import MADE, Role, Weight, tied
 
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
@@ -21,10 +21,6 @@ _WRAPPERS = {
 }
 """Modules around a user's, which no name speaks of: ``torch.compile`` makes the first."""
 
-_MADE = (
-    "the weight that the layer uses is made of it, by {}: a constraint of it would be none of "
-    "that weight; exclude it, or remove what makes the weight"
-)
 _GROUPED = (
     "output channels of different groups of a grouped transposed convolution lie in one column "
     "of its weight, so that no axis runs along the weights of one: use groups=1, or constrain "
@@ -43,13 +39,8 @@ def weights_of(model: nn.Module) -> list[Weight]:
     found: dict[int, Weight] = {}
     for prefix, module, kind in _modules(model, "", None, ()):
         for weight in _own(module, prefix, kind):
-            first = found.setdefault(id(weight.array), weight)
-            if first is not weight:
-                ties = (*first.ties, (weight.name, weight.role))
-                refused = first.refused or weight.refused
-                found[id(weight.array)] = Weight(
-                    first.name, first.array, first.role, ties, refused
-                )
+            known = found.get(id(weight.array))
+            found[id(weight.array)] = weight if known is None else tied(known, weight)
     return list(found.values())
 
 
@@ -80,7 +71,7 @@ def _own(module: nn.Module, prefix: str, kind: str | None) -> Iterator[Weight]:
     for name, parameter in module._parameters.items():
         if parameter is not None:
             role, made = role_in(module, name, kind), name.rpartition("_")[0]
-            refused = _MADE.format(made_by[made]) if made in made_by else ""
+            refused = MADE.format(made_by[made]) if made in made_by else ""
             yield Weight(prefix + name, parameter, role, refused=refused)
     if not parametrize.is_parametrized(module):
         return

@@ -17,6 +17,12 @@ What a normalization learns is ``"norm"``, its bias too; of all other layers a b
 ``"bias"``. ``"other"`` is a weight of a layer that is not known, or of no such kind.
 """
 
+MADE = (
+    "the weight that the layer uses is made of it, by {}: a constraint of it would be none of "
+    "that weight; exclude it, or remove what makes the weight"
+)
+"""Why a weight that another is made of is not constrained."""
+
 NO_UNITS = (
     "a bias, or the gain of a normalization, is one weight for each unit, so that there are no "
     "incoming weights: leave it out, in rules by kind=('dense', 'conv') or exclude; axis=None "
@@ -37,11 +43,20 @@ class Role:
         One of ``KINDS``; ``None`` where it is not known.
     incoming
         The dimensions of all weights into one unit; or, as a text, why there are none.
+    ndim
+        How many dimensions the weight of one such layer has; ``None`` where that is not known.
     """
 
     layer: str
     kind: str | None
     incoming: tuple[int, ...] | str
+    ndim: int | None = None
+
+    def fits(self, ndim: int) -> bool:
+        """Whether a weight of so many dimensions is that of one such layer."""
+        if self.ndim is not None:
+            return ndim == self.ndim
+        return isinstance(self.incoming, str) or ndim > max(self.incoming, default=-1)
 
     @classmethod
     def without_units(cls, layer: str, kind: str) -> Role:
@@ -125,12 +140,18 @@ class Weight:
                 "write the axis"
             )
         (axes,) = found
-        if self.shape is not None and axes and max(axes) >= len(self.shape):
-            raise ValueError(
-                f"axis='incoming': a weight of {found[axes].layer} has more dimensions than "
-                f"{self.shape}: write the axis"
-            )
-        return tuple(axes)
+        if self.shape is None or found[axes].fits(len(self.shape)):
+            return tuple(axes)
+        raise ValueError(
+            f"axis='incoming': the shape {self.shape} is not that of one {found[axes].layer}; "
+            "layers that are stacked have a dimension more: write the axis"
+        )
+
+
+def tied(first: Weight, other: Weight) -> Weight:
+    """Return a weight that was found under another name, too, with both."""
+    ties = (*first.ties, (other.name, other.role))
+    return dataclasses.replace(first, ties=ties, refused=first.refused or other.refused)
 
 
 def summed_axes(equation: str) -> tuple[int, ...]:

@@ -126,5 +126,7 @@ def _said_of_axis(selection: Selection) -> str:
         return f"takes all of the {role.layer}'s {role.kind} as one slice"
     if isinstance(role.incoming, str) or selection.axes == role.incoming:
         return ""
+    if not role.fits(len(selection.weight.shape or ())):  # stacked layers
+        return ""
     axes = role.incoming[0] if len(role.incoming) == 1 else role.incoming
     return f"is not that of the weights into one unit of {role.layer}, which is {axes}"

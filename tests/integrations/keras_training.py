@@ -14,7 +14,7 @@ import numpy as np
 from keras_complaints import complaints
 
 import array_constraints as ac
-from array_constraints.integrations.keras import convert
+from array_constraints.integrations.keras import constrain, convert
 
 layers = keras.layers
 
@@ -218,7 +218,20 @@ def fitted(model: keras.Model) -> np.ndarray:
     return model.get_weights()[0]
 
 
-STEPS = {step.__name__: step for step in (train, go_on, complaints, converted)}
+def averaged(folder: Path) -> None:
+    """``use_ema`` ends ``fit`` with averages of what no constraint has seen: project them."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(4, name="dense")])
+    handle = constrain(model, {"*/kernel": ac.NonNeg()}, verbose=False)
+    model.compile(keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.9), "mse")
+    x, y = np.random.default_rng(0).standard_normal((2, 32, 5))
+    model.fit(x, y[:, :4], batch_size=8, epochs=2, verbose=0)
+    assert handle.violations()["dense/kernel"] > 0, "Keras has mended it: so must the page"
+    handle.project()
+    assert not any(handle.violations().values())
+
+
+STEPS = {step.__name__: step for step in (train, go_on, complaints, converted, averaged)}
 
 if __name__ == "__main__":
     for step in sys.argv[2:]:

@@ -124,3 +124,18 @@ class TestSharedWeights:
         assert bits(np.asarray(found.scores.weight)) == bits(np.asarray(Tied().scores.weight))
         norms = np.linalg.norm(np.asarray(found.embedding.weight), axis=1)
         np.testing.assert_allclose(norms, 1.0, rtol=1e-6)
+
+
+def test_stacked_layers_have_no_known_axis():
+    model = eqx.filter_vmap(lambda key: eqx.nn.Linear(4, 5, key=key))(
+        jax.random.split(jax.random.key(0), 3)
+    )
+    with pytest.raises(ValueError, match=r"\(3, 5, 4\) is not that of one Linear"):
+        projection(model, [("weight", MaxNorm(0.3, "incoming"))])
+
+
+def test_what_another_weight_is_made_of_is_refused():
+    model = eqx.nn.WeightNorm(eqx.nn.Linear(4, 5, key=jax.random.key(0)))
+    with pytest.raises(ValueError, match=r"'layer.weight'.* made of it, by WeightNorm"):
+        projection(model, [("*.weight", MaxNorm(0.3, "incoming"))])
+    assert projection(model, [("*.bias", MaxNorm(0.3, axis=None))]).constraints

@@ -91,6 +91,53 @@ class TestNNX:
             project(other)
 
 
+class Shared(nnx.Module):
+    def __init__(self, rngs):
+        self.a, self.z = nnx.Linear(4, 4, rngs=rngs), nnx.Linear(4, 4, rngs=rngs)
+        self.z.kernel = self.a.kernel
+        self.layers = nnx.List([nnx.Linear(4, 4, rngs=rngs), self.a])
+
+
+class TestUnusualModules:
+    RULE = ("*kernel", MaxNorm(0.3, "incoming"))
+
+    def test_a_shared_weight_has_all_of_its_names(self):
+        model = Shared(nnx.Rngs(0))
+        assert set(projection(model, [self.RULE]).constraints) == {
+            "a.kernel", "z.kernel", "layers.0.kernel", "layers.1.kernel",
+        }  # fmt: skip
+        rule = Rule(*self.RULE, exclude="z.*")
+        assert set(projection(model, [rule]).constraints) == {"layers.0.kernel"}
+
+    def test_units_that_differ_are_refused(self):
+        model = Shared(nnx.Rngs(0))
+        model.embed = nnx.Embed(4, 4, rngs=nnx.Rngs(0))
+        model.a.kernel = model.embed.embedding
+        with pytest.raises(ValueError, match=r"Linear .* and Embed .* share this weight"):
+            projection(model, [self.RULE])
+
+    def test_stacked_layers_have_no_known_axis(self):
+        make = nnx.vmap(lambda rngs: nnx.Linear(4, 5, rngs=rngs))
+        model = nnx.split_rngs(splits=3)(make)(nnx.Rngs(0))
+        with pytest.raises(ValueError, match=r"\(3, 4, 5\) is not that of one Linear"):
+            projection(model, [self.RULE])
+        project = projection(model, [("*kernel", MaxNorm(0.3, axis=1))])  # no warning
+        project(model)
+        assert jnp.linalg.norm(model.kernel[...], axis=1).max() <= 0.3 * (1 + 2**-23)
+
+    def test_what_another_weight_is_made_of_is_refused(self):
+        rngs = nnx.Rngs(0)
+        model = nnx.WeightNorm(nnx.Linear(4, 5, rngs=rngs), rngs=rngs)
+        with pytest.raises(ValueError, match=r"instance.kernel'.* made of it, by WeightNorm"):
+            projection(model, [self.RULE])
+        module = linen.SpectralNorm(linen.Dense(3))
+        params = module.init(jax.random.key(0), IMAGES, update_stats=False)["params"]
+        weights = described(module, params, IMAGES, update_stats=False)
+        with pytest.raises(ValueError, match=r"kernel'.* made of it, by SpectralNorm"):
+            projection(weights, [self.RULE])
+        assert projection(weights, [("*bias", MaxNorm(0.3, axis=None))]).constraints
+
+
 class Classifier(linen.Module):
     norm: bool = False
 

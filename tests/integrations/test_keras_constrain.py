@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import array_constraints as ac
+from array_constraints.rules import Rule, Rules
 
 keras = pytest.importorskip("keras")
 from keras_imported import integration  # noqa: F401
@@ -164,3 +165,22 @@ class TestConstrain:
         violated = {name for name, found in handle.violations().items() if found}
         assert violated == {"conv/kernel"}
         assert repr(handle).startswith("Constrained({'")
+
+    def test_a_variable_that_a_wrapper_holds_too_is_that_of_the_layer_in_it(self, tmp_path):
+        wrapped = layers.SpectralNormalization(layers.Dense(4, name="in"), name="around")
+        built = keras.Sequential([keras.Input((6,)), wrapped, layers.Dense(2, name="out")])
+        handle = constrain(built, {"*kernel": INCOMING}, verbose=False)
+        assert list(handle.violations()) == ["around/in/kernel", "out/kernel"]
+        assert handle.unsaved == {}
+        built.save(tmp_path / "model.keras")
+        loaded = constraints(keras.models.load_model(tmp_path / "model.keras"))
+        assert loaded["around/in/kernel"] == built.layers[0].layer.kernel.constraint
+
+    def test_a_layer_at_two_places_has_both_names(self):
+        shared = layers.Dense(4, name="shared")
+        inner = keras.Sequential([keras.Input((4,)), shared], name="inner")
+        built = keras.Sequential([keras.Input((4,)), inner, shared])
+        rules = [Rule("*kernel", INCOMING, exclude="shared/*", required=False)]
+        assert Rules(rules).match(built) == {}
+        handle = constrain(built, {"shared/kernel": INCOMING}, verbose=False)
+        assert list(handle.violations()) == ["inner/shared/kernel"]

@@ -28,7 +28,7 @@ def test_training_saving_loading_and_going_on(backend, tmp_path):
     }
     # Keras itself meets a deprecation of NumPy's.
     command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", str(SCRIPT)]
-    for steps in (["train"], ["go_on", "complaints", "converted"]):
+    for steps in (["train"], ["go_on", "complaints", "converted", "averaged"]):
         run = subprocess.run(
             [*command, str(tmp_path), *steps],
             env=environment,

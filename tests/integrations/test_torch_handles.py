@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from torch import nn
 from torch_network import RULES, Halved, Net, step, violated
 
-from array_constraints import MaxNorm
+from array_constraints import MaxNorm, UnitNorm
 from array_constraints.integrations.torch import constrain, project
 
 
@@ -95,3 +95,61 @@ def test_a_callable_violates_by_how_far_it_moves_an_entry():
     held = constrain(layer, [("weight", lambda w: w)], optimizer)
     layer.weight.data.fill_(float("inf"))
     assert held.violations()["weight"] == 0.0
+
+
+class TestParametersThatComeLater:
+    """Each constrained after the next step of its optimizer, as one that was there before."""
+
+    RULES = (("*weight", MaxNorm(0.3, "incoming")),)
+
+    @pytest.fixture
+    def model(self):
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+
+    def train(self, model, optimizer):
+        for _ in range(3):
+            optimizer.zero_grad()
+            (10 * model(torch.randn(8, 4)).tanh().sum()).backward()
+            optimizer.step()
+
+    def test_in_a_group_that_is_added(self, model):
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        held = constrain(model, list(self.RULES), optimizer)
+        model.append(torch.nn.Linear(4, 2))
+        optimizer.add_param_group({"params": list(model[2].parameters())})
+        self.train(model, optimizer)
+        assert set(held.violations()) == {"0.weight", "1.weight", "2.weight"}
+        assert not any(held.violations().values())
+
+    def test_in_the_place_of_others(self, model):
+        model[1].requires_grad_(False)
+        optimizer = torch.optim.SGD(model[0].parameters(), lr=1.0)
+        held = constrain(model, list(self.RULES), optimizer)
+        self.train(model, optimizer)
+        model[1].requires_grad_(True)
+        model[0].weight = torch.nn.Parameter(9 * torch.randn(4, 4))
+        optimizer.param_groups[0]["params"] = [model[0].weight, model[1].weight]
+        self.train(model, optimizer)
+        assert not any(held.violations().values())
+
+    def test_what_a_later_call_holds_stays_with_it(self, model):
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        held = constrain(model, [("*weight", UnitNorm("incoming"))], optimizer)
+        constrain(model, [("1.weight", MaxNorm(0.3, "incoming"))], optimizer)
+        optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))]})
+        self.train(model, optimizer)
+        assert violated(held) == ["1.weight"]
+
+    def test_an_iterator_of_named_parameters_is_kept(self, model):
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        rules = [("*weight", MaxNorm(0.3, axis=1))]
+        held = constrain(model.named_parameters(), rules, optimizer)
+        self.train(model, optimizer)
+        assert list(held.violations()) == ["0.weight", "1.weight"]
+        assert repr(held).startswith("Constrained({'0.weight': MaxNorm(")
+
+    def test_tensors_of_a_state_dict_are_refused(self, model):
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        with pytest.raises(ValueError, match=r"'0.weight' is another tensor than"):
+            constrain(model.state_dict(), [("*weight", MaxNorm(0.3, axis=1))], optimizer)

@@ -30,8 +30,8 @@ def places_of(model: Any) -> dict[int, Place]:
     places: dict[int, Place] = {}
     for outermost, layer in _layers(model):
         for variable in layer._trainable_variables:
-            if id(variable) not in places:
-                argument = _argument_of(layer, variable.name)
+            known, argument = places.get(id(variable)), _argument_of(layer, variable.name)
+            if known is None or (known.argument is None and argument is not None):
                 saved = argument is not None and follows(outermost, layer, argument)
                 places[id(variable)] = Place(layer, argument, outermost, saved)
     return places

@@ -25,6 +25,7 @@ class Held(Protocol):
 
     def observe(self, chosen: list[Selection], step: int) -> None: ...
     def judge_lazy(self) -> None: ...
+    def choose_again(self) -> None: ...
 
 
 def steps_of(optimizer: Optimizer) -> list[Step]:
@@ -53,11 +54,13 @@ class Step:
             return
         self.held.judge_lazy()
         groups = [
-            (len(group["params"]), group.get("momentum"), group.get("weight_decay"))
-            for group in optimizer.param_groups
+            (list(map(id, g["params"])), bool(g.get("momentum")), bool(g.get("weight_decay")))
+            for g in optimizer.param_groups
         ]
         with torch.no_grad():
             if groups != self._groups:
+                if [ids for ids, *_ in groups] != [ids for ids, *_ in self._groups]:
+                    self.held.choose_again()
                 self._prepare(groups)
             self._count += 1
             self.held.observe(self._own, self._count)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
 from array_constraints.integrations.torch.after_step import Step, repeated, steps_of
+from array_constraints.integrations.torch.judging import (
+    is_lazy,
+    judged,
+    refuse_local_shards,
+    refuse_other_tensors,
+    require_in_optimizers,
+)
 from array_constraints.integrations.watching import Observation, observed
 from array_constraints.layers import Weight, weights_of
 from array_constraints.rules import Explanation, Rules, Selection, as_rules, warn_of_axes
@@ -84,6 +90,8 @@ def constrain(
     0.0
     """
     optimizers = _optimizers(rules, optimizer)
+    if isinstance(model, Iterator):  # named_parameters(), which is asked again
+        model = list(model)
     watchers = (watch,) if callable(watch) else tuple(watch)
     if not all(callable(watcher) and not isinstance(watcher, type) for watcher in watchers):
         raise TypeError("watch must be a callable, such as History() or CSV(path), or several")
@@ -121,7 +129,7 @@ def project(model: Any, rules: Any) -> None:
     UserWarning
         As :func:`constrain`, of an axis that is seldom meant.
     """
-    chosen = _judged(as_rules(rules).select(weights_of(model)))
+    chosen = judged(as_rules(rules).select(weights_of(model)))
     warn_of_axes(chosen)
     _write(chosen)
 
@@ -140,14 +148,18 @@ class Constrained:
         weights = weights_of(model)
         if not weights:
             raise ValueError("the model has no parameters to constrain")
-        self._lazy = any(_is_lazy(weight.array) for weight in weights)
+        self._lazy = any(is_lazy(weight.array) for weight in weights)
         chosen = self._select(weights)
-        _refuse_local_shards(chosen, optimizers)
-        _require_in_optimizers(chosen, optimizers)
+        refuse_local_shards(chosen, optimizers)
+        refuse_other_tensors(chosen, optimizers)
+        require_in_optimizers(chosen, optimizers)
         warn_of_axes(chosen, stacklevel=4)
         self.observe(chosen, 0)
         _write(chosen)
         self._steps = [Step(self, optimizer) for optimizer in optimizers]
+        self._known: dict[
+            int, Selection
+        ] = {}  # which keeps the parameters alive, and their ids
         self._take(chosen)
 
     def remove(self) -> None:
@@ -182,21 +194,22 @@ class Constrained:
         The average of weights that satisfy a constraint need not satisfy it: the mean of two
         vectors of norm 1 is shorter.
         """
-        _write(_judged(self.rules.select(weights_of(model))))
+        _write(judged(self.rules.select(weights_of(model))))
 
     def _select(self, weights: list[Weight]) -> list[Selection]:
         """Return what the rules select, judged; of a lazy model, what has a shape."""
         if not self._lazy:
-            return _judged(self.rules.select(weights))
-        there = [weight for weight in weights if not _is_lazy(weight.array)]
-        return _judged(self.rules.select(there, all_must_act=False))
+            return judged(self.rules.select(weights))
+        there = [weight for weight in weights if not is_lazy(weight.array)]
+        return judged(self.rules.select(there, all_must_act=False))
 
     def _take(self, chosen: list[Selection]) -> None:
-        """Constrain what was chosen after each step, and nobody else."""
+        """Constrain what was chosen, too, after each step, and nobody else."""
         for step in self._steps:
             for other in steps_of(step.optimizer):
                 other.leave({id(s.weight.array) for s in chosen})
-            step.chosen = chosen
+            step.chosen = [*step.chosen, *chosen]
+        self._known |= {id(s.weight.array): s for s in chosen}
 
     def observe(self, chosen: list[Selection], step: int) -> None:
         """Tell the watcher, if there is one, what the constraints find now."""
@@ -211,15 +224,21 @@ class Constrained:
 
     def judge_lazy(self) -> None:
         """Take over the parameters that have got a shape by now."""
-        if not self._lazy:
-            return
+        if self._lazy:
+            self.choose_again()
+
+    def choose_again(self) -> None:
+        """Take over the parameters that are new in the model, or have got a shape by now."""
         weights = weights_of(self.model)
-        self._lazy = any(_is_lazy(weight.array) for weight in weights)
-        chosen = self._select(weights)
-        _require_in_optimizers(chosen, [step.optimizer for step in self._steps])
-        known = {id(s.weight.array) for step in self._steps for s in step.chosen}
-        warn_of_axes([s for s in chosen if id(s.weight.array) not in known])
-        self._take(chosen)
+        was_lazy, self._lazy = self._lazy, any(is_lazy(weight.array) for weight in weights)
+        there = [w for w in weights if not is_lazy(w.array) and id(w.array) not in self._known]
+        if was_lazy and not self._lazy:
+            there = weights  # now it is known whether each rule acts
+        chosen = self.rules.select(there, all_must_act=there is weights)
+        new = judged([s for s in chosen if id(s.weight.array) not in self._known])
+        require_in_optimizers(new, [step.optimizer for step in self._steps])
+        warn_of_axes(new)
+        self._take(new)
 
 
 def _largest(violation: Any) -> Any:
@@ -228,52 +247,7 @@ def _largest(violation: Any) -> Any:
     return whole.max() if whole.numel() else whole.new_zeros(())
 
 
-def _is_lazy(parameter: Any) -> bool:
-    return isinstance(parameter, torch.nn.parameter.UninitializedTensorMixin)
-
-
-def _judged(selections: list[Selection]) -> list[Selection]:
-    """Return the selections, or raise what one of them would."""
-    with torch.no_grad():
-        for selection in selections:
-            selection.judge(selection.weight.array, copy=False)
-    return selections
-
-
 def _write(selections: list[Selection]) -> None:
     """Constrain parameters once, in place."""
     with torch.no_grad():
         repeated(selections).run()
-
-
-def _refuse_local_shards(chosen: list[Selection], optimizers: list[Optimizer]) -> None:
-    """Raise where a plain tensor is the part of a sharded one that this process holds."""
-    distributed = sys.modules.get("torch.distributed.tensor")
-    if distributed is None:
-        return
-    parameters = [p for o in optimizers for group in o.param_groups for p in group["params"]]
-    sharded = [p for p in parameters if isinstance(p, distributed.DTensor)]
-    memories = {p.to_local().untyped_storage().data_ptr() for p in sharded} - {0}
-    for selection in chosen:
-        array = selection.weight.array
-        if isinstance(array, distributed.DTensor):
-            continue
-        if array.untyped_storage().data_ptr() in memories:
-            raise ValueError(
-                f"{selection.weight.name!r} is the local shard of a DTensor: its slices may be "
-                "parts of longer ones, whose norms it does not know; pass the DTensor"
-            )
-
-
-def _require_in_optimizers(chosen: list[Selection], optimizers: list[Optimizer]) -> None:
-    """Raise where a parameter is trained by no optimizer that is known."""
-    known = {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
-    missing = [s for s in chosen if s.weight.array.requires_grad]
-    missing = [s for s in missing if id(s.weight.array) not in known]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ValueError(
-            f"{missing[0].weight.name!r}{more}: selected and trained, but in none of the "
-            "optimizers that were passed, after whose steps it would be constrained: pass all "
-            "optimizers of the model, or exclude it"
-        )
