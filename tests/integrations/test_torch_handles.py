@@ -148,6 +148,8 @@ class TestParametersThatComeLater:
         self.train(model, optimizer)
         assert list(held.violations()) == ["0.weight", "1.weight"]
         assert repr(held).startswith("Constrained({'0.weight': MaxNorm(")
+        held.remove()
+        assert repr(held) == "Constrained({})"
 
     def test_tensors_of_a_state_dict_are_refused(self, model):
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)

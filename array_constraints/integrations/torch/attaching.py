@@ -157,9 +157,7 @@ class Constrained:
         self.observe(chosen, 0)
         _write(chosen)
         self._steps = [Step(self, optimizer) for optimizer in optimizers]
-        self._known: dict[
-            int, Selection
-        ] = {}  # which keeps the parameters alive, and their ids
+        self._known: dict[int, Selection] = {}  # with the parameters, which keep their ids
         self._take(chosen)
 
     def remove(self) -> None:
@@ -180,8 +178,8 @@ class Constrained:
             return {s.weight.name: _largest(s.violation()) for s in chosen}
 
     def __repr__(self) -> str:
-        weights = weights_of(self.model)
-        return f"Constrained({ {s.weight.name: s.constraint for s in self._select(weights)} })"
+        chosen = [selection for step in self._steps for selection in step.chosen]
+        return f"Constrained({ {s.weight.name: s.constraint for s in chosen} })"
 
     def explain(self) -> Explanation:
         """Return a table of the parameters, their constraints, and what is violated now."""
