@@ -108,6 +108,9 @@ class TestConstrain:
             def call(self, x):
                 return self.inside(x) * self.scale
 
+            def compute_output_shape(self, shape):  # else Keras calls it on what is in memory
+                return shape
+
         built = keras.Sequential([keras.Input((3,)), Scale(name="mine")])
         handle = constrain(built, ac.NonNeg(), verbose=False)
         assert set(handle.unsaved) == {"mine/scale", "mine/inside/kernel", "mine/inside/bias"}
