@@ -41,6 +41,7 @@ class Step:
         self.chosen: list[Selection] = []
         self._count = 0
         self._groups: list[Any] = []
+        self._moved = _ids_of(optimizer)
         self._own: list[Selection] = []
         self._by_rows: list[Selection] = []
         self._whole = Repeated([], [])
@@ -53,14 +54,16 @@ class Step:
         if found_inf is not None and bool(found_inf):  # GradScaler: the step was skipped
             return
         self.held.judge_lazy()
+        moved = _ids_of(optimizer)
         groups = [
-            (list(map(id, g["params"])), bool(g.get("momentum")), bool(g.get("weight_decay")))
-            for g in optimizer.param_groups
+            (ids, bool(group.get("momentum")), bool(group.get("weight_decay")))
+            for ids, group in zip(moved, optimizer.param_groups, strict=True)
         ]
         with torch.no_grad():
+            if moved != self._moved:
+                self.held.choose_again()
+                self._moved = moved
             if groups != self._groups:
-                if [ids for ids, *_ in groups] != [ids for ids, *_ in self._groups]:
-                    self.held.choose_again()
                 self._prepare(groups)
             self._count += 1
             self.held.observe(self._own, self._count)
@@ -107,6 +110,11 @@ class Step:
     def remove(self) -> None:
         self._handle.remove()
         steps_of(self.optimizer).remove(self)
+
+
+def _ids_of(optimizer: Optimizer) -> list[list[int]]:
+    """Return which parameters are in each group, to see when they change."""
+    return [list(map(id, group["params"])) for group in optimizer.param_groups]
 
 
 def repeated(selections: list[Selection]) -> Repeated:

@@ -29,8 +29,7 @@ def refuse_local_shards(chosen: list[Selection], optimizers: list[Optimizer]) ->
     distributed = sys.modules.get("torch.distributed.tensor")
     if distributed is None:
         return
-    parameters = [p for o in optimizers for group in o.param_groups for p in group["params"]]
-    sharded = [p for p in parameters if isinstance(p, distributed.DTensor)]
+    sharded = [p for p in _parameters(optimizers) if isinstance(p, distributed.DTensor)]
     memories = {p.to_local().untyped_storage().data_ptr() for p in sharded} - {0}
     for selection in chosen:
         array = selection.weight.array
@@ -45,7 +44,7 @@ def refuse_local_shards(chosen: list[Selection], optimizers: list[Optimizer]) ->
 
 def refuse_other_tensors(chosen: list[Selection], optimizers: list[Optimizer]) -> None:
     """Raise for what is no parameter of the optimizers, and shares the memory of one."""
-    parameters = [p for o in optimizers for group in o.param_groups for p in group["params"]]
+    parameters = _parameters(optimizers)
     known = {id(p) for p in parameters}
     plain = [p for p in parameters if type(p) in (torch.Tensor, torch.nn.Parameter)]
     memories = {p.data_ptr() for p in plain if not is_lazy(p)} - {0}
@@ -61,7 +60,7 @@ def refuse_other_tensors(chosen: list[Selection], optimizers: list[Optimizer]) -
 
 def require_in_optimizers(chosen: list[Selection], optimizers: list[Optimizer]) -> None:
     """Raise where a parameter is trained by no optimizer that is known."""
-    known = {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
+    known = {id(p) for p in _parameters(optimizers)}
     missing = [s for s in chosen if s.weight.array.requires_grad]
     missing = [s for s in missing if id(s.weight.array) not in known]
     if missing:
@@ -71,3 +70,8 @@ def require_in_optimizers(chosen: list[Selection], optimizers: list[Optimizer]) 
             "optimizers that were passed, after whose steps it would be constrained: pass all "
             "optimizers of the model, or exclude it"
         )
+
+
+def _parameters(optimizers: list[Optimizer]) -> list[Any]:
+    """Return all parameters that optimizers move."""
+    return [p for o in optimizers for group in o.param_groups for p in group["params"]]
