@@ -34,6 +34,7 @@ from array_constraints.files.run import project as running
 from array_constraints.files.run.target import check_leftover
 
 PROCESSES = 8
+PATIENCE = 120.0  # seconds more, where no run has completed
 CONSTRAINT = MaxNorm(6.0, axis=0)
 ALLOWED = {
     "at work": r"BlockingIOError: \S*\.partial: another run is at work there",
@@ -142,18 +143,32 @@ def _ending(text: str) -> str:
     return f"WRONG: {text}"
 
 
-def work(storm: Storm, seed: int, until: float, queue: Any) -> None:
+class Clock:
+    """When to end: after so many seconds, and not before a run has completed, on a busy machine."""
+
+    def __init__(self, seconds: float, completed: Any) -> None:
+        self.until, self.completed = time.time() + seconds, completed
+
+    def __bool__(self) -> bool:
+        now = time.time()
+        return now < self.until or (now < self.until + PATIENCE and not self.completed.is_set())
+
+
+def work(storm: Storm, seed: int, clock: Clock, queue: Any) -> None:
     rng, endings = random.Random(seed), collections.Counter[str]()
-    while time.time() < until:
-        endings[storm.run(rng, storm.folder / f"said-{seed}")] += 1
+    while clock:
+        ending = storm.run(rng, storm.folder / f"said-{seed}")
+        endings[ending] += 1
+        if ending == "complete":
+            clock.completed.set()
         if rng.random() < 0.1:
             storm.remove(str(seed))
     queue.put((endings, collections.Counter()))
 
 
-def watch(storm: Storm, until: float, queue: Any) -> None:
+def watch(storm: Storm, clock: Clock, queue: Any) -> None:
     seen = collections.Counter[str]()
-    while time.time() < until:
+    while clock:
         seen[storm.seen()] += 1
     queue.put((collections.Counter(), seen))
 
@@ -166,9 +181,9 @@ def main(name: str, seconds: float, seed: int, *without: str) -> None:
     folder = Path(tempfile.mkdtemp(dir=os.environ.get("TMPDIR")))
     storm, context = Storm(BY_NAME[name], folder), multiprocessing.get_context("fork")
     before, queue = [digest(source) for source in storm.sources], context.Queue()
-    until = time.time() + seconds
-    jobs = [(work, (storm, 100 * seed + i, until, queue)) for i in range(PROCESSES)]
-    jobs.append((watch, (storm, until, queue)))
+    clock = Clock(seconds, context.Event())
+    jobs = [(work, (storm, 100 * seed + i, clock, queue)) for i in range(PROCESSES)]
+    jobs.append((watch, (storm, clock, queue)))
     processes = [context.Process(target=target, args=args) for target, args in jobs]
     for process in processes:
         process.start()
