@@ -249,7 +249,7 @@ class Library:
     def differentiated(
         self, value: Callable[..., Array], derivative: Callable[..., Array], w: Any, bounds: Any
     ) -> Array:
-        """Return ``value(w, bounds)``, whose derivative is ``derivative(w, tangent, bounds)``."""
+        """Return ``value(w, bounds)``; ``derivative(w, tangent, bounds)`` is symmetric."""
         return value(w, bounds)
 
     def fence(self, w: Array) -> Array:
