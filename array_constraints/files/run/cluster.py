@@ -146,7 +146,13 @@ class Cluster(Workers):
         """Return the answer of the scheduler, or raise OSError if there is none in time."""
         self._check_open()
         seconds = min(_SECONDS_FOR_AN_ANSWER, self.patience)
-        return self.client.sync(question, callback_timeout=seconds, **more)
+        try:
+            return self.client.sync(question, callback_timeout=seconds, **more)
+        except TimeoutError as error:  # of asyncio, which says nothing, or of Dask
+            raise TimeoutError(
+                f"the scheduler of the cluster at {self.address} timed out: no answer "
+                f"for {seconds:g} seconds"
+            ) from error
 
     def _check_open(self) -> None:
         if self.client.status in ("closing", "closed"):
