@@ -490,3 +490,20 @@ def test_the_old_place_works_for_one_release():
     from array_constraints.integrations import dask as old
 
     assert old.project is project
+
+
+def test_a_lazy_call_of_a_form_whose_methods_are_static():
+    from array_constraints import reductions
+    from array_constraints.forms import Slicewise
+
+    class Halved(Slicewise):
+        axis = 0
+        measure = staticmethod(reductions.sum)
+        merge = staticmethod(lambda a, b, xp: a + b)
+        excess = staticmethod(lambda total, xp: xp.abs(total))
+        apply = staticmethod(lambda block, total, xp: block / 2)
+
+    w = np.ones((4, 3))
+    lazy = da.from_array(w, chunks=2)
+    assert Halved()(lazy).compute().tolist() == (w / 2).tolist()
+    assert Halved().violation(lazy).compute().tolist() == [[4.0] * 3]

@@ -249,7 +249,7 @@ class Library:
     def differentiated(
         self, value: Callable[..., Array], derivative: Callable[..., Array], w: Any, bounds: Any
     ) -> Array:
-        """Return ``value(w, bounds)``; ``derivative(w, tangent, bounds)`` is symmetric."""
+        """Return ``value(w, bounds)``; its derivative by ``w`` is ``derivative``, symmetric."""
         return value(w, bounds)
 
     def fence(self, w: Array) -> Array:

@@ -59,8 +59,8 @@ class Dask(Library):
 
 def _is_of_numbers(method: Any, measure: Any) -> bool:
     """Whether slices differ in nothing but their measure: bounds and lengths are numbers."""
-    form = method.__self__
-    if form.needs != "sizes" or not isinstance(measure, Sum):
+    form = getattr(method, "__self__", None)  # none of a static method
+    if form is None or form.needs != "sizes" or not isinstance(measure, Sum):
         return False
     bounds = (measure.entries, *form.interval())
     return all(isinstance(bound, int | float) for bound in bounds)
