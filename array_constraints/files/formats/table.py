@@ -75,6 +75,12 @@ TABLE = (
         module="safetensors",
         index=r"\.safetensors\.index(\.[^/]+)?\.json$",  # with a variant, such as fp16
     ),
+    Format(
+        "PyTorch",
+        (".pt", ".pth", ".bin", ".ckpt", ".bin.index.json"),
+        module="pytorch",
+        index=r"\.bin\.index(\.[^/]+)?\.json$",
+    ),
     Format("NPY", (".npy",), module="npy"),
     Format("NPZ", (".npz",), module="npz"),
     Format(
@@ -91,7 +97,7 @@ TABLE = (
     Format("Keras", (".keras",), module="keras", library="h5py", extra="hdf5"),
     Format(
         "pickle",
-        (".pt", ".pth", ".bin", ".ckpt", ".pkl"),
+        (".pkl", ".pickle"),
         refused="a pickle can run any code when it is opened: save it with "
         "safetensors.torch.save_file",
     ),

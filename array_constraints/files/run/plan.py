@@ -156,7 +156,10 @@ def plan_for(
         If a constraint does not fit a tensor that its rule selects, or its storage would round
         what is written.
     """
-    named = [Weight(name, tensor) for name, tensor in source.tensors.items()]
+    named = [
+        Weight(name, tensor, ties=tuple([(other, None) for other in tensor.also]))
+        for name, tensor in source.tensors.items()
+    ]
     matched = rules.match(named, options.layout)
     items = []
     selected = [source.tensors[name] for name in matched]
