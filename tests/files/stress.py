@@ -144,7 +144,7 @@ def _ending(text: str) -> str:
 
 
 class Clock:
-    """When to end: after so many seconds, and not before a run has completed, on a busy machine."""
+    """When to end: after so many seconds, and not before a run has completed."""
 
     def __init__(self, seconds: float, completed: Any) -> None:
         self.until, self.completed = time.time() + seconds, completed

@@ -118,7 +118,7 @@ _KNOWN = re.compile(
     r"|torch\._utils\._rebuild_[a-z0-9_]+|torch\._tensor\._rebuild_from_type_v2"
     r"|torch\.serialization\._get_layout"
     r"|collections\.(OrderedDict|Counter|defaultdict)|_codecs\.encode"
-    r"|(builtins|__builtin__)\.(set|frozenset|bytearray|complex|dict|list)"
+    r"|(builtins|__builtin__)\.(set|frozenset|bytes|bytearray|complex|dict|list)"
 )
 """Functions and classes that nothing but data is made with."""
 
@@ -144,7 +144,7 @@ class _Machine:
                 raise RefusedPickleError(f"has the instruction {opcode.name}")
             try:
                 do(self, argument)
-            except (IndexError, KeyError, TypeError) as error:
+            except (AttributeError, IndexError, KeyError, TypeError) as error:
                 raise ValueError(f"makes no sense at byte {at}: {error}") from None
         (result,) = self.stack
         return result
