@@ -57,6 +57,7 @@ def check_file(
     scheduler: Any = None,
     patience: float = PATIENCE,
     layout: str | None = None,
+    strict: bool = False,
     progress: Progress = _silent,
 ) -> Report:
     """Return how far the weights in a file are from what their constraints allow.
@@ -64,8 +65,9 @@ def check_file(
     Parameters
     ----------
     source
-        A file ``.safetensors``, ``.npy``, ``.npz``, ``.h5`` or ``.keras``; the index of shards,
-        ``.safetensors.index.json``, or their folder; a folder of Zarr.
+        A file ``.safetensors``, ``.pt``, ``.pth``, ``.bin``, ``.ckpt``, ``.npy``, ``.npz``,
+        ``.h5`` or ``.keras``; the index of shards, such as ``.safetensors.index.json``, or
+        their folder; a folder of Zarr.
     rules
         A constraint for all weights; pairs of a pattern of names and a constraint, or
         :class:`array_constraints.rules.Rules`: the first that matches decides.
@@ -84,6 +86,9 @@ def check_file(
     layout
         ``"torch"`` or ``"keras"``: as what the names and shapes of tensors are taken where a
         constraint has ``axis="incoming"``; an error where two types of layers fit.
+    strict
+        Whether a tensor that a pattern with wildcards selects has to be one that its constraint
+        fits; else it is skipped, and listed in the report. A tensor that is named has to.
     progress
         Called with the number of bytes that were read since the last call.
 
@@ -95,9 +100,11 @@ def check_file(
     Raises
     ------
     LookupError
-        If a rule matches no tensor that is left for it.
+        If a rule matches no tensor that is left for it and that can be constrained.
     TypeError, ValueError
-        If a constraint does not fit a tensor, or the file is damaged or of an unknown format.
+        If a constraint does not fit a tensor that it has to fit, two types of layers fit one
+        whose constraint has ``axis="incoming"``, or the file is damaged or of an unknown
+        format.
     OSError
         If it cannot be read, or the cluster is given up (``TimeoutError``).
 
@@ -111,7 +118,7 @@ def check_file(
     ...     check_file(f"{folder}/w.npy", MaxNorm(1.0)).tensors[0].before
     Summary(slices=2, violating=1, largest=4.0)
     """
-    options = Options(chunk_size, workers, scheduler, patience, layout=layout)
+    options = Options(chunk_size, workers, scheduler, patience, layout=layout, strict=strict)
     with planned(source, rules, options, to_project=False) as (plan, crew):
         return Checking(plan, crew, progress).report()
 
@@ -126,6 +133,7 @@ def project_file(
     scheduler: Any = None,
     patience: float = PATIENCE,
     layout: str | None = None,
+    strict: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = _silent,
@@ -139,7 +147,7 @@ def project_file(
 
     Parameters
     ----------
-    source, rules, chunk_size, workers, scheduler, patience, layout, progress
+    source, rules, chunk_size, workers, scheduler, patience, layout, strict, progress
         As for :func:`check_file`; ``progress`` counts the bytes that are written, too.
     target
         The file, or the folder for shards and Zarr; the format is that of the source.
@@ -187,7 +195,9 @@ def project_file(
            [0.8, 0.4]]))
     """
     target = Path(target)
-    options = Options(chunk_size, workers, scheduler, patience, resume, overwrite, layout)
+    options = Options(
+        chunk_size, workers, scheduler, patience, resume, overwrite, layout, strict
+    )
     with planned(source, rules, options, to_project=True) as (plan, crew):
         check_target(plan, target)
         return project(plan, target, crew, progress)

@@ -36,6 +36,7 @@ class Options:
     resume: bool = False
     overwrite: bool = False
     layout: str | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         _check_whole("chunk_size", self.chunk_size, _LEAST_CHUNK_SIZE, _MOST_CHUNK_SIZE)

@@ -32,7 +32,8 @@ def role_of(name: str, shape: tuple[int, ...], layout: str) -> Role:
         why = NO_UNITS if few else f"no layer of {layout} has a weight of shape {shape}"
         return Role(layout, None, why)
     both = " and of ".join(f"{layer} (axis {axes})" for layer, axes in fitting.items())
-    return Role(layout, None, f"shape {shape} is that of {both}: write the axis")
+    why = f"shape {shape} is that of {both}: write the axis"
+    return Role(layout, None, why, ambiguous=True)
 
 
 def _last(name: str) -> str:

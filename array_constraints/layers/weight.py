@@ -31,6 +31,10 @@ NO_UNITS = (
 """Why biases and gains have no incoming axis."""
 
 
+class AmbiguousAxisError(ValueError):
+    """Two types of layers fit a weight, and their units lie along other axes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """What a weight is in its layer.
@@ -45,12 +49,15 @@ class Role:
         The dimensions of all weights into one unit; or, as a text, why there are none.
     ndim
         How many dimensions the weight of one such layer has; ``None`` where that is not known.
+    ambiguous
+        Whether there are no incoming axes because two types of layers fit.
     """
 
     layer: str
     kind: str | None
     incoming: tuple[int, ...] | str
     ndim: int | None = None
+    ambiguous: bool = False
 
     def fits(self, ndim: int) -> bool:
         """Whether a weight of so many dimensions is that of one such layer."""
@@ -120,8 +127,10 @@ class Weight:
 
         Raises
         ------
+        AmbiguousAxisError
+            If they differ between the layers that share it, or that its shape fits.
         ValueError
-            If it has none, they are not known, or differ between the layers that share it.
+            If it has none, or they are not known.
         """
         found: dict[Any, Role] = {}
         for _, role in self.places:
@@ -131,11 +140,12 @@ class Weight:
                     "model, or layout='torch' or 'keras', or write the axis"
                 )
             if isinstance(role.incoming, str):
-                raise ValueError(f"axis='incoming': {role.incoming}")
+                kind = AmbiguousAxisError if role.ambiguous else ValueError
+                raise kind(f"axis='incoming': {role.incoming}")
             found.setdefault(role.incoming, role)
         if len(found) > 1:
             both = " and ".join(f"{r.layer} (axis {r.incoming})" for r in found.values())
-            raise ValueError(
+            raise AmbiguousAxisError(
                 f"axis='incoming': {both} share this weight, and their units differ: "
                 "write the axis"
             )

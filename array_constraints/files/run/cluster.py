@@ -114,7 +114,7 @@ class Cluster(Workers):
             elif time.monotonic() - since >= self.patience:
                 raise TimeoutError(
                     f"nothing was finished for {self.patience:g} seconds by the cluster at "
-                    f"{self.address}, which has {self.seen}: start workers, or give it more "
+                    f"{self.address}, which has {self.seen}: start workers, or raise "
                     "patience"
                 )
 

@@ -33,7 +33,7 @@ class ResumableError(RuntimeError):
     def __init__(self, folder: Path, reason: BaseException) -> None:
         stopped = isinstance(reason, KeyboardInterrupt)
         said = "stopped" if stopped else f"{type(reason).__name__}: {reason}"
-        super().__init__(f"{said}\nWhat is done is in {folder}: go on with resume.")
+        super().__init__(f"{said}\nWhat is done is in {folder}: go on with resume=True.")
         self.folder = folder
 
 
@@ -71,6 +71,7 @@ class Projecting(Checking):
                 for name in [item.tensor.name]
             ),
             self.plan.warnings,
+            self.plan.skipped,
         )
 
     def _once(self, batch: list[RegionWork]) -> None:
@@ -199,4 +200,6 @@ def _report_of(plan: Plan, made: Target, workers: Workers, progress: Progress) -
     ]
     after = Checking(replace(plan, items=tuple(items)), workers, progress).report()
     pairs = zip(before.tensors, after.tensors, strict=True)
-    return Report(tuple(replace(a, after=b.before) for a, b in pairs), plan.warnings)
+    return Report(
+        tuple(replace(a, after=b.before) for a, b in pairs), plan.warnings, plan.skipped
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,13 +14,20 @@ class Summary(NamedTuple):
     violating: int = 0
     """The number of those that violate the constraint."""
     largest: float = 0.0
-    """The largest violation; NaN if there is a NaN."""
+    """The largest violation that is finite."""
+    nan: int = 0
+    """The number of those that hold NaN."""
+    infinite: int = 0
+    """The number of those that hold infinity, and violate infinitely."""
 
     def __add__(self, other: Summary) -> Summary:  # type: ignore[override]
-        largest = max(self.largest, other.largest)
-        if math.isnan(self.largest) or math.isnan(other.largest):
-            largest = math.nan
-        return Summary(self.slices + other.slices, self.violating + other.violating, largest)
+        return Summary(
+            self.slices + other.slices,
+            self.violating + other.violating,
+            max(self.largest, other.largest),
+            self.nan + other.nan,
+            self.infinite + other.infinite,
+        )
 
 
 @dataclass(frozen=True)
@@ -34,12 +40,21 @@ class TensorReport:
     after: Summary | None = None
 
 
+class Skipped(NamedTuple):
+    """A tensor that a pattern selects, and its constraint does not fit."""
+
+    name: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Report:
     """Violations, tensor by tensor."""
 
     tensors: tuple[TensorReport, ...]
     warnings: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    """What patterns select, and no constraint is on, since none fits."""
 
     @property
     def satisfied(self) -> bool:

@@ -92,7 +92,11 @@ def summary_of(excess: Any) -> Summary:
 
     violating = int(numpy.count_nonzero(excess))  # NaN counts, too
     largest = float(excess.max(initial=0.0)) if violating else 0.0
-    return Summary(excess.size, violating, largest)
+    if math.isfinite(largest):
+        return Summary(excess.size, violating, largest)
+    nan, infinite = (int(numpy.count_nonzero(f(excess))) for f in (numpy.isnan, numpy.isinf))
+    largest = float(excess.max(initial=0.0, where=numpy.isfinite(excess)))
+    return Summary(excess.size, violating, largest, nan, infinite)
 
 
 def stand_in(tensor: Tensor) -> Any:

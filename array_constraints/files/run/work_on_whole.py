@@ -30,7 +30,7 @@ class WholeWork(TensorWork):
                 raise ValueError(
                     f"{name_of(type(self.constraint))} needs whole slices of "
                     f"{self.tensor.name!r} at once, {least * self.tensor.itemsize} bytes, more "
-                    f"than a chunk of {chunk_bytes} bytes: raise the chunk size"
+                    f"than a chunk of {chunk_bytes} bytes: raise chunk_size"
                 )
             yield panel, [panel]
 
