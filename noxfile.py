@@ -24,7 +24,8 @@ def tests(session: nox.Session) -> None:
     """Run the tests; torch is installed on Python 3.11 only."""
     install(session, "test")
     session.env["JAX_PLATFORMS"] = "cpu"
-    session.run("pytest", "--numprocesses=auto", *session.posargs)
+    workers = 1 + (os.cpu_count() or 1)  # some wait for a cluster, or a process that is killed
+    session.run("pytest", f"--numprocesses={workers}", "--dist=worksteal", *session.posargs)
 
 
 @nox.session

@@ -33,7 +33,8 @@ def violation(form: Any, w: Array, xp: Namespace) -> Array:
         slices = xp.permute_dims(library.accumulated(w), order)
         result = xp.permute_dims(form.excess(slices, xp), back)
     else:
-        result = form.excess(form.measure(w, parameters.axes_of(form, w), xp), xp)
+        measure = form.measure(w, parameters.axes_of(form, w), xp)
+        result = library.by_slice(form.excess, measure)
     found: Array = result if w.ndim else library.zero_dimensional(result)
     return found
 
@@ -57,7 +58,7 @@ def _rescale(form: Any, w: Array, xp: Namespace) -> Any:
 
     def value(w: Array, data: dict[str, Any]) -> Any:
         own = state.with_values(form, data)
-        return own.apply(w, own.measure(w, axes, xp), xp)
+        return of_namespace(xp).by_slice(own.apply, own.measure(w, axes, xp), w)
 
     def derivative(w: Array, tangent: Array, data: dict[str, Any]) -> Any:
         return state.with_values(form, data)._derivative(w, tangent, axes, xp)

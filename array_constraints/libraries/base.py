@@ -234,6 +234,10 @@ class Library:
         """Return ``function(form, w, xp)``, one expression of a form's methods."""
         return function(form, w, self.xp)
 
+    def by_slice(self, method: Callable[..., Array], measure: Any, *blocks: Array) -> Array:
+        """Return what a method of a form makes of blocks and the measure of their slices."""
+        return method(*blocks, measure, self.xp)
+
     def quiet(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function in which the library reports no roundoff, overflow or NaN."""
         return function
@@ -245,10 +249,7 @@ class Library:
     def differentiated(
         self, value: Callable[..., Array], derivative: Callable[..., Array], w: Any, bounds: Any
     ) -> Array:
-        """Return ``value(w, bounds)``; its derivative by ``w`` is ``derivative``.
-
-        ``derivative(w, tangent, bounds)`` is symmetric in the directions that it goes along.
-        """
+        """Return ``value(w, bounds)``; ``derivative(w, tangent, bounds)`` is symmetric."""
         return value(w, bounds)
 
     def fence(self, w: Array) -> Array:

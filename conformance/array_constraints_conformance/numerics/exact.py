@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import cached_property
@@ -33,7 +34,9 @@ def vector(row: np.ndarray) -> Vector:
 
 def product(a: Vector, b: Vector) -> Fraction:
     """Return the inner product."""
-    total = sum(x * y for x, y in zip(a.integers, b.integers, strict=True))
+    if len(a.integers) != len(b.integers):
+        raise ValueError(f"vectors of {len(a.integers)} and {len(b.integers)} entries")
+    total = sum(map(operator.mul, a.integers, b.integers))
     return _scaled(total, a.exponent + b.exponent)
 
 
@@ -67,7 +70,9 @@ def root(square: Fraction) -> Fraction:
 
 
 def _scaled(x: Fraction | int, exponent: int) -> Fraction:
-    return Fraction(x) * (1 << exponent) if exponent >= 0 else Fraction(x) / (1 << -exponent)
+    if isinstance(x, int):
+        return Fraction(x << exponent) if exponent >= 0 else Fraction(x, 1 << -exponent)
+    return x * (1 << exponent) if exponent >= 0 else x / (1 << -exponent)
 
 
 class Slices:
