@@ -15,12 +15,12 @@ incoming weights.
 
 from array_constraints.layers.by_shape import require_layout
 from array_constraints.layers.table import weights_of
-from array_constraints.layers.weight import KINDS, AmbiguousAxisError, Role, Weight, resolved
+from array_constraints.layers.weight import KINDS, Role, UnknownAxisError, Weight, resolved
 
 __all__ = [
     "KINDS",
-    "AmbiguousAxisError",
     "Role",
+    "UnknownAxisError",
     "Weight",
     "require_layout",
     "resolved",

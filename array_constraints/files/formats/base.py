@@ -101,6 +101,8 @@ class Source(ABC):
     """All files that the copy takes over, to find out whether one has changed."""
     torch_style = False
     """Whether two-dimensional weights are stored as (outputs, inputs)."""
+    layout = cast("str | None", None)
+    """``"torch"`` or ``"keras"``, where the format says whose layers these are."""
     folder = False
     """Whether the copy is a folder."""
 

@@ -22,6 +22,7 @@ class Keras(FileSource):
     """A ``.keras`` archive, opened: in it the weights are an HDF5 file, not compressed."""
 
     weights: Stored
+    layout = "keras"
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
         for tensor in selected:

@@ -49,6 +49,7 @@ class PyTorch(FileSource):
 
     storages: dict[str, Stored] = field(default_factory=dict)
     torch_style = True
+    layout = "torch"
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
         chosen = [t for t in selected if isinstance(t, RawTensor)]

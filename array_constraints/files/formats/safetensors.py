@@ -35,6 +35,10 @@ class Safetensors(FileSource):
     metadata: dict[str, str] = field(default_factory=dict)
 
     @property
+    def layout(self) -> str | None:  # type: ignore[override]
+        return "torch" if self.metadata.get("format") == "pt" else None
+
+    @property
     def torch_style(self) -> bool:  # type: ignore[override]
         return _torch_style(self.metadata, self.tensors)
 

@@ -51,6 +51,11 @@ class Sharded(Source):
     folder = True
 
     @property
+    def layout(self) -> str | None:  # type: ignore[override]
+        known = {shard.layout for shard in self.shards.values()}
+        return known.pop() if len(known) == 1 else None
+
+    @property
     def torch_style(self) -> bool:  # type: ignore[override]
         return any(shard.torch_style for shard in self.shards.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,13 +11,14 @@ from array_constraints.executors import grid
 from array_constraints.executors.needs import EVERYTHING, needs_of
 from array_constraints.files.formats.base import Source, Tensor
 from array_constraints.files.options import Options
+from array_constraints.files.run.layers import weights_in
 from array_constraints.files.run.report import Skipped
 from array_constraints.files.run.work import TensorWork, stand_in
 from array_constraints.files.run.work_on_entries import EntriesWork
 from array_constraints.files.run.work_on_slices import SlicesWork
 from array_constraints.files.run.work_on_whole import CallableConstraint, WholeWork
 from array_constraints.forms import Form
-from array_constraints.layers import AmbiguousAxisError, Weight, resolved, weights_of
+from array_constraints.layers import UnknownAxisError, resolved
 from array_constraints.parameters import axes_of
 from array_constraints.rules import Rule, Rules
 
@@ -41,17 +43,13 @@ def selected(
     ------
     LookupError
         If a rule is left without a tensor.
-    AmbiguousAxisError
-        If two types of layers fit a tensor, whose units lie along other axes.
+    UnknownAxisError
+        If an axis is ``"incoming"``, and no layer, or more than one, is known to have it.
     TypeError, ValueError
         If a constraint does not fit a tensor that has to; if a tensor is damaged, or its
         storage would round what is written.
     """
-    named = [
-        Weight(name, tensor, ties=tuple([(other, None) for other in tensor.also]))
-        for name, tensor in source.tensors.items()
-    ]
-    weights = weights_of(named, options.layout)
+    weights = weights_in(source, options.layout)
     first = rules.acting_on(weights)
     works: list[TensorWork] = []
     skipped: list[tuple[Rule, Skipped]] = []
@@ -60,13 +58,16 @@ def selected(
         if rule is None or rule.constraint is None:
             continue
         tensor = source.tensors[weight.name]
+        if rule.is_pattern and _of_optimizer(weight.name) and not _of_optimizer(rule.select):
+            skipped.append((rule, Skipped(weight.name, "a state of the optimizer, no weight")))
+            continue
         tensor.check_usable(to_project)
         try:
             works.append(work_of(resolved(rule.constraint, weight), tensor))
             left.add(number)
         except (TypeError, ValueError) as error:
-            ambiguous = isinstance(error, AmbiguousAxisError)
-            if ambiguous or options.strict or not rule.is_pattern:
+            unknown = isinstance(error, UnknownAxisError)
+            if unknown or options.strict or not rule.is_pattern:
                 said = f"{weight.name!r}: {error}; select other weights"
                 raise type(error)(said) from None
             skipped.append((rule, Skipped(weight.name, str(error))))
@@ -74,6 +75,11 @@ def selected(
         if rule.required and number not in left:
             _require_other([one for by, one in skipped if by is rule], rule)
     return works, tuple([one for _, one in skipped])
+
+
+def _of_optimizer(name: str) -> bool:
+    """Whether a tensor is what an optimizer remembers, by the usual names of checkpoints."""
+    return re.match(r"optim(izer)?(_states?)?(_dict)?[./]", name) is not None
 
 
 def _require_other(skipped: Sequence[Skipped], rule: Rule) -> None:
