@@ -63,7 +63,7 @@ class OfPyTorch:
         return role_of(name, shape, "torch", functools.partial(self._allows, name, shape))
 
     def outputs(self, name: str, shape: tuple[int, ...]) -> int | None:
-        """Return the dimension of the outputs of a matrix, if the length of its bias says it."""
+        """Return the dimension of the outputs of a matrix, if its bias has their number."""
         bias = self.bias(name)
         if bias is None or len(shape) != 2 or shape[0] == shape[1] or bias not in shape:
             return None
@@ -75,10 +75,8 @@ class OfPyTorch:
         if len(shape) == 2:
             named = module_of(name) in CONV1D_MODULES and self.conv1d is not None
             return not named or (layer == CONV1D) == self.conv1d
-        units, bias = (
-            math.prod([n for i, n in enumerate(shape) if i not in axes]),
-            self.bias(name),
-        )
+        bias = self.bias(name)
+        units = math.prod([n for i, n in enumerate(shape) if i not in axes])
         if bias is None or not units:
             return True
         groups = layer.startswith("ConvTranspose")  # whose outputs are those of a group
