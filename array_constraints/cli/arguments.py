@@ -39,11 +39,29 @@ class _Bytes(click.ParamType[int]):
         return int(Decimal(found[1]) * _UNITS[found[2]])
 
 
-_AXIS_OF_LAYERS = click.option(
+_LAYOUT = click.option(
     "--layout",
     type=click.Choice(["torch", "keras"]),
-    help="Whose layers names and shapes are, for --axis incoming.",
+    help="Whose layers these are, for --axis incoming [as the file tells].",
 )
+_SELECTING = [
+    click.option(
+        "--select", multiple=True, help="Name, or pattern such as '*.weight' [all]; repeatable."
+    ),
+    click.option("--exclude", multiple=True, help="Pattern of names left out; repeatable."),
+    click.option(
+        "--ndim", multiple=True, type=click.IntRange(0), help="Only with so many dimensions."
+    ),
+    click.option(
+        "--min-size", type=click.IntRange(0), help="Only with at least so many entries."
+    ),
+]
+_SKIPPING = [
+    click.option(
+        "--strict", is_flag=True, help="Fail where a pattern selects what no constraint fits."
+    ),
+    click.option("--verbose", is_flag=True, help="List what is skipped, and why."),
+]
 _WHAT = [
     click.argument("source", metavar="IN"),
     click.option(
@@ -59,37 +77,34 @@ _WHAT = [
         )
         for name, names in parameters().items()
     ),
-    _AXIS_OF_LAYERS,
-    click.option(
-        "--select", multiple=True, help="Name, or pattern such as '*.weight' [all]; repeatable."
-    ),
-    click.option("--exclude", multiple=True, help="Pattern of names left out; repeatable."),
-    click.option(
-        "--ndim", multiple=True, type=click.IntRange(0), help="Only with so many dimensions."
-    ),
-    click.option(
-        "--min-size", type=click.IntRange(0), help="Only with at least so many entries."
-    ),
+    _LAYOUT,
+    *_SELECTING,
     click.option(
         "--rules",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="File, .toml or .json, with an ordered list of all that, in place of it.",
     ),
-    click.option(
-        "--strict", is_flag=True, help="Fail where a pattern selects what no constraint fits."
-    ),
-    click.option("--verbose", is_flag=True, help="List what is skipped, and why."),
+    *_SKIPPING,
 ]
 """Options that say what is constrained."""
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
-_HOW = [
+_READING = [
     click.option(
         "--chunk-size", type=_Bytes(), default=CHUNK_SIZE, help="Bytes read at a time [64MiB]."
     ),
     click.option(
         "--workers", type=click.IntRange(1, MOST_WORKERS), help="Threads [one a processor]."
     ),
+]
+_PROGRESS = click.option(
+    "--progress",
+    type=click.Choice(["auto", "none"]),
+    default="auto",
+    help="Progress bar on a terminal, or none.",
+)
+_HOW = [
+    *_READING,
     click.option("--scheduler", help="Address of a Dask cluster, such as tcp://host:8786."),
     click.option(
         "--patience",
@@ -99,12 +114,7 @@ _HOW = [
         f"[{PATIENCE:g}].",
     ),
     _JSON,
-    click.option(
-        "--progress",
-        type=click.Choice(["auto", "none"]),
-        default="auto",
-        help="Progress bar on a terminal, or none.",
-    ),
+    _PROGRESS,
 ]
 """Options that say how a file is read, by whom, and how that is shown."""
 
@@ -132,7 +142,24 @@ def _adding(arguments: list[Any]) -> Callable[[Command], Command]:
 
 of_a_run = _adding(_WHAT + _HOW)
 of_a_result = _adding(_RESULT)
-of_a_listing = _adding([click.argument("source", metavar="FILE"), _JSON])
+of_a_check = _adding(
+    [click.option("--slices", type=click.IntRange(0), default=0, help="List the worst slices.")]
+)
+of_a_listing = _adding(
+    [
+        click.argument("source", metavar="FILE"),
+        click.option("--norms", is_flag=True, help="Print how norms of slices are distributed."),
+        click.option(
+            "--axis", default="incoming", help="Of a slice, as for a constraint [incoming]."
+        ),
+        _LAYOUT,
+        *_SELECTING,
+        *_SKIPPING,
+        *_READING,
+        _JSON,
+        _PROGRESS,
+    ]
+)
 
 
 def value_from_text(text: str) -> Any:

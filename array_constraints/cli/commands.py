@@ -142,14 +142,38 @@ def project_command(
     sys.exit(0 if report.satisfied else VIOLATED)
 
 
-@main.command()
+@main.command(epilog="Example: array-constraints show model.safetensors --norms --select '*.weight'")
 @of_a_listing
-def show(source: str, as_json: bool) -> None:
-    """List the tensors in FILE: names, shapes, dtypes."""
+def show(source: str, as_json: bool, norms: bool, **options: Any) -> None:
+    """List the tensors in FILE: names, shapes, dtypes; or the norms of their slices."""
+    if norms:
+        _show_norms(source, as_json, **options)
+        return
+    selecting, patterns = _selecting(options)
     with _errors(usage=USAGE), open_weights(source) as opened:
-        tensors = list(opened.tensors.values())
+        chosen = Rules(Rule(pattern, None, **selecting) for pattern in patterns)
+        named = [(Weight(t.name, t), t) for t in opened.tensors.values()]
+        tensors = [t for weight, t in named if chosen.first(weight)[1] is not None]
     with output():
         print_tensors(tensors, as_json)
+
+
+def _show_norms(
+    source: str, as_json: bool, axis: str, progress: str, verbose: bool, **options: Any
+) -> None:
+    detail = Detail(distribution=True)
+    with contextlib.ExitStack() as stack:
+        with _errors(usage=USAGE):
+            more = {"axis": axis, "max_value": "0", "scheduler": None, "rules": None}
+            plan, crew = stack.enter_context(
+                _planned(source, to_project=False, constraint="max_norm", **more, **options)
+            )
+            plan = dataclasses.replace(plan, options=dataclasses.replace(plan.options, detail=detail))
+        _warn(plan, verbose)
+        with _errors(usage=FAILED), _progress(plan, crew, progress) as told:
+            report = Checking(plan, crew, told).report()
+    with output():
+        print_norms(report, as_json)
 
 
 def _planned(
@@ -175,8 +199,7 @@ def _rules(constraint: str | None, given: dict[str, Any], rules: Path | None) ->
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
             raise click.UsageError(f"--rules say which constraint is where: leave out {flags}")
         return read_rules(rules)
-    selecting = {name: given.pop(name) for name in OPTIONS if name in given}
-    patterns = selecting.pop("select", ("*",))
+    selecting, patterns = _selecting(given)
     values = {}
     for name, text in given.items():
         try:
@@ -185,6 +208,12 @@ def _rules(constraint: str | None, given: dict[str, Any], rules: Path | None) ->
             raise click.UsageError(f"--{name.replace('_', '-')}: {error}") from None
     found = constraint_of(constraint, values)
     return Rules(Rule(pattern, found, **selecting) for pattern in patterns)
+
+
+def _selecting(given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Take the options that say which tensors, and return them, and the patterns of names."""
+    found = {name: given.pop(name) for name in OPTIONS if given.get(name) not in (None, ())}
+    return found, found.pop("select", ("*",))
 
 
 @contextlib.contextmanager

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from array_constraints.files.formats.disk import Progress
 from array_constraints.files.formats.opening import open_weights
-from array_constraints.files.options import CHUNK_SIZE, DEFAULT, PATIENCE, Options
+from array_constraints.files.options import CHUNK_SIZE, DEFAULT, PATIENCE, Detail, Options
 from array_constraints.files.run.check import Checking
 from array_constraints.files.run.plan import Plan, plan_for
 from array_constraints.files.run.project import project
@@ -18,7 +18,9 @@ from array_constraints.files.run.report import Report
 from array_constraints.files.run.scheduling import workers_for
 from array_constraints.files.run.target import check_target
 from array_constraints.files.run.workers import Threads, Workers
-from array_constraints.rules import as_rules
+from array_constraints.rules import Rule, Rules, as_rules
+from array_constraints.sets.norms import MaxNorm
+from array_constraints.typing import Axis
 
 
 def _silent(count: int) -> None:
@@ -58,6 +60,7 @@ def check_file(
     patience: float = PATIENCE,
     layout: str | None = None,
     strict: bool = False,
+    slices: int = 0,
     progress: Progress = _silent,
 ) -> Report:
     """Return how far the weights in a file are from what their constraints allow.
@@ -89,6 +92,8 @@ def check_file(
     strict
         Whether a tensor that a pattern with wildcards selects has to be one that its constraint
         fits; else it is skipped, and listed in the report. A tensor that is named has to.
+    slices
+        How many of the worst slices of each tensor are listed, at most a million.
     progress
         Called with the number of bytes that were read since the last call.
 
@@ -118,7 +123,65 @@ def check_file(
     ...     check_file(f"{folder}/w.npy", MaxNorm(1.0)).tensors[0].before
     Summary(slices=2, violating=1, largest=4.0)
     """
-    options = Options(chunk_size, workers, scheduler, patience, layout=layout, strict=strict)
+    detail = Detail(slices)
+    options = Options(
+        chunk_size, workers, scheduler, patience, layout=layout, strict=strict, detail=detail
+    )
+    with planned(source, rules, options, to_project=False) as (plan, crew):
+        return Checking(plan, crew, progress).report()
+
+
+def norms_of_file(
+    source: str | os.PathLike[str],
+    axis: Axis = "incoming",
+    *,
+    select: str | Sequence[str] = "*",
+    exclude: str | Sequence[str] = (),
+    ndim: int | Sequence[int] | None = None,
+    min_size: int = 0,
+    chunk_size: int = CHUNK_SIZE,
+    workers: int | None = None,
+    layout: str | None = None,
+    strict: bool = False,
+    progress: Progress = _silent,
+) -> Report:
+    """Return how the Euclidean norms of slices are distributed, to choose a bound by.
+
+    Parameters
+    ----------
+    source, chunk_size, workers, layout, strict, progress
+        As for :func:`check_file`.
+    axis
+        The dimensions that a slice runs along, as a constraint has them.
+    select, exclude, ndim, min_size
+        Which tensors, as :class:`array_constraints.rules.Rule` has them; ``select`` may be
+        several patterns.
+
+    Returns
+    -------
+    Report
+        For each tensor ``before.distribution``: how the norms are distributed, NaN and infinity
+        counted apart. The violations are those of a norm of 0 at most: the norms themselves.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError, OSError
+        As for :func:`check_file`.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from array_constraints.files import norms_of_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/w.npy", np.asarray([[3.0, 0.3], [4.0, 0.4]]))
+    ...     norms_of_file(f"{folder}/w.npy", axis=0).tensors[0].before.distribution
+    Distribution(least=0.5, largest=5.0)
+    """
+    patterns = [select] if isinstance(select, str) else select
+    chosen = {"exclude": exclude, "ndim": ndim, "min_size": min_size}
+    rules = Rules(Rule(pattern, MaxNorm(0.0, axis), **chosen) for pattern in patterns)
+    detail = Detail(distribution=True)
+    options = Options(chunk_size, workers, layout=layout, strict=strict, detail=detail)
     with planned(source, rules, options, to_project=False) as (plan, crew):
         return Checking(plan, crew, progress).report()
 

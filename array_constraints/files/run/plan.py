@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,7 @@ def plan_for(
     works, skipped = selected(source, rules, options, to_project=to_project)
     copy = source.target([work.tensor for work in works], Path()) if to_project else None
     in_order = copy is not None and not copy.shared
+    works = [replace(work, detail=options.detail) for work in works]
     items = tuple([Item(work, options.chunk_size, in_order) for work in works])
     for item in items:
         next(item.panels, None)  # or raise, where slices do not fit
