@@ -148,7 +148,7 @@ of_a_check = _adding(
 of_a_listing = _adding(
     [
         click.argument("source", metavar="FILE"),
-        click.option("--norms", is_flag=True, help="Print how norms of slices are distributed."),
+        click.option("--norms", is_flag=True, help="Print how the norms of slices lie."),
         click.option(
             "--axis", default="incoming", help="Of a slice, as for a constraint [incoming]."
         ),

@@ -25,13 +25,20 @@ except ImportError:  # pragma: no cover - without the extra
     raise SystemExit(4) from None
 
 from array_constraints.cli.arguments import (
+    of_a_check,
     of_a_listing,
     of_a_result,
     of_a_run,
     value_from_text,
 )
 from array_constraints.cli.constraints import described
-from array_constraints.cli.printing import counted, print_plan, print_report, print_tensors
+from array_constraints.cli.printing import (
+    counted,
+    print_norms,
+    print_plan,
+    print_report,
+    print_tensors,
+)
 from array_constraints.cli.streams import (
     FAILED,
     STOPPED,
@@ -51,9 +58,11 @@ from array_constraints.files import (
     planned,
 )
 from array_constraints.files.formats.table import SUFFIXES
+from array_constraints.files.options import Detail
 from array_constraints.files.run.check import Checking
 from array_constraints.files.run.project import project
 from array_constraints.files.run.target import check_target
+from array_constraints.layers import Weight
 from array_constraints.rules import OPTIONS, Rule, Rules, constraint_of, read_rules
 
 _LIST = ": --verbose lists them"
@@ -85,8 +94,12 @@ def main() -> None:
     "--max-value 2 --axis 1 --select '*.weight'"
 )
 @of_a_run
-def check(source: str, as_json: bool, progress: str, verbose: bool, **options: Any) -> None:
+@of_a_check
+def check(
+    source: str, as_json: bool, progress: str, verbose: bool, slices: int, **options: Any
+) -> None:
     """Print how many slices of IN violate their constraints, and how far."""
+    options["detail"] = Detail(slices)
     with contextlib.ExitStack() as stack:
         with _errors(usage=USAGE):
             plan, crew = stack.enter_context(_planned(source, to_project=False, **options))
@@ -142,7 +155,9 @@ def project_command(
     sys.exit(0 if report.satisfied else VIOLATED)
 
 
-@main.command(epilog="Example: array-constraints show model.safetensors --norms --select '*.weight'")
+@main.command(
+    epilog="Example: array-constraints show model.safetensors --norms --select '*.weight'"
+)
 @of_a_listing
 def show(source: str, as_json: bool, norms: bool, **options: Any) -> None:
     """List the tensors in FILE: names, shapes, dtypes; or the norms of their slices."""
@@ -152,8 +167,9 @@ def show(source: str, as_json: bool, norms: bool, **options: Any) -> None:
     selecting, patterns = _selecting(options)
     with _errors(usage=USAGE), open_weights(source) as opened:
         chosen = Rules(Rule(pattern, None, **selecting) for pattern in patterns)
-        named = [(Weight(t.name, t), t) for t in opened.tensors.values()]
-        tensors = [t for weight, t in named if chosen.first(weight)[1] is not None]
+        first = chosen.acting_on([Weight(t.name, t) for t in opened.tensors.values()])
+        pairs = zip(opened.tensors.values(), first, strict=True)
+        tensors = [tensor for tensor, (_, rule) in pairs if rule is not None]
     with output():
         print_tensors(tensors, as_json)
 
@@ -161,14 +177,11 @@ def show(source: str, as_json: bool, norms: bool, **options: Any) -> None:
 def _show_norms(
     source: str, as_json: bool, axis: str, progress: str, verbose: bool, **options: Any
 ) -> None:
-    detail = Detail(distribution=True)
+    options |= {"constraint": "max_norm", "max_value": "0", "axis": axis, "rules": None}
+    options["detail"] = Detail(distribution=True)
     with contextlib.ExitStack() as stack:
         with _errors(usage=USAGE):
-            more = {"axis": axis, "max_value": "0", "scheduler": None, "rules": None}
-            plan, crew = stack.enter_context(
-                _planned(source, to_project=False, constraint="max_norm", **more, **options)
-            )
-            plan = dataclasses.replace(plan, options=dataclasses.replace(plan.options, detail=detail))
+            plan, crew = stack.enter_context(_planned(source, to_project=False, **options))
         _warn(plan, verbose)
         with _errors(usage=FAILED), _progress(plan, crew, progress) as told:
             report = Checking(plan, crew, told).report()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -68,7 +69,64 @@ def print_report(report: Report, as_json: bool) -> None:
             map(_row, tensors),
             [_last(t).violating > 0 for t in tensors],
         )  # fmt: skip
+        _print_worst(tensors)
     _print_total(report)
+
+
+def _print_worst(tensors: Sequence[TensorReport]) -> None:
+    """Print the worst slices, tensor by tensor."""
+    rows = [
+        (t.name, worst.shown, f"{worst.violation:.3g}")
+        for t in tensors
+        for worst in t.before.worst
+    ]
+    if rows:
+        _print("The worst:")
+        print_table(("weight", "slice", "off by"), rows)
+
+
+def print_norms(report: Report, as_json: bool) -> None:
+    """Print how the norms of slices are distributed."""
+    if as_json:
+        _print_json(
+            (
+                {"name": t.name, "axis": t.constraint.axis, **_distribution_as_json(t.before)}
+                for t in report.tensors
+            ),
+            warnings=list(report.warnings),
+            skipped=[skipped._asdict() for skipped in report.skipped],
+        )
+        return
+    every = sum((t.before for t in report.tensors), Summary())
+    _print("Norms of slices:")
+    columns = ("least", "quarter", "median", "3 quarters", "largest")
+    print_table(
+        ("weight", "axis", "slices", *columns, "from least to largest", "NaN", "infinite"),
+        (_norms_row(t.name, str(t.constraint.axis), t.before) for t in report.tensors),
+    )
+    numbers = every.distribution.quantiles(_QUARTERS) if every.distribution.count else []
+    said = [f"{name} {x:.3g}" for name, x in zip(columns, numbers, strict=False)]
+    weights = f"{counted(len(report.tensors), 'weight')}, {counted(every.slices, 'slice')}"
+    _print("; ".join([weights, ", ".join(said)]) if said else weights)
+
+
+_QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def _norms_row(name: str, axis: str, summary: Summary) -> Row:
+    found = summary.distribution
+    numbers = [f"{x:.3g}" for x in found.quantiles(_QUARTERS)] if found.count else [""] * 5
+    return (
+        name, axis, f"{summary.slices:,}", *numbers, found.sparkline(), *_not_finite(summary)
+    )  # fmt: skip
+
+
+def _distribution_as_json(summary: Summary) -> dict[str, Any]:
+    found = summary.distribution
+    numbers = found.quantiles(_QUARTERS) if found.count else []
+    names = ("least", "quarter", "median", "three_quarters", "largest")
+    rest = {"slices": summary.slices, "nan": summary.nan, "infinite": summary.infinite}
+    return dict(zip(names, numbers, strict=False)) | rest
 
 
 def _by_constraint(
@@ -189,7 +247,18 @@ def _config(constraint: Any) -> Any:
 
 
 def _numbers(summary: Summary) -> dict[str, Any]:
-    return summary._asdict()
+    names = ("slices", "violating", "largest", "nan", "infinite")
+    found: dict[str, Any] = {name: getattr(summary, name) for name in names}
+    if summary.most:
+        found["worst"] = [
+            {"index": worst.index, "violation": _finite_or_text(worst.violation)}
+            for worst in summary.worst
+        ]
+    return found
+
+
+def _finite_or_text(x: float) -> float | str:
+    return x if math.isfinite(x) else str(x)
 
 
 def _shown(constraint: Any) -> str:
