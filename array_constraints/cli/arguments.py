@@ -91,6 +91,9 @@ _WHAT = [
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
 _READING = [
     click.option(
+        "--follow-links", is_flag=True, help="Follow links out of a folder, wherever they lead."
+    ),
+    click.option(
         "--chunk-size", type=_Bytes(), default=CHUNK_SIZE, help="Bytes read at a time [64MiB]."
     ),
     click.option(

@@ -134,7 +134,9 @@ def project_command(
     """
     with contextlib.ExitStack() as stack:
         with _errors(usage=USAGE):
-            plan, crew = stack.enter_context(_planned(source, to_project=True, **options))
+            plan, crew = stack.enter_context(
+                _planned(source, to_project=True, target=target, **options)
+            )
             check_target(plan, target)
         _warn(plan, verbose)
         if dry_run:
@@ -165,7 +167,10 @@ def show(source: str, as_json: bool, norms: bool, **options: Any) -> None:
         _show_norms(source, as_json, **options)
         return
     selecting, patterns = _selecting(options)
-    with _errors(usage=USAGE), open_weights(source) as opened:
+    with (
+        _errors(usage=USAGE),
+        open_weights(source, follow_links=options["follow_links"]) as opened,
+    ):
         chosen = Rules(Rule(pattern, None, **selecting) for pattern in patterns)
         first = chosen.acting_on([Weight(t.name, t) for t in opened.tensors.values()])
         pairs = zip(opened.tensors.values(), first, strict=True)
@@ -193,6 +198,7 @@ def _planned(
     source: str,
     *,
     to_project: bool,
+    target: Path | None = None,
     constraint: str | None,
     rules: Path | None,
     **more: Any,
@@ -201,7 +207,7 @@ def _planned(
     options = Options(**{name: more.pop(name) for name in fields})
     given = {name: value for name, value in more.items() if value not in (None, ())}
     found = _rules(constraint, given, rules)
-    return planned(source, found, options, to_project=to_project)
+    return planned(source, found, options, to_project=to_project, target=target)
 
 
 def _rules(constraint: str | None, given: dict[str, Any], rules: Path | None) -> Rules:

@@ -10,6 +10,7 @@ from typing import Any
 
 from array_constraints.files.formats.disk import Progress
 from array_constraints.files.formats.opening import open_weights
+from array_constraints.files.formats.shards import OF_WEIGHTS
 from array_constraints.files.options import CHUNK_SIZE, DEFAULT, PATIENCE, Detail, Options
 from array_constraints.files.run.check import Checking
 from array_constraints.files.run.plan import Plan, plan_for
@@ -34,9 +35,17 @@ def planned(
     options: Options = DEFAULT,
     *,
     to_project: bool,
+    target: Path | None = None,
 ) -> Iterator[tuple[Plan, Workers]]:
-    """Open a source, and return the plan of a run and its workers; no tensor is read."""
-    with open_weights(source) as opened, contextlib.ExitStack() as stack:
+    """Open a source, and return the plan of a run and its workers; no tensor is read.
+
+    A folder is taken as a whole, unless ``target`` is named as a file of weights.
+    """
+    whole = target is not None and target.suffix not in OF_WEIGHTS
+    with (
+        open_weights(source, follow_links=options.follow_links, as_folder=whole) as opened,
+        contextlib.ExitStack() as stack,
+    ):
         streamed = not all(tensor.shared for tensor in opened.tensors.values())
         crew = (
             Threads(options.workers)
@@ -60,6 +69,7 @@ def check_file(
     patience: float = PATIENCE,
     layout: str | None = None,
     strict: bool = False,
+    follow_links: bool = False,
     slices: int = 0,
     progress: Progress = _silent,
 ) -> Report:
@@ -92,6 +102,9 @@ def check_file(
     strict
         Whether a tensor that a pattern with wildcards selects has to be one that its constraint
         fits; else it is skipped, and listed in the report. A tensor that is named has to.
+    follow_links
+        Whether links out of a folder are followed, wherever they lead. Without, only those are
+        that lead from a snapshot to the blobs of the same repository of Hugging Face's cache.
     slices
         How many of the worst slices of each tensor are listed, at most a million.
     progress
@@ -125,7 +138,14 @@ def check_file(
     """
     detail = Detail(slices)
     options = Options(
-        chunk_size, workers, scheduler, patience, layout=layout, strict=strict, detail=detail
+        chunk_size,
+        workers,
+        scheduler,
+        patience,
+        layout=layout,
+        strict=strict,
+        follow_links=follow_links,
+        detail=detail,
     )
     with planned(source, rules, options, to_project=False) as (plan, crew):
         return Checking(plan, crew, progress).report()
@@ -143,13 +163,14 @@ def norms_of_file(
     workers: int | None = None,
     layout: str | None = None,
     strict: bool = False,
+    follow_links: bool = False,
     progress: Progress = _silent,
 ) -> Report:
     """Return how the Euclidean norms of slices are distributed, to choose a bound by.
 
     Parameters
     ----------
-    source, chunk_size, workers, layout, strict, progress
+    source, chunk_size, workers, layout, strict, follow_links, progress
         As for :func:`check_file`.
     axis
         The dimensions that a slice runs along, as a constraint has them.
@@ -181,7 +202,14 @@ def norms_of_file(
     chosen = {"exclude": exclude, "ndim": ndim, "min_size": min_size}
     rules = Rules(Rule(pattern, MaxNorm(0.0, axis), **chosen) for pattern in patterns)
     detail = Detail(distribution=True)
-    options = Options(chunk_size, workers, layout=layout, strict=strict, detail=detail)
+    options = Options(
+        chunk_size,
+        workers,
+        layout=layout,
+        strict=strict,
+        follow_links=follow_links,
+        detail=detail,
+    )
     with planned(source, rules, options, to_project=False) as (plan, crew):
         return Checking(plan, crew, progress).report()
 
@@ -197,6 +225,7 @@ def project_file(
     patience: float = PATIENCE,
     layout: str | None = None,
     strict: bool = False,
+    follow_links: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = _silent,
@@ -210,10 +239,12 @@ def project_file(
 
     Parameters
     ----------
-    source, rules, chunk_size, workers, scheduler, patience, layout, strict, progress
+    source, rules, chunk_size, workers, scheduler, patience, layout, strict, follow_links, progress
         As for :func:`check_file`; ``progress`` counts the bytes that are written, too.
     target
-        The file, or the folder for shards and Zarr; the format is that of the source.
+        The file, or the folder for shards and Zarr; the format is that of the source. Of a
+        folder with one file of weights it is a folder, too, unless it is named as a file. Small
+        files beside the weights, such as ``config.json`` and a tokenizer, are copied.
     resume
         Go on with what an earlier run has left in ``target.partial``, if it has: of the same
         source, and with the same constraints of this library.
@@ -259,8 +290,16 @@ def project_file(
     """
     target = Path(target)
     options = Options(
-        chunk_size, workers, scheduler, patience, resume, overwrite, layout, strict
+        chunk_size,
+        workers,
+        scheduler,
+        patience,
+        resume,
+        overwrite,
+        layout,
+        strict,
+        follow_links,
     )
-    with planned(source, rules, options, to_project=True) as (plan, crew):
+    with planned(source, rules, options, to_project=True, target=target) as (plan, crew):
         check_target(plan, target)
         return project(plan, target, crew, progress)

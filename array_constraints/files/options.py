@@ -51,6 +51,7 @@ class Options:
     overwrite: bool = False
     layout: str | None = None
     strict: bool = False
+    follow_links: bool = False
     detail: Detail = COUNTED
 
     def __post_init__(self) -> None:

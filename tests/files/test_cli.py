@@ -169,7 +169,9 @@ def test_a_run_that_stops_can_be_resumed(here, monkeypatch):
     assert "No space left" in result.stderr
     assert "out.npy.partial" in result.stderr
     assert not (here / "out.npy").exists()
-    assert "go on with --resume, or begin anew with --overwrite" in run(*arguments, code=2).stderr
+    assert (
+        "go on with --resume, or begin anew with --overwrite" in run(*arguments, code=2).stderr
+    )
     monkeypatch.setattr(RawTensor, "write", write)
     other = [*arguments[:3], "--constraint", "non_neg", "--resume"]
     assert "with other constraints" in run(*other, code=2).stderr

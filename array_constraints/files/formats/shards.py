@@ -1,9 +1,10 @@
-"""Checkpoints in shards: an index says which tensor lies in which file of its folder."""
+"""Folders of a checkpoint: one file of weights, or shards with their index; and small files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,14 @@ from array_constraints.files.formats.links import check_link
 from array_constraints.files.formats.raw import FileSource, RawTarget, RawTensor
 
 _LARGEST_INDEX = 100_000_000
+_LARGEST_SMALL_FILE = 2**26
+"""Bytes of a file beside the weights that is copied: 64 MiB, above any tokenizer."""
+OF_WEIGHTS = (
+    ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".hdf5", ".keras", ".npy", ".npz",
+    ".msgpack", ".onnx", ".gguf", ".pkl", ".pickle", ".tflite", ".ot", ".distcp", ".pb", ".index",
+)  # fmt: skip
+"""The ends of names of weights, which are not copied beside others."""
+_INDEX = re.compile(r"\.index(\.[^/]+)?\.json$")
 
 
 def parsed_dictionary(text: bytes, path: Path) -> dict[str, Any]:
@@ -41,13 +50,19 @@ def parsed_dictionary(text: bytes, path: Path) -> dict[str, Any]:
 
 @dataclass
 class Sharded(Source):
-    """Shards, and the index that says which tensor lies in which."""
+    """A folder with one file of weights; or with shards, and an index of what lies in which.
+
+    The small files beside them, such as ``config.json`` and those of a tokenizer, are copied, so
+    that the result can be loaded as the source can.
+    """
 
     path: Path
-    """The index."""
+    """The index, or the folder of one file."""
     tensors: dict[str, Tensor]
     shards: dict[Path, FileSource]
     open_file: Callable[[Path], FileSource]
+    beside: Sequence[Path] = ()
+    """The small files."""
     folder = True
 
     @property
@@ -61,15 +76,24 @@ class Sharded(Source):
 
     @property
     def files(self) -> list[Path]:  # type: ignore[override]
-        return [*self.shards, self.path]
+        return [*self.shards, *self._copied]
+
+    @property
+    def _copied(self) -> list[Path]:
+        """What is copied as it is."""
+        return [*self.beside, *([] if self.path == self.root else [self.path])]
 
     def check_replaceable(self, folder: Path) -> None:
         index = folder / self.path.name
-        listed = open_index(index, self.open_file).files if index.is_file() else []
+        listed = list(small_files(folder)) if folder.is_dir() else []
+        if index.is_file():
+            listed += open_index(index, self.open_file).files
+        elif self.path == self.root:
+            listed += [folder / shard.name for shard in self.shards]
         refuse_other_files(folder, listed)
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
-        folder = self.path.parent
+        folder = self.root
         chosen = {
             shard: [t for t in selected if isinstance(t, RawTensor) and t.path == shard]
             for shard in self.shards
@@ -78,7 +102,10 @@ class Sharded(Source):
             shard: opened.target(chosen[shard], content / shard.relative_to(folder))
             for shard, opened in self.shards.items()
         }
-        parts[self.path] = RawTarget({self.path: content / self.path.name}, [])
+        parts |= {
+            file: RawTarget({file: content / file.relative_to(folder)}, [])
+            for file in self._copied
+        }
         return ShardedTarget(parts)
 
 
@@ -114,14 +141,36 @@ def open_index(path: Path, open_file: Callable[[Path], FileSource]) -> Sharded:
         raise DamagedFileError(path, "has no weight_map from tensors to shards")
     shards = {name: _shard(path, name) for name in sorted(set(listed.values()))}
     opened = {shard: open_file(shard) for shard in sorted(set(shards.values()))}
+    named = {
+        shard: {name: t for t in source.tensors.values() for name in (t.name, *t.also)}
+        for shard, source in opened.items()
+    }
     tensors: dict[str, Tensor] = {}
     for name, shard in listed.items():
-        source = opened[shards[shard]]
-        if name not in source.tensors:
+        if name not in named[shards[shard]]:
             raise DamagedFileError(path, f"{name!r} is not in {shard}, where the index has it")
-        tensors[name] = source.tensors[name]
+        tensor = named[shards[shard]][name]
+        tensors[tensor.name] = tensor
     _add_unlisted(tensors, opened, path)
-    return Sharded(path, tensors, opened, open_file)
+    return Sharded(path, tensors, opened, open_file, list(small_files(path.parent)))
+
+
+def open_folder(file: Path, open_file: Callable[[Path], FileSource]) -> Sharded:
+    """Open a folder by its one file of weights, together with the small files beside it."""
+    opened = open_file(file)
+    folder = file.parent
+    return Sharded(folder, opened.tensors, {file: opened}, open_file, list(small_files(folder)))
+
+
+def small_files(folder: Path) -> Iterator[Path]:
+    """Return the files of a folder that hold no weights, such as ``config.json``, in order."""
+    for entry in sorted(folder.iterdir()):
+        of_weights = entry.suffix in OF_WEIGHTS or _INDEX.search(entry.name)
+        if entry.name.startswith(".") or of_weights or not entry.is_file():
+            continue
+        if entry.stat().st_size <= _LARGEST_SMALL_FILE:
+            check_link(entry, folder)
+            yield entry
 
 
 def _add_unlisted(

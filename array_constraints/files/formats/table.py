@@ -10,7 +10,9 @@ import importlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from array_constraints.files.formats import shards
 from array_constraints.files.formats.base import Source
 
 
@@ -55,6 +57,14 @@ class Format:
         ImportError
             If the library of the format is not installed; the message says which extra has it.
         """
+        source: Source = self._imported().open_source(path)
+        return source
+
+    def open_folder(self, file: Path) -> Source:
+        """Open the folder whose one file of weights this is, with the small files beside it."""
+        return shards.open_folder(file, self._imported().open_file)
+
+    def _imported(self) -> Any:
         if self.library:
             try:
                 importlib.import_module(self.library)
@@ -63,9 +73,7 @@ class Format:
                     f"{self.name} is read with {self.library}: "
                     f"pip install 'array-constraints[{self.extra}]'"
                 ) from error
-        module = importlib.import_module(f"{__package__}.{self.module}")
-        source: Source = module.open_source(path)
-        return source
+        return importlib.import_module(f"{__package__}.{self.module}")
 
 
 TABLE = (

@@ -182,7 +182,8 @@ def check_unchanged(plan: Plan, fingerprint: dict[str, Any]) -> None:
     """Raise ValueError if the source, opened once more, is not as it was."""
     source = plan.source
     try:
-        with open_weights(source.path) as now:
+        linked = plan.options.follow_links
+        with open_weights(source.path, follow_links=linked, as_folder=source.folder) as now:
             same = now.tensors == source.tensors
             same = same and replace(plan, source=now).fingerprint() == fingerprint
     except (ValueError, OSError):
