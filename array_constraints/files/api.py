@@ -239,12 +239,14 @@ def project_file(
 
     Parameters
     ----------
-    source, rules, chunk_size, workers, scheduler, patience, layout, strict, follow_links, progress
+    source, rules, chunk_size, workers, scheduler, patience, layout, strict, progress
         As for :func:`check_file`; ``progress`` counts the bytes that are written, too.
     target
         The file, or the folder for shards and Zarr; the format is that of the source. Of a
         folder with one file of weights it is a folder, too, unless it is named as a file. Small
         files beside the weights, such as ``config.json`` and a tokenizer, are copied.
+    follow_links
+        As for :func:`check_file`.
     resume
         Go on with what an earlier run has left in ``target.partial``, if it has: of the same
         source, and with the same constraints of this library.

@@ -21,7 +21,7 @@ _LARGEST_SMALL_FILE = 2**26
 """Bytes of a file beside the weights that is copied: 64 MiB, above any tokenizer."""
 OF_WEIGHTS = (
     ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".hdf5", ".keras", ".npy", ".npz",
-    ".msgpack", ".onnx", ".gguf", ".pkl", ".pickle", ".tflite", ".ot", ".distcp", ".pb", ".index",
+    ".msgpack", ".onnx", ".gguf", ".pkl", ".pickle", ".tflite", ".ot", ".distcp", ".pb",
 )  # fmt: skip
 """The ends of names of weights, which are not copied beside others."""
 _INDEX = re.compile(r"\.index(\.[^/]+)?\.json$")
@@ -52,8 +52,8 @@ def parsed_dictionary(text: bytes, path: Path) -> dict[str, Any]:
 class Sharded(Source):
     """A folder with one file of weights; or with shards, and an index of what lies in which.
 
-    The small files beside them, such as ``config.json`` and those of a tokenizer, are copied, so
-    that the result can be loaded as the source can.
+    The small files beside them, such as ``config.json`` and those of a tokenizer, are copied,
+    so that the result can be loaded as the source can.
     """
 
     path: Path
