@@ -97,13 +97,14 @@ def print_norms(report: Report, as_json: bool) -> None:
             skipped=[skipped._asdict() for skipped in report.skipped],
         )
         return
+    columns = ("least", "25 %", "median", "75 %", "largest")
+    for constraint, tensors in _by_constraint(report.tensors):
+        _print(f"Norms of slices along axis {constraint.axis}:")
+        print_table(
+            ("weight", "slices", *columns, "distribution", "NaN", "infinite"),
+            (_norms_row(t.name, t.before) for t in tensors),
+        )
     every = sum((t.before for t in report.tensors), Summary())
-    _print("Norms of slices:")
-    columns = ("least", "quarter", "median", "3 quarters", "largest")
-    print_table(
-        ("weight", "axis", "slices", *columns, "from least to largest", "NaN", "infinite"),
-        (_norms_row(t.name, str(t.constraint.axis), t.before) for t in report.tensors),
-    )
     numbers = every.distribution.quantiles(_QUARTERS) if every.distribution.count else []
     said = [f"{name} {x:.3g}" for name, x in zip(columns, numbers, strict=False)]
     weights = f"{counted(len(report.tensors), 'weight')}, {counted(every.slices, 'slice')}"
@@ -111,14 +112,15 @@ def print_norms(report: Report, as_json: bool) -> None:
 
 
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_BARS = 12
+"""The parts of the range from the least norm to the largest, in a table."""
 
 
-def _norms_row(name: str, axis: str, summary: Summary) -> Row:
+def _norms_row(name: str, summary: Summary) -> Row:
     found = summary.distribution
     numbers = [f"{x:.3g}" for x in found.quantiles(_QUARTERS)] if found.count else [""] * 5
-    return (
-        name, axis, f"{summary.slices:,}", *numbers, found.sparkline(), *_not_finite(summary)
-    )  # fmt: skip
+    cells = (f"{summary.slices:,}", *numbers, found.sparkline(_BARS), *_not_finite(summary))
+    return (name, *cells)
 
 
 def _distribution_as_json(summary: Summary) -> dict[str, Any]:

@@ -278,7 +278,7 @@ def test_the_worst_slices_and_the_norms_are_listed(here):
         [{"index": [None, 2], "violation": "nan"}],
     ]
     text = run("show", "in.safetensors", "--norms", "--axis", "0", code=0).stdout
-    assert "2 weights, 5 slices; least 0.5, quarter 0.5, median " in text
+    assert "2 weights, 5 slices; least 0.5, 25 % 0.5, median " in text
     found = json.loads(
         run("show", "in.safetensors", "--norms", "--axis", "0", "--json", code=0).stdout
     )

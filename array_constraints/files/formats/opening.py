@@ -64,8 +64,10 @@ def _open_file(path: Path) -> Source:
 
 
 def _open_folder(path: Path, as_folder: bool) -> Source:
-    for row in OPENED:
+    for row in TABLE:
         if row.is_folder(path):
+            if row.refused:
+                raise ValueError(f"{path}: is not read: {row.refused}")
             return row.open(path)
     files = sorted(entry for entry in path.iterdir() if entry.is_file())
     for row in OPENED:
@@ -80,6 +82,10 @@ def _open_folder(path: Path, as_folder: bool) -> Source:
                 check_link(found[0], path)
                 alone = as_folder and not indices
                 return row.open_folder(found[0]) if alone else row.open(found[0])
+    for row in TABLE:
+        for file in files if row.refused else ():
+            if row.has(file):
+                raise ValueError(f"{file}: is not read: {row.refused}")
     names = [f"a *{suffix}" for row in OPENED if row.index for suffix in row.suffixes]
     names += [row.name for row in OPENED if row.markers]
     raise ValueError(f"{path}: a folder with neither {' nor '.join(names)}: name the file")

@@ -39,7 +39,8 @@ class Format:
 
     def has(self, file: Path) -> bool:
         """Whether a file is of this format, by its name."""
-        return self.is_index(file) or (not self.markers and file.suffix in self.suffixes)
+        of_file = bool(self.refused) or not self.markers
+        return self.is_index(file) or (of_file and file.suffix in self.suffixes)
 
     def is_index(self, file: Path) -> bool:
         """Whether a file lists others of this format, by its name."""
@@ -123,6 +124,26 @@ TABLE = (
         "MessagePack",
         (".msgpack",),
         refused="it has no index: save it with safetensors.flax.save_file",
+    ),
+    Format(
+        "PyTorch distributed checkpoint",
+        (".distcp",),
+        refused="it is a distributed checkpoint of PyTorch: make one file of it with "
+        "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt",
+        markers=(".metadata",),
+    ),
+    Format(
+        "Orbax",
+        (),
+        refused="it is a checkpoint of Orbax: restore it, and save the arrays with "
+        "safetensors.flax.save_file",
+        markers=("_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt"),
+    ),
+    Format(
+        "TensorFlow",
+        (),
+        refused="it is a SavedModel of TensorFlow: load it, and save its weights with Keras",
+        markers=("saved_model.pb",),
     ),
 )
 
