@@ -18,10 +18,7 @@ try:
     from rich.console import Console
     from rich.progress import Progress
 except ImportError:  # pragma: no cover - without the extra
-    sys.stderr.write(
-        "the command line needs click and rich, which the extra 'files' of array-constraints "
-        "installs\n"
-    )
+    sys.stderr.write("the command line needs click and rich: pip install click rich\n")
     raise SystemExit(4) from None
 
 from array_constraints.cli.arguments import (

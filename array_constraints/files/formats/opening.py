@@ -34,7 +34,7 @@ def open_weights(
     OSError
         If it cannot be read.
     ImportError
-        If the library of the format is not installed; the message says which extra has it.
+        If the library of the format is not installed; the message says how to install it.
     """
     text = os.fspath(path)
     if not text:

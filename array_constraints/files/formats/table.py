@@ -27,8 +27,6 @@ class Format:
     """The module of this folder that opens it."""
     library: str = ""
     """The library that the module imports, which has to be installed."""
-    extra: str = ""
-    """The extra of this package that installs it."""
     refused: str = ""
     """Why it is not opened, and what to do instead; then there is no module."""
     index: str = ""
@@ -56,7 +54,7 @@ class Format:
         Raises
         ------
         ImportError
-            If the library of the format is not installed; the message says which extra has it.
+            If the library of the format is not installed; the message says how to install it.
         """
         source: Source = self._imported().open_source(path)
         return source
@@ -71,8 +69,7 @@ class Format:
                 importlib.import_module(self.library)
             except ImportError as error:
                 raise ImportError(
-                    f"{self.name} is read with {self.library}: "
-                    f"pip install 'array-constraints[{self.extra}]'"
+                    f"{self.name} is read with {self.library}: pip install {self.library}"
                 ) from error
         return importlib.import_module(f"{__package__}.{self.module}")
 
@@ -97,13 +94,10 @@ TABLE = (
         (".zarr",),
         module="zarr",
         library="zarr",
-        extra="zarr",
         markers=("zarr.json", ".zgroup", ".zarray"),
     ),
-    Format(
-        "HDF5", (".h5", ".hdf5", ".weights.h5"), module="hdf5", library="h5py", extra="hdf5"
-    ),
-    Format("Keras", (".keras",), module="keras", library="h5py", extra="hdf5"),
+    Format("HDF5", (".h5", ".hdf5", ".weights.h5"), module="hdf5", library="h5py"),
+    Format("Keras", (".keras",), module="keras", library="h5py"),
     Format(
         "pickle",
         (".pkl", ".pickle"),

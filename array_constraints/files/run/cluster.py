@@ -171,7 +171,7 @@ def cluster_at(address: str, patience: float) -> Cluster:
         from distributed import Client
     except ImportError:
         raise ImportError(
-            "a cluster needs Dask: pip install 'array-constraints[dask]'"
+            "a cluster needs Dask: pip install 'dask[array,distributed]'"
         ) from None
     with concurrent.futures.ThreadPoolExecutor(1) as pool:  # there may be a loop in this thread
         pool.submit(asyncio.run, _answer(address)).result()
