@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import damaged_pytorch
 import numpy as np
 
 from array_constraints import MaxNorm
@@ -948,6 +949,16 @@ def hostile_keras(rng: random.Random) -> Iterator[Case]:
         yield Case(f"cut at {n}", {"in.keras": whole[:n]}, refused=True)
 
 
+# PyTorch
+
+
+def hostile_pytorch(rng: random.Random) -> Iterator[Case]:
+    for kind, raw, refused in damaged_pytorch.hostile_archives(arrays()):
+        yield Case(kind, {"in.pt": raw}, refused)
+    for kind, raw in _fields(damaged_pytorch.good(arrays()), rng, 200):
+        yield Case(kind, {"in.pt": raw})
+
+
 def fault_of(error: BaseException, source: Path) -> str | None:
     """Return what is wrong with the error that a damaged file has ended in, if anything."""
     ours = type(error) in (ValueError, TypeError, LookupError, DamagedFileError, ResumableError)
@@ -1005,6 +1016,12 @@ FORMATS = {
             lambda: [{"in.npy": good_npy(arrays()["kernel"])}],
             hostile_npy,
             lambda raw: 128,
+        ),
+        Format(
+            "pytorch",
+            "in.pt",
+            lambda: [{"in.pt": damaged_pytorch.good(arrays())}],
+            hostile_pytorch,
         ),
         Format("npz", "in.npz", lambda: [{"in.npz": _npz(0)}], _hostile_npz(0)),
         Format("npz-compressed", "in.npz", lambda: [{"in.npz": _npz(8)}], _hostile_npz(8)),

@@ -124,12 +124,12 @@ def tried(form: Format, case: Case, here: Path) -> Iterator[str]:
     before = _snapshot(here)
     source = folder / form.entry
     out = here / "out" if form.entry == INDEX else folder / f"out{source.suffix}"
-    passed, fault = _attempt(lambda: check_file(source, form.rules), source)
+    passed, fault = _attempt(lambda: check_file(source, form.rules, strict=True), source)
     if fault:
         yield f"check_file: {fault}"
     if passed and case.refused:
         yield "check_file accepts it"
-    passed, fault = _attempt(lambda: project_file(source, out, form.rules), source)
+    passed, fault = _attempt(lambda: project_file(source, out, form.rules, strict=True), source)
     if fault:
         yield f"project_file: {fault}"
     if passed and case.refused:

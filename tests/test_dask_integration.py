@@ -402,7 +402,7 @@ class TestErrors:
 
     def test_without_dask(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "dask.array", None)
-        with pytest.raises(ImportError, match=r"pip install 'array-constraints\[dask\]'"):
+        with pytest.raises(ImportError, match=r"pip install 'dask\[array\]'"):
             project(MaxNorm(1.0), np.ones(3))
 
     def test_the_import_needs_no_array_library(self):

@@ -165,7 +165,7 @@ class TestHdf5:
     def test_without_h5py_says_what_to_install(self, tmp_path, monkeypatch):
         path = net(tmp_path, {"name": "a"}, suffix=".h5")
         monkeypatch.setitem(sys.modules, "h5py", None)
-        message = r"HDF5 is read with h5py: pip install 'array-constraints\[hdf5\]'"
+        message = r"HDF5 is read with h5py: pip install h5py"
         with pytest.raises(ImportError, match=message):
             read_constraints(path)
 

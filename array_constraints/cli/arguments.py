@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -11,15 +10,18 @@ from typing import Any, TypeVar
 
 import click
 
-from array_constraints.config import BUILT_IN
+from array_constraints.cli.constraints import CONSTRAINTS, ConstraintName, parameters
 from array_constraints.files import CHUNK_SIZE, MOST_WORKERS, PATIENCE
-from array_constraints.parameters import number_from_text
+from array_constraints.parameters import INCOMING, number_from_text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-_KINDS = {"axis": "1, or 0,1, or none", "max_value": "a number, inf, or one for each slice"}
+_VALUES = {
+    "axis": "1, or 0,1, or none, or incoming: all weights into one unit",
+    "max_value": "a number, inf, or one for each slice",
+}
 """The values of parameters that are not just a number."""
 
 
@@ -37,44 +39,75 @@ class _Bytes(click.ParamType[int]):
         return int(Decimal(found[1]) * _UNITS[found[2]])
 
 
-def _parameters() -> dict[str, list[str]]:
-    """Return the parameters of all constraints, each with the names of those that have it."""
-    found: dict[str, list[str]] = {}
-    for name, cls in BUILT_IN.items():
-        if dataclasses.is_dataclass(cls):
-            for field in dataclasses.fields(cls):
-                found.setdefault(field.name, []).append(name)
-    return found
-
-
+_LAYOUT = click.option(
+    "--layout",
+    type=click.Choice(["torch", "keras"]),
+    help="Whose layers these are, for --axis incoming [as the file tells].",
+)
+_SELECTING = [
+    click.option(
+        "--select", multiple=True, help="Name, or pattern such as '*.weight' [all]; repeatable."
+    ),
+    click.option("--exclude", multiple=True, help="Pattern of names left out; repeatable."),
+    click.option(
+        "--ndim", multiple=True, type=click.IntRange(0), help="Only with so many dimensions."
+    ),
+    click.option(
+        "--min-size", type=click.IntRange(0), help="Only with at least so many entries."
+    ),
+]
+_SKIPPING = [
+    click.option(
+        "--strict", is_flag=True, help="Fail where a pattern selects what no constraint fits."
+    ),
+    click.option("--verbose", is_flag=True, help="List what is skipped, and why."),
+]
 _WHAT = [
     click.argument("source", metavar="IN"),
-    click.option("--constraint", help="Name of a constraint, such as max_norm."),
+    click.option(
+        "--constraint",
+        type=ConstraintName(),
+        help=f"One of {', '.join(CONSTRAINTS)}; see 'array-constraints --help'.",
+    ),
     *(
         click.option(
             f"--{name.replace('_', '-')}",
             name,
-            help=f"Of {', '.join(classes)}: {_KINDS.get(name, 'a number')}.",
+            help=f"Of {', '.join(names)}: {_VALUES.get(name, 'a number')}.",
         )
-        for name, classes in _parameters().items()
+        for name, names in parameters().items()
     ),
-    click.option("--select", multiple=True, help="Pattern of names; by default all."),
+    _LAYOUT,
+    *_SELECTING,
     click.option(
         "--rules",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="File, .toml or .json, with an ordered list of patterns and constraints.",
+        help="File, .toml or .json, with an ordered list of all that, in place of it.",
     ),
+    *_SKIPPING,
 ]
 """Options that say what is constrained."""
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for machines.")
-_HOW = [
+_READING = [
+    click.option(
+        "--follow-links", is_flag=True, help="Follow links out of a folder, wherever they lead."
+    ),
     click.option(
         "--chunk-size", type=_Bytes(), default=CHUNK_SIZE, help="Bytes read at a time [64MiB]."
     ),
     click.option(
         "--workers", type=click.IntRange(1, MOST_WORKERS), help="Threads [one a processor]."
     ),
+]
+_PROGRESS = click.option(
+    "--progress",
+    type=click.Choice(["auto", "none"]),
+    default="auto",
+    help="Progress bar on a terminal, or none.",
+)
+_HOW = [
+    *_READING,
     click.option("--scheduler", help="Address of a Dask cluster, such as tcp://host:8786."),
     click.option(
         "--patience",
@@ -84,12 +117,7 @@ _HOW = [
         f"[{PATIENCE:g}].",
     ),
     _JSON,
-    click.option(
-        "--progress",
-        type=click.Choice(["auto", "none"]),
-        default="auto",
-        help="Progress bar on a terminal, or none.",
-    ),
+    _PROGRESS,
 ]
 """Options that say how a file is read, by whom, and how that is shown."""
 
@@ -117,13 +145,32 @@ def _adding(arguments: list[Any]) -> Callable[[Command], Command]:
 
 of_a_run = _adding(_WHAT + _HOW)
 of_a_result = _adding(_RESULT)
-of_a_listing = _adding([click.argument("source", metavar="FILE"), _JSON])
+of_a_check = _adding(
+    [click.option("--slices", type=click.IntRange(0), default=0, help="List the worst slices.")]
+)
+of_a_listing = _adding(
+    [
+        click.argument("source", metavar="FILE"),
+        click.option("--norms", is_flag=True, help="Print how the norms of slices lie."),
+        click.option(
+            "--axis", default="incoming", help="Of a slice, as for a constraint [incoming]."
+        ),
+        _LAYOUT,
+        *_SELECTING,
+        *_SKIPPING,
+        *_READING,
+        _JSON,
+        _PROGRESS,
+    ]
+)
 
 
 def value_from_text(text: str) -> Any:
     """Return a parameter of a constraint: a number, numbers with commas between, or none."""
     if text.lower() == "none":
         return None
+    if text.lower() == INCOMING:
+        return INCOMING
     bracketed = text[:1] + text[-1:] in ("()", "[]")
     parts = [part.strip() for part in (text[1:-1] if bracketed else text).split(",")]
     if len(parts) > 1 and not parts[-1]:  # as in (0,)

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
+
+VIOLATED, USAGE, STOPPED, FAILED = 1, 2, 3, 4
+"""Exit codes; 0 is for constraints that hold."""
+
+_SET = re.compile(r"(?<![\w/.'-])([a-z_]+)=('?)(\w+)\2")
+_NAMED = re.compile(r"(?<![\w/.'-])(chunk_size|max_value|min_value)(?![\w/.'-])")
+
+
+def as_flags(text: str) -> str:
+    """Return a message with options as they are typed: ``--resume`` for ``resume=True``."""
+
+    def flag(found: re.Match[str]) -> str:
+        name = found[1].replace("_", "-")
+        return f"--{name}" if found[3] == "True" else f"--{name} {found[3]}"
+
+    return _NAMED.sub(lambda found: f"--{found[1].replace('_', '-')}", _SET.sub(flag, text))
 
 
 def printable(text: str) -> str:
@@ -51,7 +69,7 @@ def output(left: str = "") -> Iterator[None]:
     except OSError as error:
         _silence(sys.stdout)
         say(f"Error: the standard output cannot be written: {error.strerror or error}{left}")
-        sys.exit(1)
+        sys.exit(FAILED)
 
 
 def _silence(stream: TextIO) -> None:
@@ -68,8 +86,12 @@ class Commands(click.Group):
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Run the command that the arguments name, and exit."""
         _open_streams()
-        with output():
-            return super().main(*arguments, **options)
+        try:
+            with output():
+                return super().main(*arguments, **options)
+        except Exception:  # a fault of this package: not a violation
+            traceback.print_exc()
+            sys.exit(FAILED)
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         with _literally():

@@ -100,9 +100,7 @@ def _of_hdf5(path: Path) -> bytes:
     try:
         import h5py
     except ImportError as error:
-        raise ImportError(
-            f"{path}: HDF5 is read with h5py: pip install 'array-constraints[hdf5]'"
-        ) from error
+        raise ImportError(f"{path}: HDF5 is read with h5py: pip install h5py") from error
     path.open("rb").close()  # the system's own error where there is no such file
     try:
         with h5py.File(path, "r", locking=False) as file:

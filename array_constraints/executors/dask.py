@@ -96,7 +96,7 @@ def _judge(constraint: Any, w: Any) -> None:
     try:
         import dask.array
     except ImportError:
-        raise ImportError("project needs Dask: pip install 'array-constraints[dask]'") from None
+        raise ImportError("project needs Dask: pip install 'dask[array]'") from None
     name = name_of(type(constraint))
     if not isinstance(w, dask.array.Array):
         raise TypeError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from array_constraints.files.formats.disk import Progress
 from array_constraints.files.formats.opening import open_weights
-from array_constraints.files.options import CHUNK_SIZE, DEFAULT, PATIENCE, Options
+from array_constraints.files.formats.shards import OF_WEIGHTS
+from array_constraints.files.options import CHUNK_SIZE, DEFAULT, PATIENCE, Detail, Options
 from array_constraints.files.run.check import Checking
 from array_constraints.files.run.plan import Plan, plan_for
 from array_constraints.files.run.project import project
@@ -18,7 +19,9 @@ from array_constraints.files.run.report import Report
 from array_constraints.files.run.scheduling import workers_for
 from array_constraints.files.run.target import check_target
 from array_constraints.files.run.workers import Threads, Workers
-from array_constraints.rules import as_rules
+from array_constraints.rules import Rule, Rules, as_rules
+from array_constraints.sets.norms import MaxNorm
+from array_constraints.typing import Axis
 
 
 def _silent(count: int) -> None:
@@ -32,9 +35,17 @@ def planned(
     options: Options = DEFAULT,
     *,
     to_project: bool,
+    target: Path | None = None,
 ) -> Iterator[tuple[Plan, Workers]]:
-    """Open a source, and return the plan of a run and its workers; no tensor is read."""
-    with open_weights(source) as opened, contextlib.ExitStack() as stack:
+    """Open a source, and return the plan of a run and its workers; no tensor is read.
+
+    A folder is taken as a whole, unless ``target`` is named as a file of weights.
+    """
+    whole = target is not None and target.suffix not in OF_WEIGHTS
+    with (
+        open_weights(source, follow_links=options.follow_links, as_folder=whole) as opened,
+        contextlib.ExitStack() as stack,
+    ):
         streamed = not all(tensor.shared for tensor in opened.tensors.values())
         crew = (
             Threads(options.workers)
@@ -57,6 +68,9 @@ def check_file(
     scheduler: Any = None,
     patience: float = PATIENCE,
     layout: str | None = None,
+    strict: bool = False,
+    follow_links: bool = False,
+    slices: int = 0,
     progress: Progress = _silent,
 ) -> Report:
     """Return how far the weights in a file are from what their constraints allow.
@@ -64,8 +78,9 @@ def check_file(
     Parameters
     ----------
     source
-        A file ``.safetensors``, ``.npy``, ``.npz``, ``.h5`` or ``.keras``; the index of shards,
-        ``.safetensors.index.json``, or their folder; a folder of Zarr.
+        A file ``.safetensors``, ``.pt``, ``.pth``, ``.bin``, ``.ckpt``, ``.npy``, ``.npz``,
+        ``.h5`` or ``.keras``; the index of shards, such as ``.safetensors.index.json``, or
+        their folder; a folder of Zarr.
     rules
         A constraint for all weights; pairs of a pattern of names and a constraint, or
         :class:`array_constraints.rules.Rules`: the first that matches decides.
@@ -84,6 +99,14 @@ def check_file(
     layout
         ``"torch"`` or ``"keras"``: as what the names and shapes of tensors are taken where a
         constraint has ``axis="incoming"``; an error where two types of layers fit.
+    strict
+        Whether a tensor that a pattern with wildcards selects has to be one that its constraint
+        fits; else it is skipped, and listed in the report. A tensor that is named has to.
+    follow_links
+        Whether links out of a folder are followed, wherever they lead. Without, only those are
+        that lead from a snapshot to the blobs of the same repository of Hugging Face's cache.
+    slices
+        How many of the worst slices of each tensor are listed, at most a million.
     progress
         Called with the number of bytes that were read since the last call.
 
@@ -95,9 +118,11 @@ def check_file(
     Raises
     ------
     LookupError
-        If a rule matches no tensor that is left for it.
+        If a rule matches no tensor that is left for it and that can be constrained.
     TypeError, ValueError
-        If a constraint does not fit a tensor, or the file is damaged or of an unknown format.
+        If a constraint does not fit a tensor that it has to fit, two types of layers fit one
+        whose constraint has ``axis="incoming"``, or the file is damaged or of an unknown
+        format.
     OSError
         If it cannot be read, or the cluster is given up (``TimeoutError``).
 
@@ -111,7 +136,80 @@ def check_file(
     ...     check_file(f"{folder}/w.npy", MaxNorm(1.0)).tensors[0].before
     Summary(slices=2, violating=1, largest=4.0)
     """
-    options = Options(chunk_size, workers, scheduler, patience, layout=layout)
+    detail = Detail(slices)
+    options = Options(
+        chunk_size,
+        workers,
+        scheduler,
+        patience,
+        layout=layout,
+        strict=strict,
+        follow_links=follow_links,
+        detail=detail,
+    )
+    with planned(source, rules, options, to_project=False) as (plan, crew):
+        return Checking(plan, crew, progress).report()
+
+
+def norms_of_file(
+    source: str | os.PathLike[str],
+    axis: Axis = "incoming",
+    *,
+    select: str | Sequence[str] = "*",
+    exclude: str | Sequence[str] = (),
+    ndim: int | Sequence[int] | None = None,
+    min_size: int = 0,
+    chunk_size: int = CHUNK_SIZE,
+    workers: int | None = None,
+    layout: str | None = None,
+    strict: bool = False,
+    follow_links: bool = False,
+    progress: Progress = _silent,
+) -> Report:
+    """Return how the Euclidean norms of slices are distributed, to choose a bound by.
+
+    Parameters
+    ----------
+    source, chunk_size, workers, layout, strict, follow_links, progress
+        As for :func:`check_file`.
+    axis
+        The dimensions that a slice runs along, as a constraint has them.
+    select, exclude, ndim, min_size
+        Which tensors, as :class:`array_constraints.rules.Rule` has them; ``select`` may be
+        several patterns.
+
+    Returns
+    -------
+    Report
+        For each tensor ``before.distribution``: how the norms are distributed, NaN and infinity
+        counted apart. The violations are those of a norm of 0 at most: the norms themselves.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError, OSError
+        As for :func:`check_file`.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from array_constraints.files import norms_of_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/w.npy", np.asarray([[3.0, 0.3], [4.0, 0.4]]))
+    ...     norms_of_file(f"{folder}/w.npy", axis=0).tensors[0].before.distribution
+    Distribution(least=0.5, largest=5.0)
+    """
+    patterns = [select] if isinstance(select, str) else select
+    chosen = {"exclude": exclude, "ndim": ndim, "min_size": min_size}
+    rules = Rules(Rule(pattern, MaxNorm(0.0, axis), **chosen) for pattern in patterns)
+    detail = Detail(distribution=True)
+    options = Options(
+        chunk_size,
+        workers,
+        layout=layout,
+        strict=strict,
+        follow_links=follow_links,
+        detail=detail,
+    )
     with planned(source, rules, options, to_project=False) as (plan, crew):
         return Checking(plan, crew, progress).report()
 
@@ -126,6 +224,8 @@ def project_file(
     scheduler: Any = None,
     patience: float = PATIENCE,
     layout: str | None = None,
+    strict: bool = False,
+    follow_links: bool = False,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = _silent,
@@ -139,10 +239,14 @@ def project_file(
 
     Parameters
     ----------
-    source, rules, chunk_size, workers, scheduler, patience, layout, progress
+    source, rules, chunk_size, workers, scheduler, patience, layout, strict, progress
         As for :func:`check_file`; ``progress`` counts the bytes that are written, too.
     target
-        The file, or the folder for shards and Zarr; the format is that of the source.
+        The file, or the folder for shards and Zarr; the format is that of the source. Of a
+        folder with one file of weights it is a folder, too, unless it is named as a file. Small
+        files beside the weights, such as ``config.json`` and a tokenizer, are copied.
+    follow_links
+        As for :func:`check_file`.
     resume
         Go on with what an earlier run has left in ``target.partial``, if it has: of the same
         source, and with the same constraints of this library.
@@ -187,7 +291,17 @@ def project_file(
            [0.8, 0.4]]))
     """
     target = Path(target)
-    options = Options(chunk_size, workers, scheduler, patience, resume, overwrite, layout)
-    with planned(source, rules, options, to_project=True) as (plan, crew):
+    options = Options(
+        chunk_size,
+        workers,
+        scheduler,
+        patience,
+        resume,
+        overwrite,
+        layout,
+        strict,
+        follow_links,
+    )
+    with planned(source, rules, options, to_project=True, target=target) as (plan, crew):
         check_target(plan, target)
         return project(plan, target, crew, progress)

@@ -1,9 +1,9 @@
-"""The options of a run: how much it holds at a time, who does it, and what it may replace."""
+"""The options of a run: how much it holds at a time, who does it, what it may replace."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from array_constraints.layers import require_layout
 from array_constraints.parameters import number
@@ -16,7 +16,21 @@ MOST_WORKERS = 4096
 """Threads at most: more than any machine has processors."""
 
 _LEAST_CHUNK_SIZE = 2**16
+_MOST_SLICES = 1_000_000
 _MOST_CHUNK_SIZE = 2**62  # bytes, so that sums of a few stay in 64 bits
+
+
+class Detail(NamedTuple):
+    """What a report tells beside how many slices violate, and how far the farthest is off."""
+
+    slices: int = 0
+    """How many of the worst slices of a tensor are listed."""
+    distribution: bool = False
+    """Whether violations are counted by their size."""
+
+
+COUNTED = Detail()
+"""Nothing more."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +50,15 @@ class Options:
     resume: bool = False
     overwrite: bool = False
     layout: str | None = None
+    strict: bool = False
+    follow_links: bool = False
+    detail: Detail = COUNTED
 
     def __post_init__(self) -> None:
         _check_whole("chunk_size", self.chunk_size, _LEAST_CHUNK_SIZE, _MOST_CHUNK_SIZE)
         if self.workers is not None:
             _check_whole("workers", self.workers, 1, MOST_WORKERS)
+        _check_whole("slices", self.detail.slices, 0, _MOST_SLICES)
         if self.layout is not None:
             require_layout(self.layout)
         object.__setattr__(self, "patience", number("patience", self.patience, lower=1))

@@ -15,6 +15,14 @@ incoming weights.
 
 from array_constraints.layers.by_shape import require_layout
 from array_constraints.layers.table import weights_of
-from array_constraints.layers.weight import KINDS, Role, Weight, resolved
+from array_constraints.layers.weight import KINDS, Role, UnknownAxisError, Weight, resolved
 
-__all__ = ["KINDS", "Role", "Weight", "require_layout", "resolved", "weights_of"]
+__all__ = [
+    "KINDS",
+    "Role",
+    "UnknownAxisError",
+    "Weight",
+    "require_layout",
+    "resolved",
+    "weights_of",
+]

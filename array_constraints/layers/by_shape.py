@@ -11,8 +11,16 @@ from array_constraints.layers.weight import NO_UNITS, Role
 Fitting: TypeAlias = Mapping[str, tuple[int, ...]]
 """The incoming axes of each type of layer that a name and a shape fit."""
 
-_CONV1D = ("c_attn", "c_fc", "c_proj", "q_attn")
-"""Layers that GPT-2 and its family in transformers keep as (inputs, outputs)."""
+CONV1D = "transformers' Conv1D"
+CONV1D_MODULES = ("c_attn", "c_fc", "c_proj", "q_attn")
+"""Layers that GPT-2 and its family in transformers keep as (inputs, outputs), others not."""
+
+Told: TypeAlias = Callable[[str, tuple[int, ...]], bool]
+"""Whether what else is known allows a type of layer, with its incoming axes."""
+
+
+def _nothing_told(layer: str, axes: tuple[int, ...]) -> bool:
+    return True
 
 
 def require_layout(layout: object) -> None:
@@ -21,30 +29,37 @@ def require_layout(layout: object) -> None:
         raise ValueError(f"layout must be 'torch' or 'keras', got {layout!r}")
 
 
-def role_of(name: str, shape: tuple[int, ...], layout: str) -> Role:
+def role_of(name: str, shape: tuple[int, ...], layout: str, told: Told = _nothing_told) -> Role:
     """Return the role of a weight; its incoming axes only where one answer fits."""
     require_layout(layout)
-    fitting = _FITTING[layout](name, len(shape))
+    every = _FITTING[layout](name, len(shape))
+    fitting = {layer: axes for layer, axes in every.items() if told(layer, axes)}
     if len(set(fitting.values())) == 1:
         return Role(next(iter(fitting)), None, next(iter(fitting.values())))
     if not fitting:
         few = len(shape) < 2 or _last(name) == "bias"
         why = NO_UNITS if few else f"no layer of {layout} has a weight of shape {shape}"
+        if every:
+            why = f"shape {shape} is none of {' and '.join(every)}, by what else is in the file"
         return Role(layout, None, why)
     both = " and of ".join(f"{layer} (axis {axes})" for layer, axes in fitting.items())
-    return Role(layout, None, f"shape {shape} is that of {both}: write the axis")
+    why = f"shape {shape} is that of {both}: write the axis"
+    return Role(layout, None, why, undecided=True)
+
+
+def module_of(name: str) -> str:
+    """Return the name of the module that a weight of PyTorch belongs to."""
+    return name.removesuffix(".weight").rpartition(".")[2]
 
 
 def _last(name: str) -> str:
-    return re.split(r"[./]", name)[-1]
+    return re.split(r"[./]", name)[-1].partition(":")[0]
 
 
 def _of_torch(name: str, ndim: int) -> Fitting:
     if ndim == 2:
-        module = name.removesuffix(".weight").rpartition(".")[2]
         # All others that PyTorch has are alike: embeddings, recurrent layers, attention.
-        conv1d = {"transformers' Conv1D": (0,)} if module in _CONV1D else {}
-        return {"Linear": (1,)} | conv1d
+        return {"Linear": (1,)} | ({CONV1D: (0,)} if module_of(name) in CONV1D_MODULES else {})
     if not 3 <= ndim <= 5:
         return {}
     kernel = tuple(range(2, ndim))

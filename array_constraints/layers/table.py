@@ -67,8 +67,9 @@ def _framework_of(model: Any) -> str | None:
 def _with_layout(weight: Weight, layout: str | None) -> Weight:
     if layout is None or weight.role is not None or weight.shape is None:
         return weight
-    role = by_shape.role_of(weight.name, weight.shape, layout)
-    return dataclasses.replace(weight, role=role)
+    role, *others = [by_shape.role_of(name, weight.shape, layout) for name, _ in weight.places]
+    ties = tuple([(name, other) for (name, _), other in zip(weight.ties, others, strict=True)])
+    return dataclasses.replace(weight, role=role, ties=ties)
 
 
 def _named(source: Any, prefix: str) -> Iterator[Weight]:

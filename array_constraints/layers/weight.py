@@ -31,6 +31,10 @@ NO_UNITS = (
 """Why biases and gains have no incoming axis."""
 
 
+class UnknownAxisError(ValueError):
+    """The incoming axis of a weight is not known: no layer tells it, or two of them fit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Role:
     """What a weight is in its layer.
@@ -45,12 +49,15 @@ class Role:
         The dimensions of all weights into one unit; or, as a text, why there are none.
     ndim
         How many dimensions the weight of one such layer has; ``None`` where that is not known.
+    undecided
+        Whether there are no incoming axes because two types of layers fit, or none is known.
     """
 
     layer: str
     kind: str | None
     incoming: tuple[int, ...] | str
     ndim: int | None = None
+    undecided: bool = False
 
     def fits(self, ndim: int) -> bool:
         """Whether a weight of so many dimensions is that of one such layer."""
@@ -66,9 +73,8 @@ class Role:
     @classmethod
     def unknown(cls, layer: str) -> Role:
         """Return the role of a weight in a layer whose layout is not known."""
-        return cls(
-            layer, "other", f"the layout of {layer} is not known: write the axis of its units"
-        )
+        why = f"the layout of {layer} is not known: write the axis of its units"
+        return cls(layer, "other", why, undecided=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,22 +126,25 @@ class Weight:
 
         Raises
         ------
+        UnknownAxisError
+            If they are not known, or differ between layers that share it, or that it fits.
         ValueError
-            If it has none, they are not known, or differ between the layers that share it.
+            If it has none.
         """
         found: dict[Any, Role] = {}
         for _, role in self.places:
             if role is None:
-                raise ValueError(
+                raise UnknownAxisError(
                     "axis='incoming' is known from a layer, and this weight has none: pass the "
                     "model, or layout='torch' or 'keras', or write the axis"
                 )
             if isinstance(role.incoming, str):
-                raise ValueError(f"axis='incoming': {role.incoming}")
+                kind = UnknownAxisError if role.undecided else ValueError
+                raise kind(f"axis='incoming': {role.incoming}")
             found.setdefault(role.incoming, role)
         if len(found) > 1:
             both = " and ".join(f"{r.layer} (axis {r.incoming})" for r in found.values())
-            raise ValueError(
+            raise UnknownAxisError(
                 f"axis='incoming': {both} share this weight, and their units differ: "
                 "write the axis"
             )

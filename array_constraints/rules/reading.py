@@ -24,8 +24,8 @@ def read_rules(path: str | Path) -> Rules:
     """Return the rules in a TOML or JSON file.
 
     A table ``rules`` lists them in order. Each says which weights it selects, by ``select``,
-    ``kind``, ``ndim`` and ``exclude``, as :class:`Rule` has them, and whether it is
-    ``required``; a ``constraint``, which is a name or a whole config, and beside it the
+    ``kind``, ``ndim``, ``min_size`` and ``exclude``, as :class:`Rule` has them, and whether it
+    is ``required``; a ``constraint``, which is a name or a whole config, and beside it the
     parameters of that constraint. ``"none"`` leaves alone what is selected.
 
     Raises

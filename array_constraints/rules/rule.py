@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -33,6 +34,8 @@ class Rule:
         A pattern, or several, of names that are not selected.
     required
         Whether it is an error if the rule never acts.
+    min_size
+        How many entries a weight has at least.
 
     Examples
     --------
@@ -49,6 +52,7 @@ class Rule:
     kind: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     required: bool = True
+    min_size: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.select, str):
@@ -70,6 +74,8 @@ class Rule:
             if unknown:
                 raise ValueError(f"kind must be of {', '.join(KINDS)}, got {unknown[0]!r}")
         object.__setattr__(self, "exclude", _several("exclude", self.exclude, str))
+        if type(self.min_size) is not int or self.min_size < 0:
+            raise ValueError(f"min_size must be an int of at least 0, got {self.min_size!r}")
 
     def matches(self, weight: str | Weight) -> bool:
         """Whether the rule selects a weight, by any of its names.
@@ -77,7 +83,8 @@ class Rule:
         Raises
         ------
         ValueError
-            If it asks for ``ndim`` or ``kind``, and that is not known of the weight.
+            If it asks for ``ndim``, ``min_size`` or ``kind``, and that is not known of the
+            weight.
         """
         weight = Weight(weight) if isinstance(weight, str) else weight
         if any(p.match(name) for p in self._excluded for name, _ in weight.places):
@@ -93,20 +100,28 @@ class Rule:
                 )
             if not any(role is not None and role.kind in self.kind for role in found):
                 return False
-        if self.ndim is None:
+        if self.ndim is None and not self.min_size:
             return True
         if weight.shape is None:
+            asked = "min_size" if self.ndim is None else "ndim"
             raise ValueError(
-                f"{weight.name!r}: the rule {self.shown} asks for ndim, and the weight has no "
-                "shape"
+                f"{weight.name!r}: the rule {self.shown} asks for {asked}, and the weight has "
+                "no shape"
             )
-        return len(weight.shape) in self.ndim
+        fits = self.ndim is None or len(weight.shape) in self.ndim
+        return fits and math.prod(weight.shape) >= self.min_size
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether its pattern has wildcards, so that it selects whatever has such a name."""
+        return any(character in self.select for character in "*?[")
 
     @property
     def shown(self) -> str:
         """The rule as a message names it: its pattern, and what else it asks for."""
         asked = [("kind", self.kind), ("ndim", self.ndim), ("exclude", self.exclude)]
         more = [f"{name}={_one_or_all(values)!r}" for name, values in asked if values]
+        more += [f"min_size={self.min_size}"] if self.min_size else []
         return f"{self.select!r} ({', '.join(more)})" if more else repr(self.select)
 
     @cached_property

@@ -77,14 +77,24 @@ class Rules:
             As :meth:`match`.
         """
         weights = list(weights)
-        first = [self.first(weight) for weight in weights]
-        if all_must_act:
-            self._require_all_to_act(weights, first)
+        first = self.acting_on(weights) if all_must_act else list(map(self.first, weights))
         return [
             Selection.of(weight, rule.constraint, number)
             for weight, (number, rule) in zip(weights, first, strict=True)
             if rule is not None and rule.constraint is not None
         ]
+
+    def acting_on(self, weights: list[Weight]) -> list[tuple[int, Rule | None]]:
+        """Return the first rule for each weight, and its place.
+
+        Raises
+        ------
+        LookupError
+            As :meth:`match`.
+        """
+        first = [self.first(weight) for weight in weights]
+        self._require_all_to_act(weights, first)
+        return first
 
     def first(self, weight: Weight) -> tuple[int, Rule | None]:
         """Return the first rule that selects a weight, and its place in the list."""

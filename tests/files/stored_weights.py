@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import zipfile
 from collections.abc import Callable
@@ -38,51 +39,73 @@ def _make_safetensors(path: Path, arrays: Arrays) -> None:
 
     # The library's NumPy part knows no bfloat16 of ml_dtypes: torch's does.
     if any(a.dtype == BFLOAT16 for a in arrays.values()):
-        import torch
         from safetensors.torch import save_file as save_torch
 
-        tensors = {
-            name: torch.from_numpy(a.view(np.int16)).view(torch.bfloat16)
-            if a.dtype == BFLOAT16
-            else torch.from_numpy(a)
-            for name, a in arrays.items()
-        }
+        tensors = {name: as_torch(a) for name, a in arrays.items()}
         save_torch(tensors, path, metadata={"format": "pt", "made": "by a test"})
         return
     save_file(arrays, path, metadata={"format": "np", "made": "by a test"})
 
 
+def as_torch(a: np.ndarray) -> Any:
+    import torch
+
+    if a.dtype == BFLOAT16:
+        return torch.from_numpy(a.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(a)
+
+
+def as_numpy(t: Any) -> np.ndarray:
+    import torch
+
+    if t.dtype == torch.bfloat16:
+        return t.view(torch.int16).numpy().view(BFLOAT16)
+    return t.numpy()
+
+
 def _read_safetensors(path: Path) -> Arrays:
     from safetensors import safe_open
 
-    found = {}
     with safe_open(path, "pt") as file:
-        import torch
-
-        for name in file.keys():  # noqa: SIM118 - it is no mapping
-            t = file.get_tensor(name)
-            is_bfloat16 = t.dtype == torch.bfloat16
-            found[name] = (
-                t.view(torch.int16).numpy().view(BFLOAT16) if is_bfloat16 else t.numpy()
-            )
-    return found
+        return {name: as_numpy(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
 
 
-def _make_shards(path: Path, arrays: Arrays) -> None:
+def _make_pytorch(path: Path, arrays: Arrays) -> None:
+    import torch
+
+    torch.save({name: as_torch(a) for name, a in arrays.items()}, path)
+
+
+def _read_pytorch(path: Path) -> Arrays:
+    import torch
+
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+    loaded = torch.load(path, weights_only=True)
+    return {name: as_numpy(t) for name, t in loaded.items()}
+
+
+def _make_shards(path: Path, arrays: Arrays, suffix: str = ".safetensors") -> None:
     path.mkdir()
+    make = {".safetensors": _make_safetensors, ".bin": _make_pytorch}[suffix]
     weight_map, names = {}, sorted(arrays)
     for i, some in enumerate((names[::2], names[1::2]), 1):
-        shard = f"model-{i:05}-of-00002.safetensors"
-        _make_safetensors(path / shard, {name: arrays[name] for name in some})
+        shard = f"model-{i:05}-of-00002{suffix}"
+        make(path / shard, {name: arrays[name] for name in some})
         weight_map |= dict.fromkeys(some, shard)
     index = {"metadata": {"total_size": 1}, "weight_map": weight_map}
-    (path / "model.safetensors.index.json").write_text(json.dumps(index))
+    (path / f"model{suffix}.index.json").write_text(json.dumps(index))
+
+
+def _make_pytorch_shards(path: Path, arrays: Arrays) -> None:
+    _make_shards(path, arrays, ".bin")
 
 
 def _read_shards(path: Path) -> Arrays:
     found: Arrays = {}
-    for shard in sorted(path.glob("*.safetensors")):
-        found |= _read_safetensors(shard)
+    for shard in sorted(path.glob("model-*")):
+        read = _read_pytorch if shard.suffix == ".bin" else _read_safetensors
+        found |= read(shard)
     return found
 
 
@@ -193,6 +216,8 @@ _REAL = ("float16", "float32", "float64")
 FORMATS = [
     Format("safetensors", ".safetensors", _make_safetensors, _read_safetensors),
     Format("shards", "", _make_shards, _read_shards),
+    Format("pytorch", ".pt", _make_pytorch, _read_pytorch),
+    Format("pytorch-shards", "", _make_pytorch_shards, _read_shards),
     Format("npy", ".npy", _make_npy, _read_npy, single=True),
     Format("npy-fortran", ".npy", _make_fortran, _read_npy, single=True),
     Format("npy-big-endian", ".npy", _make_big_endian, _read_npy, _REAL, single=True),
@@ -205,6 +230,8 @@ FORMATS = [
     Format("hdf5-gzip", ".h5", _make_gzip, _read_hdf5, resumable=False),
     Format("keras", ".keras", _make_keras, _read_keras),
 ]
+if importlib.util.find_spec("torch") is None:
+    FORMATS = [form for form in FORMATS if not form.name.startswith("pytorch")]
 BY_NAME = {form.name: form for form in FORMATS}
 
 

@@ -39,7 +39,7 @@ CONSTRAINT = MaxNorm(6.0, axis=0)
 ALLOWED = {
     "at work": r"BlockingIOError: \S*\.partial: another run is at work there",
     "left": r"FileExistsError: \S*\.partial: is left from an earlier run",
-    "exists": r"FileExistsError: \S*: exists already: overwrite it, or name another",
+    "exists": r"FileExistsError: \S*: exists already: replace it with overwrite=True",
     "taken away": r"FileNotFoundError: \[Errno 2\] [^:]*: '(?!\S*\.partial)\S*/out\S*'",
     "appeared": r"(FileExistsError|ResumableError: FileExistsError): \S*: exists by now",
 }

@@ -38,8 +38,11 @@ def run(*arguments: str, code: int):
 
 def test_check_counts_the_slices_that_violate_and_how_far(here):
     result = run("check", "in.safetensors", *MAX_NORM, "--select", "a*", code=1)
-    cells = [line.split() for line in result.stdout.splitlines() if "a.weight" in line]
-    assert cells == [["a.weight", "MaxNorm(max_value=1,", "axis=0)", "2", "1", "4"]]
+    lines = [line.split() for line in result.stdout.splitlines() if line.strip()]
+    assert lines[0] == ["MaxNorm(max_value=1,", "axis=0):"]
+    assert lines[1] == ["weight", "slices", "violating", "by", "at", "most"]
+    assert lines[3] == ["a.weight", "2", "1", "4"]
+    assert " ".join(lines[4]) == "1 weight, 2 slices: 1 violates, by at most 4"
     assert run("check", "w.npy", *MAX_NORM[:2], "--max-value", "inf", code=0)
 
 
@@ -48,8 +51,8 @@ def test_json_is_strict_and_says_the_same(here):
     found = json.loads(result.stdout, parse_constant=pytest.fail)
     assert found["satisfied"] is False
     assert [t["before"] for t in found["tensors"]] == [
-        {"slices": 2, "violating": 1, "largest": 4.0},
-        {"slices": 3, "violating": 2, "largest": "nan"},
+        {"slices": 2, "violating": 1, "largest": 4.0, "nan": 0, "infinite": 0},
+        {"slices": 3, "violating": 2, "largest": 4.0, "nan": 1, "infinite": 0},
     ]
     assert found["tensors"][0]["constraint"]["config"] == {"max_value": 1, "axis": 0}
 
@@ -58,7 +61,7 @@ def test_project_says_what_was_and_what_is_left(here):
     result = run("project", "w.npy", "out.npy", *MAX_NORM, "--json", code=0)
     (tensor,) = json.loads(result.stdout)["tensors"]
     assert tensor["before"]["violating"] == 1
-    assert tensor["after"] == {"slices": 2, "violating": 0, "largest": 0.0}
+    assert tensor["after"] == dict.fromkeys(tensor["after"], 0) | {"slices": 2}
     np.testing.assert_allclose(np.load("out.npy"), [[0.6, 0.3], [0.8, 0.4]], rtol=1e-6)
 
 
@@ -103,32 +106,58 @@ def test_the_axis_mistake_is_warned_of(here):
     ("arguments", "code", "message"),
     [
         (["check", "w.npy"], 2, "--constraint or --rules"),
-        (["check", "w.npy", "--constraint", "no_such"], 2, "unknown constraint"),
+        (
+            ["check", "w.npy", "--constraint", "no_such"],
+            2,
+            "unknown constraint 'no_such': known",
+        ),
+        (["check", "w.npy", "--constraint", "max-nrom"], 2, "did you mean max_norm?"),
+        (
+            ["check", "w.npy", "--constraint", "constraint"],
+            2,
+            "unknown constraint 'constraint'",
+        ),
         (["check", "w.npy", *MAX_NORM, "--rate", "1"], 2, "MaxNorm has no parameter rate"),
         (["check", "w.npy", *MAX_NORM[:-1], "x"], 2, "--axis: 'x' is not a number"),
         (["check", "w.npy", *MAX_NORM[:-1], "5"], 2, "axis 5 does not fit"),
+        (["check", "w.npy", *MAX_NORM[:-1], "incoming"], 2, "--layout torch"),
+        (
+            ["check", "w.npy", *MAX_NORM, "--rules", "old.npy"],
+            2,
+            "leave out --max-value, --axis",
+        ),
         (["check", "w.npy", "--constraint", "max_norm", "--max-value", "-1"], 2, "at least 0"),
         (["check", "w.npy", *MAX_NORM, "--select", "x*"], 2, "matches none of the 1"),
         (["check", "w.npy", *MAX_NORM, "--chunk-size", "12 parsecs"], 2, "number of bytes"),
         (
             ["check", "w.npy", *MAX_NORM, "--chunk-size", "1KiB"],
             2,
-            "chunk_size must be at least",
+            "--chunk-size must be at least",
         ),
         (["check", "nothing.npy", *MAX_NORM], 2, "no such file"),
-        (["check", "in.safetensors", *MAX_NORM], 2, "'ids' is selected, but has dtype I64"),
-        (["check", "bad.npy", *MAX_NORM], 1, "bad.npy: "),
-        (["check", "old.pt", *MAX_NORM], 2, "safetensors.torch.save_file"),
+        (["check", "in.safetensors", *MAX_NORM, "--strict"], 2, "'ids': its dtype is I64"),
+        (
+            ["check", "in.safetensors", *MAX_NORM, "--select", "ids"],
+            2,
+            "'ids': its dtype is I64",
+        ),
+        (
+            ["check", "in.safetensors", *MAX_NORM, "--select", "i*"],
+            2,
+            "none of the tensors that",
+        ),
+        (["check", "bad.npy", *MAX_NORM], 4, "bad.npy: "),
+        (["check", "old.pkl", *MAX_NORM], 2, "safetensors.torch.save_file"),
         (["check", "s3://bucket/w.npy", *MAX_NORM], 2, "s3://bucket/w.npy: object stores"),
         (["project", "w.npy", "w.npy", *MAX_NORM], 2, "never written to"),
-        (["project", "w.npy", "old.npy", *MAX_NORM], 2, "exists already"),
+        (["project", "w.npy", "old.npy", *MAX_NORM], 2, "replace it with --overwrite"),
         (["project", "w.npy", "out.npz", *MAX_NORM], 2, "has to end with .npy"),
         (["project", "w.npy", "missing/out.npy", *MAX_NORM], 2, "no such folder"),
     ],
 )
 def test_a_mistake_is_named_and_nothing_is_written(here, arguments, code, message):
     (here / "bad.npy").write_bytes(b"nothing of the kind")
-    (here / "old.pt").touch()
+    (here / "old.pkl").touch()
     (here / "old.npy").write_bytes(b"old")
     before = sorted(p.name for p in here.iterdir())
     assert message in run(*arguments, code=code).stderr
@@ -169,7 +198,9 @@ def test_a_run_that_stops_can_be_resumed(here, monkeypatch):
     assert "No space left" in result.stderr
     assert "out.npy.partial" in result.stderr
     assert not (here / "out.npy").exists()
-    assert "resume it, or overwrite it" in run(*arguments, code=2).stderr
+    assert (
+        "go on with --resume, or begin anew with --overwrite" in run(*arguments, code=2).stderr
+    )
     monkeypatch.setattr(RawTensor, "write", write)
     other = [*arguments[:3], "--constraint", "non_neg", "--resume"]
     assert "with other constraints" in run(*other, code=2).stderr
@@ -179,10 +210,12 @@ def test_a_run_that_stops_can_be_resumed(here, monkeypatch):
 
 
 def test_help_has_examples_and_exit_codes(here):
-    assert "--select 'layers.*.weight'" in run("check", "--help", code=0).stdout.replace(
-        "\n  ", " "
-    )
-    assert "3 stopped" in run("--help", code=0).stdout.replace("\n  ", " ")
+    assert "--select '*.weight'" in run("check", "--help", code=0).stdout.replace("\n  ", " ")
+    text = run("--help", code=0).stdout.replace("\n  ", " ")
+    assert "1 one is violated" in text
+    assert "4 failed" in text
+    for name in ("max_norm --max-value 2 --axis 0", "non_neg", "unit_norm --axis 0"):
+        assert name in text
 
 
 def test_without_its_libraries_it_says_what_to_install():
@@ -190,8 +223,8 @@ def test_without_its_libraries_it_says_what_to_install():
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1
-    assert "pip install 'array-constraints[files]'" in done.stderr
+    assert done.returncode == 4
+    assert "pip install click rich" in done.stderr
 
 
 def test_it_is_installed_as_a_command_and_runs_as_a_module(here):
@@ -199,3 +232,67 @@ def test_it_is_installed_as_a_command_and_runs_as_a_module(here):
     for command in ([sys.executable, "-m", "array_constraints"], [installed]):
         done = subprocess.run([*command, "--version"], capture_output=True, check=True)
         assert array_constraints.__version__.encode() in done.stdout
+
+
+def test_patterns_skip_what_no_constraint_fits_and_count_it(here):
+    result = run("check", "in.safetensors", *MAX_NORM[:-1], "1", code=1)
+    assert "Note: 1 tensor skipped, which the constraint does not fit: --verbose lists" in (
+        result.stderr
+    )
+    assert "2 weights, 4 slices: 4 violate" in result.stdout
+    listed = run("check", "in.safetensors", *MAX_NORM, "--verbose", code=1).stderr
+    assert "  ids: its dtype is I64, and constraints on files take float16" in listed
+    found = json.loads(run("check", "in.safetensors", *MAX_NORM, "--json", code=1).stdout)
+    assert [skipped["name"] for skipped in found["skipped"]] == ["ids"]
+
+
+def test_tensors_are_selected_by_names_dimensions_and_size(here):
+    def chosen(*arguments):
+        found = json.loads(run("show", "in.safetensors", "--json", *arguments, code=0).stdout)
+        return {tensor["name"] for tensor in found["tensors"]}
+
+    assert chosen() == {"a.weight", "b", "ids"}
+    assert chosen("--select", "a*", "--select", "ids") == {"a.weight", "ids"}
+    assert chosen("--exclude", "a*", "--exclude", "ids") == {"b"}
+    assert chosen("--ndim", "2") == {"a.weight", "b"}
+    assert chosen("--ndim", "1", "--ndim", "2", "--min-size", "4") == {"a.weight", "b"}
+    assert chosen("--min-size", "5") == {"b"}
+
+
+@pytest.mark.parametrize("name", ["max_norm", "max-norm", "MaxNorm", "MAXNORM", "maxNorm"])
+def test_a_constraint_has_any_spelling(here, name):
+    run("check", "w.npy", "--constraint", name, "--max-value", "inf", code=0)
+
+
+def test_the_worst_slices_and_the_norms_are_listed(here):
+    result = run("check", "in.safetensors", *MAX_NORM, "--select", "b", "--slices", "2", code=1)
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["b", "[:,", "2]", "nan"] in lines
+    assert ["b", "[:,", "0]", "4"] in lines
+    found = json.loads(
+        run("check", "in.safetensors", *MAX_NORM, "--slices", "1", "--json", code=1).stdout
+    )
+    worst = [tensor["before"]["worst"] for tensor in found["tensors"]]
+    assert worst == [
+        [{"index": [None, 0], "violation": 4.0}],
+        [{"index": [None, 2], "violation": "nan"}],
+    ]
+    text = run("show", "in.safetensors", "--norms", "--axis", "0", code=0).stdout
+    assert "2 weights, 5 slices; least 0.5, 25 % 0.5, median " in text
+    found = json.loads(
+        run("show", "in.safetensors", "--norms", "--axis", "0", "--json", code=0).stdout
+    )
+    assert found["tensors"][1] == {
+        "name": "b", "axis": 0, "least": 0.5, "quarter": 0.5, "median": 0.5,
+        "three_quarters": 5.0, "largest": 5.0, "slices": 3, "nan": 1, "infinite": 0,
+    }  # fmt: skip
+
+
+def test_a_shell_completes_commands_and_constraints(here):
+    command = str(Path(sys.executable).with_name("array-constraints"))
+    words = {"COMP_WORDS": "array-constraints check --constraint m", "COMP_CWORD": "3"}
+    environment = {**words, "_ARRAY_CONSTRAINTS_COMPLETE": "bash_complete"}
+    done = subprocess.run(
+        [command], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == ["plain,max_norm", "plain,min_max_norm"]

@@ -395,5 +395,5 @@ def test_a_part_that_another_version_has_left_is_not_continued(stopped, tmp_path
     np.save(tmp_path / "w.npy", W)
     stopped(tmp_path / "w.npy", tmp_path / "out.npy", MaxNorm(9.0))
     monkeypatch.setattr(array_constraints, "__version__", "another")
-    with pytest.raises(FileExistsError, match="overwrite it to begin anew"):
+    with pytest.raises(FileExistsError, match="begin anew with overwrite=True"):
         project_file(tmp_path / "w.npy", tmp_path / "out.npy", MaxNorm(9.0), resume=True)

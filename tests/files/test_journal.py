@@ -70,7 +70,7 @@ def test_a_journal_names_nothing_but_content_in_its_folder(name, complete, left,
     name = name.format(folder=tmp_path) if isinstance(name, str) else name
     end = line_of({"complete": "0" * 64, "moved": "0" * 64})
     left.lay(left.begun(name), *([end] if complete else []))
-    with pytest.raises(FileExistsError, match="not resumed: overwrite it to begin anew"):
+    with pytest.raises(FileExistsError, match="not resumed: begin anew with overwrite=True"):
         left.resumed()
     assert {path: path.read_bytes() for path in before} == before
     project_file(left.source, left.target, RULES, overwrite=True)
@@ -92,7 +92,7 @@ def test_content_that_is_no_file_of_its_own_is_not_written_to(kind, left, tmp_pa
         content.mkdir()
     else:
         os.mkfifo(content)
-    with pytest.raises(FileExistsError, match="not resumed: overwrite it to begin anew"):
+    with pytest.raises(FileExistsError, match="not resumed: begin anew with overwrite=True"):
         left.resumed()
     project_file(left.source, left.target, RULES, overwrite=True)
     assert thesis.read_bytes() == b"years of work"

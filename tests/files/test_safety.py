@@ -122,7 +122,7 @@ def test_a_source_that_changed_is_not_continued(path, tmp_path):
     staging.open()
     staging.begin({"source": [[str(path), 1, 2]], "rules": []})
     staging.close()
-    with pytest.raises(FileExistsError, match="resume it, or overwrite it"):
+    with pytest.raises(FileExistsError, match="go on with resume=True, or begin anew"):
         project_file(path, out, NonNeg())
     with pytest.raises(FileExistsError, match="of another source"):
         project_file(path, out, NonNeg(), resume=True)
@@ -162,7 +162,7 @@ def test_any_callable_is_run_on_the_whole_array_if_that_fits(path, tmp_path):
     assert np.load(tmp_path / "out.npy").tobytes() == (w * w).tobytes()
     long = tmp_path / "long.npy"
     np.save(long, np.ones((300, 1000), "f4"))
-    with pytest.raises(ValueError, match="raise the chunk size"):
+    with pytest.raises(ValueError, match="raise chunk_size"):
         project_file(long, tmp_path / "out2.npy", Squared(), chunk_size=2**16)
     assert not (tmp_path / "out2.npy").exists()
 

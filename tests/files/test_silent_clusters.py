@@ -160,7 +160,7 @@ def test_an_adaptive_cluster_is_asked_for_a_worker(source):
 def test_workers_that_all_die_end_the_run_which_can_be_resumed(cluster, source):
     cluster.add_worker()
     cluster.wait_for(1)
-    with pytest.raises(ResumableError, match=r"(?s)0 workers with 0 .*go on with resume"):
+    with pytest.raises(ResumableError, match=r"(?s)0 workers with 0 .*go on with resume=True"):
         project(source, cluster.address, cluster.workers[0].kill)
     cluster.add_worker()
     assert resumed(source, cluster.address)
@@ -204,7 +204,7 @@ def test_a_scheduler_that_is_stopped_lets_the_process_end(cluster, source):
         check_file(source, MaxNorm(3.0), scheduler=cluster.address, **OPTIONS)
     cluster.scheduler.send_signal(signal.SIGCONT)
     assert "no scheduler that answers" in run.stderr
-    assert run.stderr.rstrip().endswith("go on with resume.")
+    assert run.stderr.rstrip().endswith("go on with --resume.")
     assert resumed(source, cluster.address)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import re
 import sys
 import tomllib
@@ -33,7 +34,6 @@ def test_each_row_is_opened_by_a_module_or_refused_for_a_reason():
     suffixes = [suffix for row in TABLE for suffix in row.suffixes]
     assert len({*suffixes}) == len(suffixes)
     assert all(bool(row.module) != bool(row.refused) for row in TABLE)
-    assert all(bool(row.library) == bool(row.extra) for row in TABLE)
 
 
 def test_the_documentation_has_the_formats_of_the_table():
@@ -53,10 +53,10 @@ def test_the_help_has_the_formats_of_the_table():
 
 def test_the_extras_are_those_of_the_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    installed = (ROOT / "docs/files.md").read_text().split("install '.[")[1].split("]")[0]
+    extras = [project["optional-dependencies"][extra] for extra in installed.split(",")]
     for row in OPENED:
-        if row.extra:
-            assert row.library in " ".join(project["optional-dependencies"][row.extra])
-            assert row.extra in (ROOT / "docs/files.md").read_text().split("install '.[")[1]
+        assert row.library in " ".join(itertools.chain(*extras))
 
 
 @pytest.mark.parametrize("row", REFUSED, ids=name)
@@ -66,6 +66,21 @@ def test_a_format_that_is_not_opened_is_refused_with_advice(row, tmp_path):
         path.write_bytes(b"")
         with pytest.raises(ValueError, match=f"{suffix} is not read: {re.escape(row.refused)}"):
             open_weights(path)
+
+
+@pytest.mark.parametrize("marker", [m for row in REFUSED for m in row.markers])
+def test_a_folder_of_another_checkpoint_says_what_it_is(marker, tmp_path):
+    (row,) = (row for row in REFUSED if marker in row.markers)
+    (tmp_path / marker).write_bytes(b"")
+    with pytest.raises(ValueError, match=f"is not read: {re.escape(row.refused)}"):
+        open_weights(tmp_path)
+
+
+@pytest.mark.parametrize("row", [row for row in REFUSED if row.suffixes], ids=name)
+def test_a_folder_with_nothing_but_a_format_that_is_refused_says_why(row, tmp_path):
+    (tmp_path / f"w{row.suffixes[0]}").write_bytes(b"")
+    with pytest.raises(ValueError, match=f"is not read: {re.escape(row.refused)}"):
+        open_weights(tmp_path)
 
 
 def test_a_name_of_no_format_is_refused_with_a_list_of_them(tmp_path):
@@ -83,7 +98,9 @@ def test_without_its_library_a_format_says_what_to_install(row, tmp_path, monkey
         path /= row.markers[0]
     path.write_bytes(b"")
     monkeypatch.setitem(sys.modules, row.library, None)
-    with pytest.raises(ImportError, match=re.escape(f"'array-constraints[{row.extra}]'")):
+    with pytest.raises(
+        ImportError, match=f"{row.name} is read with.*pip install {row.library}"
+    ):
         open_weights(path.parent if row.markers else path)
 
 

@@ -34,7 +34,9 @@ def deliver(folder: int, made: Path, target: Path, check: CheckReplaceable | Non
                 rename_new(folder, made.name, target)
                 return
             if check is None:
-                raise FileExistsError(f"{target}: exists by now: overwrite it, or move it")
+                raise FileExistsError(
+                    f"{target}: exists by now: replace it with overwrite=True, or move it"
+                )
             with contextlib.suppress(FileNotFoundError):  # it is gone by now: once more
                 seen = target.lstat()
                 check(target)

@@ -27,6 +27,8 @@ class Tensor(ABC):
     """The name of a NumPy or ml_dtypes dtype; else what the format calls it."""
     fault: ValueError | None = field(default=None, kw_only=True, compare=False, repr=False)
     """Why it can be neither read nor written: nothing to anybody who does not select it."""
+    also: tuple[str, ...] = field(default=(), kw_only=True)
+    """The other names under which the file has the same entries."""
 
     chunks = cast("tuple[int, ...] | None", None)
     """The lengths of the chunks of the file, if it has any."""
@@ -99,6 +101,8 @@ class Source(ABC):
     """All files that the copy takes over, to find out whether one has changed."""
     torch_style = False
     """Whether two-dimensional weights are stored as (outputs, inputs)."""
+    layout = cast("str | None", None)
+    """``"torch"`` or ``"keras"``, where the format says whose layers these are."""
     folder = False
     """Whether the copy is a folder."""
 

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from array_constraints.files.formats.damaged import printable
+
+_EVERYWHERE = ContextVar("_EVERYWHERE", default=False)
+"""Whether links are followed wherever they lead: who opens a checkpoint has said so."""
+
+
+@contextlib.contextmanager
+def following(everywhere: bool) -> Iterator[None]:
+    """Follow all links within, if asked for."""
+    token = _EVERYWHERE.set(everywhere)
+    try:
+        yield
+    finally:
+        _EVERYWHERE.reset(token)
 
 
 def check_link(entry: Path, folder: Path) -> None:
@@ -18,13 +34,13 @@ def check_link(entry: Path, folder: Path) -> None:
     found, inside = Path(os.path.realpath(entry)), Path(os.path.realpath(folder))
     if found.is_relative_to(inside) and found != inside:
         return
-    if any(found.parent == blobs for blobs in _blobs(inside)):
+    if _EVERYWHERE.get() or any(found.parent == blobs for blobs in _blobs(inside)):
         return
-    said = f"{entry}: is a link out of the folder, to {found}: such a link is followed only in "
+    said = f"{entry}: is a link out of the folder, to {found}: such a link is followed in "
     said += (
-        "a cache of Hugging Face, from snapshots to blobs; if you trust it, copy the folder "
+        "a cache of Hugging Face, from snapshots to blobs; if you trust this one, follow it "
     )
-    raise ValueError(printable(f"{said}with cp -rL, and open the copy"))
+    raise ValueError(printable(f"{said}with follow_links=True"))
 
 
 def _blobs(folder: Path) -> list[Path]:

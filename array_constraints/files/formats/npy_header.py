@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from array_constraints.files.formats.damaged import DamagedFileError
-from array_constraints.files.formats.raw import RawTensor
+from array_constraints.files.formats.raw import RawTensor, c_strides
 
 _LARGEST_HEADER = 10_000  # bytes, as NumPy has it: Python's parser is not safe with any text
 _ERRORS = (
@@ -42,7 +42,7 @@ def read_header(file: Any, path: Path, name: str, size: int) -> RawTensor:
         path,
         file.tell(),
         big_endian=dtype.byteorder == ">" or (dtype.byteorder == "=" and native_is_big),
-        fortran=fortran and len(shape) > 1,
+        strides=c_strides(shape[::-1])[::-1] if fortran else None,
         stored_bytes=stored,
     )
 

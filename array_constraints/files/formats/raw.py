@@ -31,8 +31,8 @@ class RawTensor(Tensor):
     path: Path
     offset: int
     big_endian: bool = False
-    fortran: bool = False
-    """Whether the first dimension is the fastest, not the last."""
+    strides: tuple[int, ...] | None = None
+    """Entries from one index to the next of each dimension; None for those of C order."""
     by_tile = True
     stored_bytes: int | None = None
     """The bytes in the file, of dtypes that are not supported."""
@@ -43,21 +43,27 @@ class RawTensor(Tensor):
 
     @property
     def order(self) -> tuple[int, ...]:
-        dimensions = tuple(range(len(self.shape)))
-        return dimensions[::-1] if self.fortran else dimensions
+        strides = self.strides
+        if strides is None:
+            return super().order
+        return tuple(sorted(range(len(strides)), key=lambda i: strides[i], reverse=True))
+
+    @property
+    def dense(self) -> bool:
+        """Whether its bytes lie one behind the other, in whatever order."""
+        return self.strides is None or span_of(self.shape, self.strides) == self.entries
 
     def read(self, region: Region) -> Any:
         import numpy
 
-        dtype = numpy_dtype(self.dtype)
-        shape = tuple([part.stop - part.start for part in region])
-        block = numpy.empty(shape[::-1] if self.fortran else shape, dtype)
+        shape = tuple([region[i].stop - region[i].start for i in self.order])
+        block = numpy.empty(shape, numpy_dtype(self.dtype))
         with self._opened() as file:
             for at, buffer in self.buffers(region, block):
                 self._read_at(file, at, buffer)
         if self.big_endian:
             block.view(f"u{self.itemsize}").byteswap(inplace=True)
-        return block.T if self.fortran else block
+        return block.transpose(numpy.argsort(self.order))
 
     def write(self, region: Region, block: Any) -> None:
         block = self.as_stored(block)
@@ -76,7 +82,7 @@ class RawTensor(Tensor):
         """Return a block with its bytes as they are in the file."""
         import numpy
 
-        block = numpy.ascontiguousarray(block.T if self.fortran else block)
+        block = numpy.ascontiguousarray(block.transpose(self.order))
         return block.view(f"u{self.itemsize}").byteswap() if self.big_endian else block
 
     @contextlib.contextmanager
@@ -98,21 +104,36 @@ class RawTensor(Tensor):
 
     def buffers(self, region: Region, block: Any) -> Iterator[tuple[int, memoryview]]:
         """Return the place in the file of each run of bytes, and its memory in ``block``."""
-        shape, parts = self.shape, list(region)
-        if self.fortran:
-            shape, parts = shape[::-1], parts[::-1]
-        inner = len(shape)  # all dimensions from here on are whole
-        while inner and (parts[inner - 1].stop - parts[inner - 1].start) == shape[inner - 1]:
+        steps = c_strides(self.shape) if self.strides is None else self.strides
+        parts, lengths, strides = (
+            zip(*((region[i], self.shape[i], steps[i]) for i in self.order), strict=True)
+            if self.shape
+            else ((), (), ())
+        )
+        run, inner = 1, len(parts)  # the entries of a run, and the first dimension within it
+        while inner and (strides[inner - 1] == run or lengths[inner - 1] == 1):
             inner -= 1
-        inner = max(inner - 1, 0)
-        length = math.prod([part.stop - part.start for part in parts[inner:]]) * self.itemsize
-        view = memoryview(block.reshape(-1).view("u1"))
-        strides = [math.prod(shape[i + 1 :]) * self.itemsize for i in range(len(shape))]
-        first = parts[inner].start * strides[inner] if shape else 0
+            run *= parts[inner].stop - parts[inner].start
+            if parts[inner].stop - parts[inner].start != lengths[inner]:
+                break
+        first = sum(p.start * n for p, n in zip(parts[inner:], strides[inner:], strict=True))
+        length, view = run * self.itemsize, memoryview(block.reshape(-1).view("u1"))
         ranges = [range(part.start, part.stop) for part in parts[:inner]]
         for i, outer in enumerate(itertools.product(*ranges)):
-            at = sum(j * stride for j, stride in zip(outer, strides[:inner], strict=True))
-            yield self.offset + first + at, view[i * length : (i + 1) * length]
+            at = first + sum(j * n for j, n in zip(outer, strides[:inner], strict=True))
+            yield self.offset + at * self.itemsize, view[i * length : (i + 1) * length]
+
+
+def c_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the strides, in entries, of an array whose last dimension is the fastest."""
+    return tuple([math.prod(shape[i + 1 :]) for i in range(len(shape))])
+
+
+def span_of(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """Return how many entries lie from the first of an array to its last, both included."""
+    if not math.prod(shape):
+        return 0
+    return 1 + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
 
 
 @dataclass(frozen=True)
@@ -126,7 +147,8 @@ class RawTarget(Target):
     def prepare(self, progress: Progress) -> None:
         for source, copy in self.copies.items():
             make_folder(copy.parent)
-            kept = _between([t for t in self.selected if t.path == source], source)
+            dense = [t for t in self.selected if t.path == source and t.dense]
+            kept = _between(dense, source)
             copy_bytes(source, copy, kept, progress)
 
     def written(self, tensor: Any) -> RawTensor:

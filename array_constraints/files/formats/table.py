@@ -10,7 +10,9 @@ import importlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from array_constraints.files.formats import shards
 from array_constraints.files.formats.base import Source
 
 
@@ -25,8 +27,6 @@ class Format:
     """The module of this folder that opens it."""
     library: str = ""
     """The library that the module imports, which has to be installed."""
-    extra: str = ""
-    """The extra of this package that installs it."""
     refused: str = ""
     """Why it is not opened, and what to do instead; then there is no module."""
     index: str = ""
@@ -37,7 +37,8 @@ class Format:
 
     def has(self, file: Path) -> bool:
         """Whether a file is of this format, by its name."""
-        return self.is_index(file) or (not self.markers and file.suffix in self.suffixes)
+        of_file = bool(self.refused) or not self.markers
+        return self.is_index(file) or (of_file and file.suffix in self.suffixes)
 
     def is_index(self, file: Path) -> bool:
         """Whether a file lists others of this format, by its name."""
@@ -53,19 +54,24 @@ class Format:
         Raises
         ------
         ImportError
-            If the library of the format is not installed; the message says which extra has it.
+            If the library of the format is not installed; the message says how to install it.
         """
+        source: Source = self._imported().open_source(path)
+        return source
+
+    def open_folder(self, file: Path) -> Source:
+        """Open the folder whose one file of weights this is, with the small files beside it."""
+        return shards.open_folder(file, self._imported().open_file)
+
+    def _imported(self) -> Any:
         if self.library:
             try:
                 importlib.import_module(self.library)
             except ImportError as error:
                 raise ImportError(
-                    f"{self.name} is read with {self.library}: "
-                    f"pip install 'array-constraints[{self.extra}]'"
+                    f"{self.name} is read with {self.library}: pip install {self.library}"
                 ) from error
-        module = importlib.import_module(f"{__package__}.{self.module}")
-        source: Source = module.open_source(path)
-        return source
+        return importlib.import_module(f"{__package__}.{self.module}")
 
 
 TABLE = (
@@ -75,6 +81,12 @@ TABLE = (
         module="safetensors",
         index=r"\.safetensors\.index(\.[^/]+)?\.json$",  # with a variant, such as fp16
     ),
+    Format(
+        "PyTorch",
+        (".pt", ".pth", ".bin", ".ckpt", ".bin.index.json"),
+        module="pytorch",
+        index=r"\.bin\.index(\.[^/]+)?\.json$",
+    ),
     Format("NPY", (".npy",), module="npy"),
     Format("NPZ", (".npz",), module="npz"),
     Format(
@@ -82,16 +94,13 @@ TABLE = (
         (".zarr",),
         module="zarr",
         library="zarr",
-        extra="zarr",
         markers=("zarr.json", ".zgroup", ".zarray"),
     ),
-    Format(
-        "HDF5", (".h5", ".hdf5", ".weights.h5"), module="hdf5", library="h5py", extra="hdf5"
-    ),
-    Format("Keras", (".keras",), module="keras", library="h5py", extra="hdf5"),
+    Format("HDF5", (".h5", ".hdf5", ".weights.h5"), module="hdf5", library="h5py"),
+    Format("Keras", (".keras",), module="keras", library="h5py"),
     Format(
         "pickle",
-        (".pt", ".pth", ".bin", ".ckpt", ".pkl"),
+        (".pkl", ".pickle"),
         refused="a pickle can run any code when it is opened: save it with "
         "safetensors.torch.save_file",
     ),
@@ -109,6 +118,26 @@ TABLE = (
         "MessagePack",
         (".msgpack",),
         refused="it has no index: save it with safetensors.flax.save_file",
+    ),
+    Format(
+        "PyTorch distributed checkpoint",
+        (".distcp",),
+        refused="it is a distributed checkpoint of PyTorch: make one file of it with "
+        "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt",
+        markers=(".metadata",),
+    ),
+    Format(
+        "Orbax",
+        (),
+        refused="it is a checkpoint of Orbax: restore it, and save the arrays with "
+        "safetensors.flax.save_file",
+        markers=("_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt"),
+    ),
+    Format(
+        "TensorFlow",
+        (),
+        refused="it is a SavedModel of TensorFlow: load it, and save its weights with Keras",
+        markers=("saved_model.pb",),
     ),
 )
 

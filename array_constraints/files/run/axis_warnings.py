@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from array_constraints.files.formats.base import Source, Tensor
+from array_constraints.files.run.layers import OfPyTorch
 from array_constraints.files.run.work import TensorWork
 from array_constraints.files.run.work_on_slices import SlicesWork
+from array_constraints.layers.by_shape import module_of
 
-_CONV1D = ("c_attn", "c_fc", "c_proj", "q_attn")
-"""Layers that GPT-2 and its family in transformers keep as (inputs, outputs), others not."""
 _EMBEDDINGS = ("emb", "shared", "token_embd", "tok_emb", "pos_emb", "wpe", "wte")
 
 _SINGLE = "each slice has one entry"
 _TORCH = (
     "torch keeps (outputs, inputs), most often: then a slice is what one input gives to all "
     "outputs, and the incoming weights of one output are those along axis 1"
+)
+_CONVOLUTION = (
+    "torch keeps a convolution as (outputs, inputs, ...), and a transposed one as (inputs, "
+    "outputs, ...): the incoming weights of one output are those along all axes but that of "
+    "the outputs"
 )
 _OUTPUTS_FIRST = (
     "the bias has an entry for each row, so a slice is what one input gives to all outputs; "
@@ -26,6 +31,10 @@ _OUTPUTS_FIRST = (
 _INPUTS_FIRST = (
     "the bias has an entry for each column, so a slice is what one input gives to all outputs; "
     "the incoming weights of one output are those along axis 0"
+)
+_GPT_2 = (
+    "this type of transformer keeps (inputs, outputs), so a slice is what one input gives to "
+    "all outputs; the incoming weights of one output are those along axis 0"
 )
 _EMBEDDING = (
     "a row of an embedding is the vector of one entry of its vocabulary, most often: then a "
@@ -41,10 +50,10 @@ class _Selected(Protocol):
 def warnings_of(source: Source, items: Sequence[_Selected]) -> Iterator[str]:
     """Warn of what looks like the wrong axis: each mistake once, with its first tensor."""
     found: dict[str, list[TensorWork]] = {}
-    conv1d = _kept_by_conv1d(source.tensors) if source.torch_style else None
+    known = OfPyTorch(source) if source.torch_style else None
     for work in (item.work for item in items):
         if isinstance(work, SlicesWork) and work.tensor.entries:
-            said = _said(work, source, conv1d)
+            said = _said(work, known)
             if said:
                 found.setdefault(said, []).append(work)
     for said, works in found.items():
@@ -53,45 +62,24 @@ def warnings_of(source: Source, items: Sequence[_Selected]) -> Iterator[str]:
         yield f"{shown} (and {more} more): {said}" if more else f"{shown}: {said}"
 
 
-def _said(work: TensorWork, source: Source, conv1d: int | None) -> str | None:
+def _said(work: TensorWork, known: OfPyTorch | None) -> str | None:
     tensor, axes = work.tensor, work.axes
     if math.prod([tensor.shape[i] for i in axes]) == 1:
         return _SINGLE
-    if not source.torch_style or len(tensor.shape) != 2 or len(axes) != 1:
+    if known is None or len(axes) != 1 or not 2 <= len(tensor.shape) <= 5:
         return None
-    module, outputs = _module(tensor), _outputs(tensor, source.tensors)
-    if outputs is None and module in _CONV1D:
-        if conv1d is None:
-            return None
-        outputs = conv1d
-    if outputs is not None:  # slices run along the outputs
-        wrong = (_OUTPUTS_FIRST, _INPUTS_FIRST)[outputs]
-        return wrong if axes == (outputs,) else None
-    if axes != (0,):
+    if len(tensor.shape) > 2:
+        return _CONVOLUTION
+    incoming = known.role(tensor.name, tensor.shape).incoming
+    if isinstance(incoming, str) or axes == incoming:
         return None
-    return _EMBEDDING if "embed" in module or module in _EMBEDDINGS else _TORCH
+    if incoming == (0,):
+        return _INPUTS_FIRST if known.bias(tensor.name) == tensor.shape[1] else _GPT_2
+    if known.outputs(tensor.name, tensor.shape) == 0:
+        return _OUTPUTS_FIRST
+    return _EMBEDDING if _is_embedding(tensor) else _TORCH
 
 
-def _module(tensor: Tensor) -> str:
-    return tensor.name.removesuffix(".weight").rpartition(".")[2].lower()
-
-
-def _outputs(tensor: Tensor, tensors: Mapping[str, Tensor]) -> int | None:
-    """Return the dimension of the outputs, if the length of the bias says which it is."""
-    if not tensor.name.endswith(".weight"):
-        return None
-    bias = tensors.get(f"{tensor.name.removesuffix('.weight')}.bias")
-    rows, columns = tensor.shape
-    if bias is None or rows == columns or bias.shape not in ((rows,), (columns,)):
-        return None
-    return 0 if bias.shape == (rows,) else 1
-
-
-def _kept_by_conv1d(tensors: Mapping[str, Tensor]) -> int | None:
-    """Return the dimension of the outputs of all layers named as in GPT-2, if one shows it."""
-    for tensor in tensors.values():
-        if len(tensor.shape) == 2 and _module(tensor) in _CONV1D:
-            outputs = _outputs(tensor, tensors)
-            if outputs is not None:
-                return outputs
-    return None
+def _is_embedding(tensor: Tensor) -> bool:
+    module = module_of(tensor.name).lower()
+    return "embed" in module or module in _EMBEDDINGS

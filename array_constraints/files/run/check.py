@@ -39,6 +39,7 @@ class Checking:
                 for item in self.plan.items
             ),
             self.plan.warnings,
+            self.plan.skipped,
         )
 
     def survey(self, panel: Region, batch: Sequence[RegionWork]) -> Any:

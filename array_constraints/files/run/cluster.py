@@ -114,7 +114,7 @@ class Cluster(Workers):
             elif time.monotonic() - since >= self.patience:
                 raise TimeoutError(
                     f"nothing was finished for {self.patience:g} seconds by the cluster at "
-                    f"{self.address}, which has {self.seen}: start workers, or give it more "
+                    f"{self.address}, which has {self.seen}: start workers, or raise "
                     "patience"
                 )
 
@@ -177,7 +177,7 @@ def cluster_at(address: str, patience: float) -> Cluster:
         from distributed import Client
     except ImportError:
         raise ImportError(
-            "a cluster needs Dask: pip install 'array-constraints[dask]'"
+            "a cluster needs Dask: pip install 'dask[array,distributed]'"
         ) from None
     with concurrent.futures.ThreadPoolExecutor(1) as pool:  # there may be a loop in this thread
         pool.submit(asyncio.run, _answer(address)).result()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from array_constraints.constraint import Constraint
 from array_constraints.executors import grid
 from array_constraints.executors.grid import Region
 from array_constraints.executors.needs import EVERYTHING, needs_of
@@ -15,13 +14,9 @@ from array_constraints.files.delivery.identity import fingerprint, why_not_ident
 from array_constraints.files.formats.base import Source, Target, Tensor
 from array_constraints.files.options import Options
 from array_constraints.files.run.axis_warnings import warnings_of
-from array_constraints.files.run.work import TensorWork, stand_in
-from array_constraints.files.run.work_on_entries import EntriesWork
-from array_constraints.files.run.work_on_slices import SlicesWork
-from array_constraints.files.run.work_on_whole import CallableConstraint, WholeWork
-from array_constraints.forms import Form
-from array_constraints.layers import Weight
-from array_constraints.parameters import axes_of
+from array_constraints.files.run.report import Skipped
+from array_constraints.files.run.selecting import selected
+from array_constraints.files.run.work import TensorWork
 from array_constraints.rules import Rules
 
 BYTES_OF_NAME = 2**11
@@ -93,6 +88,7 @@ class Plan:
     workers: int
     to_project: bool
     warnings: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
 
     def target(self, content: Path) -> Target:
         """Return the copy to be made at ``content``."""
@@ -150,68 +146,19 @@ def plan_for(
 
     Raises
     ------
-    LookupError
-        If a rule is left without a tensor.
-    TypeError, ValueError
-        If a constraint does not fit a tensor that its rule selects, or its storage would round
-        what is written.
+    LookupError, TypeError, ValueError
+        As :func:`selected` has them; or if slices are too many to be measured at a time.
     """
-    named = [Weight(name, tensor) for name, tensor in source.tensors.items()]
-    matched = rules.match(named, options.layout)
-    items = []
-    selected = [source.tensors[name] for name in matched]
-    in_order = to_project and not source.target(selected, Path()).shared
-    for name, constraint in matched.items():
-        tensor = source.tensors[name]
-        tensor.check_usable(to_project)
-        items.append(Item(work_of(constraint, tensor), options.chunk_size, in_order))
-        next(items[-1].panels, None)  # or raise, where slices do not fit
+    works, skipped = selected(source, rules, options, to_project=to_project)
+    copy = source.target([work.tensor for work in works], Path()) if to_project else None
+    in_order = copy is not None and not copy.shared
+    works = [replace(work, detail=options.detail) for work in works]
+    items = tuple([Item(work, options.chunk_size, in_order) for work in works])
+    for item in items:
+        next(item.panels, None)  # or raise, where slices do not fit
     warnings = tuple(warnings_of(source, items))
-    return Plan(source, rules, tuple(items), options, workers, to_project, warnings)
+    return Plan(source, rules, items, options, workers, to_project, warnings, skipped)
 
-
-def work_of(constraint: Any, tensor: Tensor) -> TensorWork:
-    """Return the work for a constraint and a tensor, or raise where they do not fit.
-
-    Raises
-    ------
-    TypeError
-        If the dtype of the tensor is not one that the constraint takes.
-    ValueError
-        If the shape or the axis does not fit.
-    """
-    if not tensor.supported:
-        raise TypeError(
-            f"{tensor.name!r} is selected, but has dtype {tensor.dtype}: constraints on files "
-            "take float16, bfloat16, float32 and float64; select other weights"
-        )
-    if not isinstance(constraint, Constraint):
-        constraint = CallableConstraint(constraint)
-    whole = stand_in(tensor)
-    if isinstance(constraint, Form):
-        try:
-            constraint.validate(whole)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{tensor.name!r}: {error}; select other weights") from None
-    needs = needs_of(constraint)
-    kind = _WORK.get(needs, WholeWork)
-    most = 1 if kind is WholeWork else grid.ENTRIES_OF_TILE
-    if needs == "entries":
-        axes: tuple[int, ...] = ()
-    elif needs == EVERYTHING:
-        axes = tuple(range(len(tensor.shape)))
-    else:
-        axes = axes_of(constraint, whole)
-    cut = grid.grid_of(tensor.shape, axes, tensor.chunks, tensor.order, most)
-    return kind(constraint, tensor, cut)
-
-
-_WORK: dict[str, type[TensorWork]] = {
-    "entries": EntriesWork,
-    "measures": SlicesWork,
-    "sizes": SlicesWork,
-}
-"""The work on a tensor, by what its constraint needs; all others are called."""
 
 _NAMES = {"entries": "elementwise", "slices": "wholeslice", EVERYTHING: "whole array"}
 """The name that is printed for a need; the others are slicewise."""

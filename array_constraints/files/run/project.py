@@ -33,7 +33,7 @@ class ResumableError(RuntimeError):
     def __init__(self, folder: Path, reason: BaseException) -> None:
         stopped = isinstance(reason, KeyboardInterrupt)
         said = "stopped" if stopped else f"{type(reason).__name__}: {reason}"
-        super().__init__(f"{said}\nWhat is done is in {folder}: go on with resume.")
+        super().__init__(f"{said}\nWhat is done is in {folder}: go on with resume=True.")
         self.folder = folder
 
 
@@ -71,6 +71,7 @@ class Projecting(Checking):
                 for name in [item.tensor.name]
             ),
             self.plan.warnings,
+            self.plan.skipped,
         )
 
     def _once(self, batch: list[RegionWork]) -> None:
@@ -181,7 +182,8 @@ def check_unchanged(plan: Plan, fingerprint: dict[str, Any]) -> None:
     """Raise ValueError if the source, opened once more, is not as it was."""
     source = plan.source
     try:
-        with open_weights(source.path) as now:
+        linked = plan.options.follow_links
+        with open_weights(source.path, follow_links=linked, as_folder=source.folder) as now:
             same = now.tensors == source.tensors
             same = same and replace(plan, source=now).fingerprint() == fingerprint
     except (ValueError, OSError):
@@ -199,4 +201,6 @@ def _report_of(plan: Plan, made: Target, workers: Workers, progress: Progress) -
     ]
     after = Checking(replace(plan, items=tuple(items)), workers, progress).report()
     pairs = zip(before.tensors, after.tensors, strict=True)
-    return Report(tuple(replace(a, after=b.before) for a, b in pairs), plan.warnings)
+    return Report(
+        tuple(replace(a, after=b.before) for a, b in pairs), plan.warnings, plan.skipped
+    )

@@ -1,10 +1,27 @@
-"""Violations of constraints before and after a run."""
+"""Violations of constraints before and after a run, and the norms of slices."""
 
 from __future__ import annotations
 
+import heapq
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from array_constraints.files.run.distribution import NOTHING, Distribution
+
+
+class SliceViolation(NamedTuple):
+    """A slice, or an entry, that violates its constraint, and how far it is off."""
+
+    index: tuple[int | None, ...]
+    """Where it is in the tensor; None for the dimensions that it runs along."""
+    violation: float
+    """How far it is off: infinity or NaN where it holds such an entry."""
+
+    @property
+    def shown(self) -> str:
+        """The index as it is written in Python: ``[3, :]``."""
+        return f"[{', '.join(':' if i is None else str(i) for i in self.index)}]"
 
 
 class Summary(NamedTuple):
@@ -15,13 +32,50 @@ class Summary(NamedTuple):
     violating: int = 0
     """The number of those that violate the constraint."""
     largest: float = 0.0
-    """The largest violation; NaN if there is a NaN."""
+    """The largest violation that is finite."""
+    nan: int = 0
+    """The number of those that hold NaN."""
+    infinite: int = 0
+    """The number of those that hold infinity, and no NaN."""
+    worst: tuple[SliceViolation, ...] = ()
+    """The violations that are largest, NaN and infinity first, as many as were asked for."""
+    most: int = 0
+    """How many were asked for."""
+    distribution: Distribution = NOTHING
+    """How the violations are distributed, where that was asked for."""
 
     def __add__(self, other: Summary) -> Summary:  # type: ignore[override]
-        largest = max(self.largest, other.largest)
-        if math.isnan(self.largest) or math.isnan(other.largest):
-            largest = math.nan
-        return Summary(self.slices + other.slices, self.violating + other.violating, largest)
+        most = max(self.most, other.most)
+        return Summary(
+            self.slices + other.slices,
+            self.violating + other.violating,
+            max(self.largest, other.largest),
+            self.nan + other.nan,
+            self.infinite + other.infinite,
+            tuple(heapq.nlargest(most, (*self.worst, *other.worst), key=_badness)),
+            most,
+            self.distribution + other.distribution,
+        )
+
+    def __repr__(self) -> str:
+        default = type(self)()._asdict()
+        shown = [
+            f"{name}={value!r}"
+            for i, (name, value) in enumerate(self._asdict().items())
+            if i < 3 or value != default[name]
+        ]
+        return f"Summary({', '.join(shown)})"
+
+
+def _badness(found: SliceViolation) -> float:
+    return math.inf if math.isnan(found.violation) else found.violation
+
+
+class Skipped(NamedTuple):
+    """A tensor that a pattern selects, and its constraint does not fit."""
+
+    name: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -40,6 +94,8 @@ class Report:
 
     tensors: tuple[TensorReport, ...]
     warnings: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    """What patterns select, and no constraint is on, since none fits."""
 
     @property
     def satisfied(self) -> bool:

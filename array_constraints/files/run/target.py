@@ -12,6 +12,8 @@ from array_constraints.files.delivery.identity import check_apart
 from array_constraints.files.delivery.staging import Staging
 from array_constraints.files.run.plan import Plan
 
+_ANEW = "begin anew with overwrite=True"
+
 
 def check_target(plan: Plan, target: Path) -> None:
     """Raise where a result cannot be put; nothing is written. The run itself asks once more.
@@ -57,15 +59,15 @@ def check_leftover(plan: Plan, staging: Staging) -> bool:
 def _why_anew(plan: Plan, staging: Staging) -> str:
     """Say why an earlier run is not continued, as a message goes on; nothing if it is."""
     if not plan.options.resume:
-        return ": resume it, or overwrite it"
+        return ": go on with resume=True, or begin anew with overwrite=True"
     if oddity := staging.oddity(plan.source.folder):
-        return f", but {oddity}; it is not resumed: overwrite it to begin anew"
+        return f", but {oddity}; it is not resumed: {_ANEW}"
     if plan.why_not_resumable:
-        return f", but {plan.why_not_resumable}; it is not resumed: overwrite it to begin anew"
+        return f", but {plan.why_not_resumable}; it is not resumed: {_ANEW}"
     if staging.begun != plan.fingerprint():
         return (
             " of another source, or of one that was changed, moved or given other permissions "
-            "since, or with other constraints: overwrite it to begin anew"
+            f"since, or with other constraints: {_ANEW}"
         )
     return ""
 
@@ -74,7 +76,9 @@ def check_replaceable(plan: Plan, target: Path) -> None:
     """Raise FileExistsError if there is a target that is not to be replaced."""
     while (status := _status(target)) is not None:
         if not plan.options.overwrite:
-            raise FileExistsError(f"{target}: exists already: overwrite it, or name another")
+            raise FileExistsError(
+                f"{target}: exists already: replace it with overwrite=True, or name another"
+            )
         try:
             _check_kind(plan, target)
         except (OSError, ValueError):

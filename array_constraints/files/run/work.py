@@ -16,7 +16,9 @@ from typing import Any, NamedTuple, TypeAlias
 from array_constraints import libraries
 from array_constraints.executors.grid import Column, Grid, Node, Region
 from array_constraints.files.formats.base import Tensor, numpy_dtype
-from array_constraints.files.run.report import Summary
+from array_constraints.files.options import COUNTED, Detail
+from array_constraints.files.run.distribution import Distribution
+from array_constraints.files.run.report import SliceViolation, Summary
 from array_constraints.files.run.tiles import RegionTiles
 
 SLICES_OF_PANEL = 2**18
@@ -47,6 +49,8 @@ class TensorWork(ABC):
     """Where results are written by whoever makes them; None if only the caller can."""
     durable: bool = False
     """Whether results have to be on the disk before they are reported."""
+    detail: Detail = COUNTED
+    """What is told of the violations."""
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -86,13 +90,46 @@ RegionWork: TypeAlias = tuple[TensorWork, Region]
 """A region, and the work of its tensor."""
 
 
-def summary_of(excess: Any) -> Summary:
-    """Return the summary of violations, slice by slice or entry by entry."""
+def summary_of(
+    excess: Any, place: Region, axes: tuple[int, ...], detail: Detail = COUNTED
+) -> Summary:
+    """Return the summary of violations, slice by slice or entry by entry.
+
+    ``place`` is where the block of these slices, which run along ``axes``, is in the tensor.
+    """
     import numpy
 
     violating = int(numpy.count_nonzero(excess))  # NaN counts, too
     largest = float(excess.max(initial=0.0)) if violating else 0.0
-    return Summary(excess.size, violating, largest)
+    nan = infinite = 0
+    if not math.isfinite(largest):
+        nan, infinite = (
+            int(numpy.count_nonzero(f(excess))) for f in (numpy.isnan, numpy.isinf)
+        )
+        largest = float(excess.max(initial=0.0, where=numpy.isfinite(excess)))
+    found = Summary(excess.size, violating, largest, nan, infinite)
+    if detail.distribution:
+        found = found._replace(distribution=Distribution.of(excess))
+    if detail.slices:
+        worst = _worst(excess, place, axes, detail.slices) if violating else ()
+        found = found._replace(worst=worst, most=detail.slices)
+    return found
+
+
+def _worst(
+    excess: Any, place: Region, axes: tuple[int, ...], most: int
+) -> tuple[SliceViolation, ...]:
+    """Return the largest violations, NaN first, and where they are in the tensor."""
+    import numpy
+
+    flat = numpy.where(numpy.isnan(excess), numpy.inf, excess).ravel()
+    order = numpy.argsort(-flat, kind="stable")[:most]
+    found = []
+    for i in order[flat[order] > 0].tolist():
+        index = numpy.unravel_index(i, excess.shape)
+        at = [None if k in axes else int(n) + place[k].start for k, n in enumerate(index)]
+        found.append(SliceViolation(tuple(at), float(excess[index])))
+    return tuple(found)
 
 
 def stand_in(tensor: Tensor) -> Any:

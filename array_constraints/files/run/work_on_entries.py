@@ -7,6 +7,7 @@ from typing import Any
 
 from array_constraints.executors import grid, whole
 from array_constraints.executors.grid import Region
+from array_constraints.files.options import COUNTED
 from array_constraints.files.run.report import Summary
 from array_constraints.files.run.work import (
     Measures,
@@ -23,7 +24,12 @@ class EntriesWork(TensorWork):
     def check(self, region: Region, block: Any = None) -> Outcome:
         tiles, before = self.tiles(region, block), Summary()
         for _, _, place in self.grid.tiles(region):
-            for tile in _flat(tiles.read(place)):
+            read = tiles.read(place)
+            if self.detail != COUNTED:
+                excess = whole.violation(self.constraint, read, numpy_namespace())
+                before += summary_of(excess, place, (), self.detail)
+                continue
+            for tile in _flat(read):
                 before += self._summary(tile)
         return Outcome(before)
 
@@ -47,7 +53,7 @@ class EntriesWork(TensorWork):
         xp = numpy_namespace()
         if not (xp.any(self.constraint.outside(tile, xp)) or xp.any(xp.isnan(tile))):
             return Summary(tile.size)
-        return summary_of(whole.violation(self.constraint, tile, xp))
+        return summary_of(whole.violation(self.constraint, tile, xp), (), ())
 
 
 def _flat(whole: Any) -> Iterator[Any]:

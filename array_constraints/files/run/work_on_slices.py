@@ -83,7 +83,7 @@ class SlicesWork(TensorWork):
         for index, place, tile in read:
             forest.add((), 0, index, self._measure(place, tile))
         measure = forest.measures()[()]
-        return measure, summary_of(self._form(read[0][1]).excess(measure, numpy_namespace()))
+        return measure, self._summary(measure, read[0][1])
 
     def forest(self) -> Forest:
         """Return an empty forest, in which the nodes of a panel are merged."""
@@ -101,9 +101,13 @@ class SlicesWork(TensorWork):
         for column, _, place in self.grid.tiles(panel):
             if column not in seen:
                 seen.add(column)
-                form = self._form(place)
-                total += summary_of(form.excess(measures[column], numpy_namespace()))
+                total += self._summary(measures[column], place)
         return total
+
+    def _summary(self, measure: Any, place: Region) -> Summary:
+        """Return the violation of the slices of a column of tiles, the first one's place."""
+        excess = self._form(place).excess(measure, numpy_namespace())
+        return summary_of(excess, place, self.axes, self.detail)
 
     def _form(self, place: Region) -> Any:
         return self.constraint.for_part(self.tensor.shape, self.axes, place)

@@ -30,13 +30,13 @@ class WholeWork(TensorWork):
                 raise ValueError(
                     f"{name_of(type(self.constraint))} needs whole slices of "
                     f"{self.tensor.name!r} at once, {least * self.tensor.itemsize} bytes, more "
-                    f"than a chunk of {chunk_bytes} bytes: raise the chunk size"
+                    f"than a chunk of {chunk_bytes} bytes: raise chunk_size"
                 )
             yield panel, [panel]
 
     def check(self, region: Region, block: Any = None) -> Outcome:
         block = self.tiles(region, block).read(region)
-        return Outcome(before=self._summary(block))
+        return Outcome(before=self._summary(block, region))
 
     def project(
         self, region: Region, block: Any = None, measures: Measures | None = None
@@ -44,13 +44,17 @@ class WholeWork(TensorWork):
         tiles = self.tiles(region, block, kept=self.result is None)
         block = tiles.read(region)
         result = self._result(block)
-        before = self._summary(block)
-        after = self._summary(result) if before.violating else before
+        before = self._summary(block, region)
+        after = self._summary(result, region) if before.violating else before
         tiles.write(region, result)
         return Outcome(before, after, block=tiles.finish(self.durable))
 
-    def _summary(self, block: Any) -> Summary:
-        return summary_of(self.constraint.violation(self._given(block)))
+    def _summary(self, block: Any, region: Region) -> Summary:
+        excess = self.constraint.violation(self._given(block))
+        if excess.ndim != block.ndim:  # of a constraint of one's own
+            excess = excess.reshape(excess.shape + (1,) * (block.ndim - excess.ndim))
+        along = [i for i, n in enumerate(excess.shape) if n == 1 != block.shape[i]]
+        return summary_of(excess, region, tuple(along), self.detail)
 
     def _given(self, block: Any) -> Any:
         """Return the array for a constraint: a copy where a callable may write to it."""

@@ -1,0 +1,71 @@
+"""The constraints by the names that people type, and what the help says of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from array_constraints.config import BUILT_IN
+from array_constraints.constraint import Constraint
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_\s]", "", name).lower()
+
+
+CONSTRAINTS = {_snake(name): cls for name, cls in BUILT_IN.items() if cls is not Constraint}
+"""The constraints by name, such as ``max_norm``; the identity, which allows all, is none."""
+
+
+class ConstraintName(click.ParamType[str]):
+    """The name of a constraint: ``max_norm``, ``max-norm`` and ``MaxNorm`` are the same."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        names = {_plain(name): name for name in CONSTRAINTS}
+        if _plain(value) not in names:
+            near = difflib.get_close_matches(_plain(value), names, 1)
+            known = f"known are {', '.join(CONSTRAINTS)}"
+            hint = f"did you mean {names[near[0]]}?" if near else known
+            self.fail(f"unknown constraint {value!r}: {hint}", param, ctx)
+        return names[_plain(value)]
+
+    def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in CONSTRAINTS if name.startswith(incomplete)]
+
+
+def parameters() -> dict[str, list[str]]:
+    """Return the parameters of all constraints, each with the names of those that have it."""
+    found: dict[str, list[str]] = {}
+    for name, cls in CONSTRAINTS.items():
+        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+            found.setdefault(field.name, []).append(name)
+    return found
+
+
+def described() -> str:
+    """Return a text of all constraints: their parameters, defaults, and what they ask for."""
+    lines = ["\b", "Constraints, with the defaults of their parameters:"]
+    for name, cls in CONSTRAINTS.items():
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        flags = [f"--{f.name.replace('_', '-')}{_default(f.default)}" for f in fields]
+        lines += [f"  {' '.join([name, *flags])}", f"      {_summary(cls)}"]
+    return "\n".join(lines)
+
+
+def _default(value: Any) -> str:
+    return "" if value is dataclasses.MISSING else f" {'none' if value is None else value}"
+
+
+def _summary(cls: type) -> str:
+    return (cls.__doc__ or "").strip().split("\n")[0].replace("``", "")

@@ -1,0 +1,81 @@
+"""Tables for terminals of any width, and for files: names are shortened, never broken."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+
+_WIDTH_OF_FILES = 10_000
+"""Columns of a table that no terminal shows: its lines are as long as they are."""
+_ROWS_OF_PAGE = 1_000
+"""Rows of a table that are laid out at a time; each page has its head."""
+_LEAST_NAME = 12
+"""Characters of a name at least, however narrow the terminal."""
+_BETWEEN = 2
+"""Blanks between two columns, and around a table."""
+
+Row = Sequence[str]
+
+
+def print_table(columns: Row, rows: Iterable[Row], marked: Iterable[bool] = ()) -> None:
+    """Print rows below their columns, page by page: of many rows, one page is held.
+
+    The first cell of each row is a name. Columns that are empty in a page are left out of it.
+
+    Parameters
+    ----------
+    columns
+        The heads.
+    rows
+        The cells.
+    marked
+        For each row, whether it is to catch the eye.
+    """
+    width = None if Console().is_terminal else _WIDTH_OF_FILES
+    console = Console(width=width, markup=False, highlight=False, emoji=False)
+    left = zip(rows, itertools.chain(marked, itertools.repeat(False)))  # noqa: B905
+    pages = iter(lambda: list(itertools.islice(left, _ROWS_OF_PAGE)), [])
+    for page in itertools.chain([next(pages, [])], pages):
+        with console.capture() as text:
+            console.print(_laid_out(columns, page, console.width))
+        sys.stdout.write(text.get())
+
+
+def _laid_out(columns: Row, page: Sequence[tuple[Row, bool]], width: int) -> Table:
+    filled = [i for i in range(len(columns)) if i == 0 or any(row[i] for row, _ in page)]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, _BETWEEN, 0, 0))
+    for i in filled:
+        right = all(_is_number(row[i]) for row, _ in page if row[i])
+        table.add_column(columns[i], no_wrap=True, justify="right" if i and right else "left")
+    others = [
+        max(cell_len(c) for c in (columns[i], *(r[i] for r, _ in page))) for i in filled[1:]
+    ]
+    room = max(_LEAST_NAME, width - sum(others) - _BETWEEN * (len(filled) + 1))
+    for row, mark in page:
+        cells = [_shortened(_name(row[0]), room), *(row[i] for i in filled[1:])]
+        table.add_row(*cells, style="red" if mark else None)
+    return table
+
+
+def _is_number(cell: str) -> bool:
+    return cell[:1].isdigit() and not cell.startswith("(")
+
+
+def _name(name: str) -> str:
+    """Return a name as it is, or quoted: one of a file from elsewhere may hold anything."""
+    return name if name and name.isprintable() and name == name.strip(" '\"") else repr(name)
+
+
+def _shortened(name: str, room: int) -> str:
+    """Return a name that fits, without its middle: the ends tell most names apart."""
+    if cell_len(name) <= room:
+        return name
+    front = (room - 1) // 2
+    back = room - 1 - front
+    return f"{name[:front]}\N{HORIZONTAL ELLIPSIS}{name[len(name) - back :]}"

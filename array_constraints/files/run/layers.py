@@ -1,0 +1,162 @@
+"""What a file tells of the layers of its tensors, so that ``axis="incoming"`` has an answer.
+
+That is: the length of the bias of the same module, and the type of a transformer in the
+``config.json`` beside PyTorch's weights; the layers that Keras names in its paths.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from array_constraints.config import strict_json
+from array_constraints.files.formats.base import Source
+from array_constraints.layers import Role, Weight, weights_of
+from array_constraints.layers.by_shape import CONV1D, CONV1D_MODULES, module_of, role_of
+from array_constraints.parameters import judge_depth
+
+_OF_CONV1D = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp", "clvp_decoder")
+"""The ``model_type`` of models of transformers that have layers ``Conv1D``."""
+_LONGEST = 2**24
+"""Bytes of a ``config.json`` that is read."""
+
+
+def weights_in(source: Source, layout: str | None) -> list[Weight]:
+    """Return the tensors of a file as weights, their roles where the file tells them."""
+    layout = layout or source.layout
+    weights = weights_of(
+        [
+            Weight(name, tensor, ties=tuple([(other, None) for other in tensor.also]))
+            for name, tensor in source.tensors.items()
+        ],
+        layout,
+    )
+    if layout == "torch":
+        known = OfPyTorch(source)
+        return [known.weight(weight) for weight in weights]
+    if layout == "keras":
+        return [_of_keras(weight) for weight in weights]
+    return weights
+
+
+class OfPyTorch:
+    """What the file of a model of PyTorch tells of its layers."""
+
+    def __init__(self, source: Source) -> None:
+        self.tensors, self.folder = source.tensors, source.root
+
+    def weight(self, weight: Weight) -> Weight:
+        """Return a weight with the roles that the file leaves it."""
+        role, *others = [self.role(name, weight.array.shape) for name, _ in weight.places]
+        names = [name for name, _ in weight.ties]
+        ties = tuple(zip(names, others, strict=True))
+        return dataclasses.replace(weight, role=role, ties=ties)
+
+    def role(self, name: str, shape: tuple[int, ...]) -> Role:
+        """Return what the file tells of a weight."""
+        if self.outputs(name, shape) == 1:  # as no layer of PyTorch itself keeps it
+            return Role(CONV1D, None, (0,))
+        return role_of(name, shape, "torch", functools.partial(self._allows, name, shape))
+
+    def outputs(self, name: str, shape: tuple[int, ...]) -> int | None:
+        """Return the dimension of the outputs of a matrix, if its bias has their number."""
+        bias = self.bias(name)
+        if bias is None or len(shape) != 2 or shape[0] == shape[1] or bias not in shape:
+            return None
+        return shape.index(bias)
+
+    def _allows(
+        self, name: str, shape: tuple[int, ...], layer: str, axes: tuple[int, ...]
+    ) -> bool:
+        if len(shape) == 2:
+            named = module_of(name) in CONV1D_MODULES and self.conv1d is not None
+            return not named or (layer == CONV1D) == self.conv1d
+        bias = self.bias(name)
+        units = math.prod([n for i, n in enumerate(shape) if i not in axes])
+        if bias is None or not units:
+            return True
+        groups = layer.startswith("ConvTranspose")  # whose outputs are those of a group
+        return bias % units == 0 if groups else bias == units
+
+    def bias(self, name: str) -> int | None:
+        """Return how many entries the bias of the same module has, if it has one."""
+        bias = self.tensors.get(f"{name.removesuffix('.weight')}.bias")
+        alone = bias is None or not name.endswith(".weight") or len(bias.shape) != 1
+        return None if alone else bias.shape[0]
+
+    @functools.cached_property
+    def conv1d(self) -> bool | None:
+        """Whether the layers named as in GPT-2 are ``Conv1D``: None where nothing tells it."""
+        for name, tensor in self.tensors.items():
+            if module_of(name) in CONV1D_MODULES:
+                outputs = self.outputs(name, tensor.shape)
+                if outputs is not None:
+                    return outputs == 1
+        kinds = set(_model_types(self._config))
+        return bool(kinds & set(_OF_CONV1D)) if kinds else None
+
+    @functools.cached_property
+    def _config(self) -> Mapping[str, Any]:
+        path = (self.folder if self.folder.is_dir() else self.folder.parent) / "config.json"
+        if not path.is_file():
+            return {}
+        with path.open("rb") as file:
+            text = file.read(_LONGEST + 1)
+        try:
+            found = strict_json.parsed(text.decode("utf-8-sig"))
+            judge_depth(found)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{path}: is no JSON, and would tell the layers: {error}"
+            ) from None
+        return found if isinstance(found, dict) else {}
+
+
+def _model_types(config: Any) -> Iterator[str]:
+    """Return the type of a model, and of those that it is made of."""
+    if isinstance(config, dict):
+        if isinstance(config.get("model_type"), str):
+            yield config["model_type"]
+        for value in config.values():
+            yield from _model_types(value)
+
+
+_PATH = re.compile(r"(?:.*/)?(?P<layer>[a-z][a-z0-9_]*?)(?:_[0-9]+)?/vars/(?P<number>[0-9]+)")
+_OUTPUTS_LAST = re.compile(r"(dense|(separable_)?conv[123]d|cell|[a-z_]*_cell)")
+_TRANSPOSED = re.compile(r"conv[123]d_transpose")
+_DEPTHWISE = re.compile(r"(depthwise|separable)_conv[12]d")
+_ATTENTION = re.compile(
+    r".*/(multi_head|grouped_query)_attention(_[0-9]+)?/[a-z_]+/vars/[0-9]+"
+)
+
+
+def _of_keras(weight: Weight) -> Weight:
+    """Return a weight with the role that its path gives it, where Keras 3 has written it.
+
+    A path has the class of each layer, in lower case, and the number of the variable in it.
+    """
+    found, shape = _PATH.fullmatch(weight.name), weight.array.shape
+    if found is None or len(shape) < 2:
+        return weight
+    axes = _axes_of_keras(found["layer"], int(found["number"]), weight.name, len(shape))
+    if axes is None:
+        return weight
+    return dataclasses.replace(weight, role=Role(found["layer"], None, axes))
+
+
+def _axes_of_keras(layer: str, number: int, path: str, ndim: int) -> tuple[int, ...] | None:
+    """Return the incoming axes of a variable of a layer of Keras; None if it is not known."""
+    every, last = tuple(range(ndim)), ndim - 1
+    if _ATTENTION.fullmatch(path):  # (inputs, heads, numbers), or (heads, numbers, outputs)
+        return every[:-1] if layer == "output_dense" else every[:1]
+    if layer == "embedding" and number == 0:
+        return (last,)
+    if _TRANSPOSED.fullmatch(layer) and number == 0:  # (*kernel, outputs, inputs)
+        return (*every[:-2], last)
+    if _DEPTHWISE.fullmatch(layer) and number == 0:  # (*kernel, inputs, multiplier)
+        return every[:-2]
+    return every[:-1] if _OUTPUTS_LAST.fullmatch(layer) and number < 2 else None

@@ -1,0 +1,124 @@
+"""Which tensors of a file are constrained, and which are skipped, since they cannot be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from array_constraints.constraint import Constraint
+from array_constraints.executors import grid
+from array_constraints.executors.needs import EVERYTHING, needs_of
+from array_constraints.files.formats.base import Source, Tensor
+from array_constraints.files.options import Options
+from array_constraints.files.run.layers import weights_in
+from array_constraints.files.run.report import Skipped
+from array_constraints.files.run.work import TensorWork, stand_in
+from array_constraints.files.run.work_on_entries import EntriesWork
+from array_constraints.files.run.work_on_slices import SlicesWork
+from array_constraints.files.run.work_on_whole import CallableConstraint, WholeWork
+from array_constraints.forms import Form
+from array_constraints.layers import UnknownAxisError, resolved
+from array_constraints.parameters import axes_of
+from array_constraints.rules import Rule, Rules
+
+_WORK: dict[str, type[TensorWork]] = {
+    "entries": EntriesWork,
+    "measures": SlicesWork,
+    "sizes": SlicesWork,
+}
+"""The work on a tensor, by what its constraint needs; all others are called."""
+
+
+def selected(
+    source: Source, rules: Rules, options: Options, *, to_project: bool
+) -> tuple[list[TensorWork], tuple[Skipped, ...]]:
+    """Return the work on each tensor that a rule selects, and what is skipped.
+
+    A pattern with wildcards skips what its constraint does not fit: buffers of integers, gains
+    where the axis is that of matrices. What is named in full, or everything where ``strict`` is
+    asked for, has to fit.
+
+    Raises
+    ------
+    LookupError
+        If a rule is left without a tensor.
+    UnknownAxisError
+        If an axis is ``"incoming"``, and no layer, or more than one, is known to have it.
+    TypeError, ValueError
+        If a constraint does not fit a tensor that has to; if a tensor is damaged, or its
+        storage would round what is written.
+    """
+    weights = weights_in(source, options.layout)
+    first = rules.acting_on(weights)
+    works: list[TensorWork] = []
+    skipped: list[tuple[Rule, Skipped]] = []
+    left = set[int]()
+    for weight, (number, rule) in zip(weights, first, strict=True):
+        if rule is None or rule.constraint is None:
+            continue
+        tensor = source.tensors[weight.name]
+        if rule.is_pattern and _of_optimizer(weight.name) and not _of_optimizer(rule.select):
+            skipped.append((rule, Skipped(weight.name, "a state of the optimizer, no weight")))
+            continue
+        tensor.check_usable(to_project)
+        try:
+            works.append(work_of(resolved(rule.constraint, weight), tensor))
+            left.add(number)
+        except (TypeError, ValueError) as error:
+            unknown = isinstance(error, UnknownAxisError)
+            if unknown or options.strict or not rule.is_pattern:
+                said = f"{weight.name!r}: {error}; select other weights"
+                raise type(error)(said) from None
+            skipped.append((rule, Skipped(weight.name, str(error))))
+    for number, rule in enumerate(rules.rules):
+        if rule.required and number not in left:
+            _require_other([one for by, one in skipped if by is rule], rule)
+    return works, tuple([one for _, one in skipped])
+
+
+def _of_optimizer(name: str) -> bool:
+    """Whether a tensor is what an optimizer remembers, by the usual names of checkpoints."""
+    return re.match(r"optim(izer)?(_states?)?(_dict)?[./]", name) is not None
+
+
+def _require_other(skipped: Sequence[Skipped], rule: Rule) -> None:
+    """Raise if all that a rule selects was skipped."""
+    if skipped:
+        raise LookupError(
+            f"none of the tensors that the rule {rule.shown} selects can be constrained, "
+            f"{len(skipped)} in all: {skipped[0].name!r}: {skipped[0].reason}"
+        )
+
+
+def work_of(constraint: Any, tensor: Tensor) -> TensorWork:
+    """Return the work for a constraint and a tensor, or raise where they do not fit.
+
+    Raises
+    ------
+    TypeError
+        If the dtype of the tensor is not one that the constraint takes.
+    ValueError
+        If the shape or the axis does not fit.
+    """
+    if not tensor.supported:
+        raise TypeError(
+            f"its dtype is {tensor.dtype}, and constraints on files take float16, bfloat16, "
+            "float32 and float64"
+        )
+    if not isinstance(constraint, Constraint):
+        constraint = CallableConstraint(constraint)
+    whole = stand_in(tensor)
+    if isinstance(constraint, Form):
+        constraint.validate(whole)
+    needs = needs_of(constraint)
+    kind = _WORK.get(needs, WholeWork)
+    most = 1 if kind is WholeWork else grid.ENTRIES_OF_TILE
+    if needs == "entries":
+        axes: tuple[int, ...] = ()
+    elif needs == EVERYTHING:
+        axes = tuple(range(len(tensor.shape)))
+    else:
+        axes = axes_of(constraint, whole)
+    cut = grid.grid_of(tensor.shape, axes, tensor.chunks, tensor.order, most)
+    return kind(constraint, tensor, cut)
