@@ -253,7 +253,7 @@ def _numbers(summary: Summary) -> dict[str, Any]:
     found: dict[str, Any] = {name: getattr(summary, name) for name in names}
     if summary.most:
         found["worst"] = [
-            {"index": worst.index, "violation": _finite_or_text(worst.violation)}
+            {"index": worst.at, "violation": _finite_or_text(worst.violation)}
             for worst in summary.worst
         ]
     return found

@@ -199,7 +199,7 @@ def norms_of_file(
     Distribution(least=0.5, largest=5.0)
     """
     patterns = [select] if isinstance(select, str) else select
-    chosen = {"exclude": exclude, "ndim": ndim, "min_size": min_size}
+    chosen: dict[str, Any] = {"exclude": exclude, "ndim": ndim, "min_size": min_size}
     rules = Rules(Rule(pattern, MaxNorm(0.0, axis), **chosen) for pattern in patterns)
     detail = Detail(distribution=True)
     options = Options(

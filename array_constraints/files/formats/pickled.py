@@ -212,7 +212,9 @@ def _rebuilt(function: Name, arguments: tuple[Any, ...]) -> Any:
     if name == "_rebuild_from_type_v2":  # a tensor with attributes of its own
         return _rebuilt(arguments[0], arguments[2])
     if name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"):
-        return _view(*arguments[:4], arguments[6].name if name.endswith("3") else "")
+        storage, offset, shape, strides = arguments[:4]
+        dtype = arguments[6].name if name.endswith("3") else ""
+        return _view(storage, offset, shape, strides, dtype)
     return Other(function)
 
 
@@ -256,15 +258,15 @@ _PLAIN = (
     "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
     "BYTEARRAY8", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
 )  # fmt: skip
-_INSTRUCTIONS: dict[str, Callable[[_Machine, Any], None]] = {
+_INSTRUCTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     **dict.fromkeys(("PROTO", "FRAME", "STOP"), lambda m, _: None),
     **dict.fromkeys(_PLAIN, _pushes()),
     "NONE": _pushes(),
     "NEWTRUE": _pushes(lambda _: True),
     "NEWFALSE": _pushes(lambda _: False),
     "MARK": _pushes(lambda _: _MARK),
-    "POP": lambda m, _: m.stack.pop() and None,
-    "POP_MARK": lambda m, _: m.popped() and None,
+    "POP": lambda m, _: m.stack.pop(),
+    "POP_MARK": lambda m, _: m.popped(),
     "EMPTY_TUPLE": _pushes(lambda _: ()),
     "TUPLE1": _tuple_of(1),
     "TUPLE2": _tuple_of(2),

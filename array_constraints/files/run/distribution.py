@@ -63,9 +63,9 @@ class Distribution:
             while passed + count <= rank:
                 passed += count
                 bucket, count = next(buckets)
-            at_end = {0: self.least, self.count - 1: self.largest}.get(rank)
             near = min(max(_middle(bucket), self.least), self.largest)
-            found.append(near if at_end is None else at_end)
+            ends = {0.0: self.least, self.count - 1.0: self.largest}
+            found.append(ends.get(rank, near))
         return found
 
     def sparkline(self, width: int = 16) -> str:

@@ -85,8 +85,9 @@ class OfPyTorch:
     def bias(self, name: str) -> int | None:
         """Return how many entries the bias of the same module has, if it has one."""
         bias = self.tensors.get(f"{name.removesuffix('.weight')}.bias")
-        alone = bias is None or not name.endswith(".weight") or len(bias.shape) != 1
-        return None if alone else bias.shape[0]
+        if bias is None or not name.endswith(".weight") or len(bias.shape) != 1:
+            return None
+        return bias.shape[0]
 
     @functools.cached_property
     def conv1d(self) -> bool | None:

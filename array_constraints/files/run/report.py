@@ -13,7 +13,7 @@ from array_constraints.files.run.distribution import NOTHING, Distribution
 class SliceViolation(NamedTuple):
     """A slice, or an entry, that violates its constraint, and how far it is off."""
 
-    index: tuple[int | None, ...]
+    at: tuple[int | None, ...]
     """Where it is in the tensor; None for the dimensions that it runs along."""
     violation: float
     """How far it is off: infinity or NaN where it holds such an entry."""
@@ -21,7 +21,7 @@ class SliceViolation(NamedTuple):
     @property
     def shown(self) -> str:
         """The index as it is written in Python: ``[3, :]``."""
-        return f"[{', '.join(':' if i is None else str(i) for i in self.index)}]"
+        return f"[{', '.join(':' if i is None else str(i) for i in self.at)}]"
 
 
 class Summary(NamedTuple):
