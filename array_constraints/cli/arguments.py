@@ -12,6 +12,7 @@ import click
 
 from array_constraints.cli.constraints import CONSTRAINTS, ConstraintName, parameters
 from array_constraints.files import CHUNK_SIZE, MOST_WORKERS, PATIENCE
+from array_constraints.layers import LAYOUTS
 from array_constraints.parameters import INCOMING, number_from_text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -41,7 +42,7 @@ class _Bytes(click.ParamType[int]):
 
 _LAYOUT = click.option(
     "--layout",
-    type=click.Choice(["torch", "keras"]),
+    type=click.Choice(LAYOUTS),
     help="Whose layers these are, for --axis incoming [as the file tells].",
 )
 _SELECTING = [

@@ -138,15 +138,9 @@ def check_file(
     """
     detail = Detail(slices)
     options = Options(
-        chunk_size,
-        workers,
-        scheduler,
-        patience,
-        layout=layout,
-        strict=strict,
-        follow_links=follow_links,
-        detail=detail,
-    )
+        chunk_size, workers, scheduler, patience,
+        layout=layout, strict=strict, follow_links=follow_links, detail=detail,
+    )  # fmt: skip
     with planned(source, rules, options, to_project=False) as (plan, crew):
         return Checking(plan, crew, progress).report()
 
@@ -203,13 +197,9 @@ def norms_of_file(
     rules = Rules(Rule(pattern, MaxNorm(0.0, axis), **chosen) for pattern in patterns)
     detail = Detail(distribution=True)
     options = Options(
-        chunk_size,
-        workers,
-        layout=layout,
-        strict=strict,
-        follow_links=follow_links,
-        detail=detail,
-    )
+        chunk_size, workers,
+        layout=layout, strict=strict, follow_links=follow_links, detail=detail,
+    )  # fmt: skip
     with planned(source, rules, options, to_project=False) as (plan, crew):
         return Checking(plan, crew, progress).report()
 
@@ -292,16 +282,9 @@ def project_file(
     """
     target = Path(target)
     options = Options(
-        chunk_size,
-        workers,
-        scheduler,
-        patience,
-        resume,
-        overwrite,
-        layout,
-        strict,
-        follow_links,
-    )
+        chunk_size, workers, scheduler, patience, resume, overwrite,
+        layout, strict, follow_links,
+    )  # fmt: skip
     with planned(source, rules, options, to_project=True, target=target) as (plan, crew):
         check_target(plan, target)
         return project(plan, target, crew, progress)

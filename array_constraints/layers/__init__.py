@@ -13,12 +13,15 @@ A bias, and the gain of a normalization, are one weight for each unit: they have
 incoming weights.
 """
 
-from array_constraints.layers.by_shape import require_layout
+from array_constraints.layers.by_shape import KERAS, LAYOUTS, TORCH, require_layout
 from array_constraints.layers.table import weights_of
 from array_constraints.layers.weight import KINDS, Role, UnknownAxisError, Weight, resolved
 
 __all__ = [
+    "KERAS",
     "KINDS",
+    "LAYOUTS",
+    "TORCH",
     "Role",
     "UnknownAxisError",
     "Weight",

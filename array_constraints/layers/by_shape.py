@@ -11,6 +11,10 @@ from array_constraints.layers.weight import NO_UNITS, Role
 Fitting: TypeAlias = Mapping[str, tuple[int, ...]]
 """The incoming axes of each type of layer that a name and a shape fit."""
 
+TORCH, KERAS = "torch", "keras"
+LAYOUTS = (TORCH, KERAS)
+"""The frameworks whose order of dimensions is known."""
+
 CONV1D = "transformers' Conv1D"
 CONV1D_MODULES = ("c_attn", "c_fc", "c_proj", "q_attn")
 """Layers that GPT-2 and its family in transformers keep as (inputs, outputs), others not."""
@@ -24,8 +28,8 @@ def _nothing_told(layer: str, axes: tuple[int, ...]) -> bool:
 
 
 def require_layout(layout: object) -> None:
-    """Raise ValueError where a layout is neither ``"torch"`` nor ``"keras"``."""
-    if layout not in _FITTING:
+    """Raise ValueError where a layout is not known."""
+    if layout not in LAYOUTS:
         raise ValueError(f"layout must be 'torch' or 'keras', got {layout!r}")
 
 
@@ -91,4 +95,4 @@ def _of_keras(name: str, ndim: int) -> Fitting:
     return fitting
 
 
-_FITTING: dict[str, Callable[[str, int], Fitting]] = {"torch": _of_torch, "keras": _of_keras}
+_FITTING: dict[str, Callable[[str, int], Fitting]] = {TORCH: _of_torch, KERAS: _of_keras}

@@ -53,13 +53,13 @@ def test_a_folder_that_holds_anything_else_is_not_overwritten(name, tmp_path):
     form.make(tmp_path / "in", {"w": weights("float32"), "v": weights("float32")})
     out.mkdir()
     (out / "chapter.tex").write_text("years of work")
-    with pytest.raises(FileExistsError, match=r"chapter.tex|thesis, not only"):
+    with pytest.raises(FileExistsError, match=r"holds (chapter\.tex|thesis), "):
         project_file(tmp_path / "in", out, [("*w", NonNeg())], overwrite=True)
     assert (out / "chapter.tex").read_text() == "years of work"
     assert project_file(tmp_path / "in", tmp_path / "ok", [("*w", NonNeg())]).tensors
     assert project_file(tmp_path / "in", tmp_path / "ok", [("*w", NonNeg())], overwrite=True)
     (tmp_path / "ok" / "notes.txt").write_text("kept")
-    with pytest.raises(FileExistsError, match=r"holds notes\.txt, not only"):
+    with pytest.raises(FileExistsError, match=r"holds notes\.txt, "):
         project_file(tmp_path / "in", tmp_path / "ok", [("*w", NonNeg())], overwrite=True)
     assert (tmp_path / "ok" / "notes.txt").read_text() == "kept"
 

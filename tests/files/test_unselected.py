@@ -77,7 +77,7 @@ def test_a_dtype_of_tomorrow_is_carried_over_and_not_to_be_selected(tmp_path):
     path = stored(tmp_path / "in.safetensors", header, W.tobytes() + bytes(range(32)))
     constrained(path, tmp_path / "out.safetensors")
     assert (tmp_path / "out.safetensors").read_bytes().endswith(bytes(range(32)))
-    with pytest.raises(TypeError, match="has dtype I128"):
+    with pytest.raises(TypeError, match="its dtype is I128"):
         check_file(path, [("q", MaxNorm(1.0))])
 
 

@@ -13,6 +13,7 @@ from array_constraints.files.formats.hdf5_datasets import check_same_listing, li
 from array_constraints.files.formats.raw import FileSource, RawTensor
 from array_constraints.files.formats.stored import Stored, StoredTarget, is_stored, stored_in
 from array_constraints.files.formats.zipped import members_of, zip_errors
+from array_constraints.layers import KERAS
 
 _WEIGHTS = "model.weights.h5"
 
@@ -22,7 +23,7 @@ class Keras(FileSource):
     """A ``.keras`` archive, opened: in it the weights are an HDF5 file, not compressed."""
 
     weights: Stored
-    layout = "keras"
+    layout = KERAS
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
         for tensor in selected:

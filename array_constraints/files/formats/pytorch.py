@@ -25,6 +25,7 @@ from array_constraints.files.formats.raw import FileSource, RawTensor, c_strides
 from array_constraints.files.formats.shards import Sharded, open_index
 from array_constraints.files.formats.stored import Stored, StoredTarget, is_stored, stored_in
 from array_constraints.files.formats.zipped import members_of, zip_errors
+from array_constraints.layers import TORCH
 
 _LARGEST_PICKLE = 2**27
 """Bytes of a pickle: a million tensors."""
@@ -49,7 +50,7 @@ class PyTorch(FileSource):
 
     storages: dict[str, Stored] = field(default_factory=dict)
     torch_style = True
-    layout = "torch"
+    layout = TORCH
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
         chosen = [t for t in selected if isinstance(t, RawTensor)]

@@ -12,6 +12,7 @@ from array_constraints.files.formats.base import Tensor
 from array_constraints.files.formats.damaged import DamagedFileError
 from array_constraints.files.formats.raw import FileSource, RawTensor
 from array_constraints.files.formats.shards import Sharded, open_index, parsed_dictionary
+from array_constraints.layers import TORCH
 
 _LARGEST_HEADER = 100_000_000  # bytes, as the format's own library has it
 _BITS = {
@@ -36,7 +37,7 @@ class Safetensors(FileSource):
 
     @property
     def layout(self) -> str | None:  # type: ignore[override]
-        return "torch" if self.metadata.get("format") == "pt" else None
+        return TORCH if self.metadata.get("format") == "pt" else None
 
     @property
     def torch_style(self) -> bool:  # type: ignore[override]

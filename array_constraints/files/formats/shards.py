@@ -84,10 +84,10 @@ class Sharded(Source):
         return [*self.beside, *([] if self.path == self.root else [self.path])]
 
     def check_replaceable(self, folder: Path) -> None:
+        listed = [folder / file.relative_to(self.root) for file in self.beside]
         index = folder / self.path.name
-        listed = list(small_files(folder)) if folder.is_dir() else []
         if index.is_file():
-            listed += open_index(index, self.open_file).files
+            listed += [index, *open_index(index, self.open_file).shards]
         elif self.path == self.root:
             listed += [folder / shard.name for shard in self.shards]
         refuse_other_files(folder, listed)
@@ -196,7 +196,7 @@ def refuse_other_files(folder: Path, listed: Sequence[Path]) -> None:
     for entry in folder.rglob("*") if folder.is_dir() else [folder]:
         if (entry.is_symlink() or not entry.is_dir()) and entry not in listed:
             raise FileExistsError(
-                f"{folder}: holds {entry.name}, not only weights: name another"
+                f"{folder}: holds {entry.name}, which the result would not: name another"
             )
 
 

@@ -16,7 +16,14 @@ from typing import Any
 from array_constraints.config import strict_json
 from array_constraints.files.formats.base import Source
 from array_constraints.layers import Role, Weight, weights_of
-from array_constraints.layers.by_shape import CONV1D, CONV1D_MODULES, module_of, role_of
+from array_constraints.layers.by_shape import (
+    CONV1D,
+    CONV1D_MODULES,
+    KERAS,
+    TORCH,
+    module_of,
+    role_of,
+)
 from array_constraints.parameters import judge_depth
 
 _OF_CONV1D = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp", "clvp_decoder")
@@ -35,10 +42,10 @@ def weights_in(source: Source, layout: str | None) -> list[Weight]:
         ],
         layout,
     )
-    if layout == "torch":
+    if layout == TORCH:
         known = OfPyTorch(source)
         return [known.weight(weight) for weight in weights]
-    if layout == "keras":
+    if layout == KERAS:
         return [_of_keras(weight) for weight in weights]
     return weights
 
@@ -60,7 +67,7 @@ class OfPyTorch:
         """Return what the file tells of a weight."""
         if self.outputs(name, shape) == 1:  # as no layer of PyTorch itself keeps it
             return Role(CONV1D, None, (0,))
-        return role_of(name, shape, "torch", functools.partial(self._allows, name, shape))
+        return role_of(name, shape, TORCH, functools.partial(self._allows, name, shape))
 
     def outputs(self, name: str, shape: tuple[int, ...]) -> int | None:
         """Return the dimension of the outputs of a matrix, if its bias has their number."""
