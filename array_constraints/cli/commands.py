@@ -28,7 +28,7 @@ from array_constraints.cli.arguments import (
     of_a_run,
     value_from_text,
 )
-from array_constraints.cli.constraints import described
+from array_constraints.cli.constraints import described, parameters
 from array_constraints.cli.printing import (
     counted,
     print_norms,
@@ -45,6 +45,7 @@ from array_constraints.cli.streams import (
     as_flags,
     output,
     say,
+    with_flags,
 )
 from array_constraints.files import (
     DamagedFileError,
@@ -69,7 +70,7 @@ _EXAMPLES = """\b
 Examples:
   array-constraints show model.safetensors --norms
   array-constraints check model.pt --constraint max_norm --max-value 2
-      --axis incoming --layout torch --select '*.weight' --exclude '*embed*'
+      --axis incoming --select '*.weight' --exclude '*embed*'
   array-constraints project model.pt out.pt --rules rules.toml"""
 
 
@@ -95,7 +96,10 @@ def main() -> None:
 def check(
     source: str, as_json: bool, progress: str, verbose: bool, slices: int, **options: Any
 ) -> None:
-    """Print how many slices of IN violate their constraints, and how far."""
+    """Count the slices of IN that violate their constraints.
+
+    It is said by how much they do, too, and which are the worst.
+    """
     options["detail"] = Detail(slices)
     with contextlib.ExitStack() as stack:
         with _errors(usage=USAGE):
@@ -124,7 +128,7 @@ def project_command(
     dry_run: bool,
     **options: Any,
 ) -> None:
-    """Write a copy of IN to OUT whose selected weights satisfy their constraints.
+    """Write a copy OUT of IN that satisfies its constraints.
 
     IN is never written to. What is not selected comes over byte for byte. OUT appears when it
     is complete; until then the work is in OUT.partial.
@@ -148,8 +152,8 @@ def project_command(
         print_report(report, as_json)
     if not report.satisfied:
         _note(
-            "what violates its constraint in the result is left by rule: most often it holds "
-            "NaN, infinity, or nothing but zeros"
+            "what still violates its constraint cannot be mended: most often it holds NaN or "
+            "infinity, or is nothing but zeros"
         )
     sys.exit(0 if report.satisfied else VIOLATED)
 
@@ -159,7 +163,11 @@ def project_command(
 )
 @of_a_listing
 def show(source: str, as_json: bool, norms: bool, **options: Any) -> None:
-    """List the tensors in FILE: names, shapes, dtypes; or the norms of their slices."""
+    """List the tensors in FILE, or the norms of their slices.
+
+    Of each tensor the name, the shape and the dtype; with --norms how the Euclidean norms of
+    its slices are distributed, to choose a bound by.
+    """
     if norms:
         _show_norms(source, as_json, **options)
         return
@@ -222,7 +230,10 @@ def _rules(constraint: str | None, given: dict[str, Any], rules: Path | None) ->
             values[name] = value_from_text(text)
         except ValueError as error:
             raise click.UsageError(f"--{name.replace('_', '-')}: {error}") from None
-    found = constraint_of(constraint, values)
+    try:
+        found = constraint_of(constraint, values)
+    except (TypeError, ValueError) as error:
+        raise type(error)(with_flags(str(error), parameters())) from None
     return Rules(Rule(pattern, found, **selecting) for pattern in patterns)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import textwrap
 from typing import Any
 
 import click
@@ -59,7 +60,8 @@ def described() -> str:
     for name, cls in CONSTRAINTS.items():
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]
         flags = [f"--{f.name.replace('_', '-')}{_default(f.default)}" for f in fields]
-        lines += [f"  {' '.join([name, *flags])}", f"      {_summary(cls)}"]
+        lines.append(f"  {' '.join([name, *flags])}")
+        lines += textwrap.indent(textwrap.fill(_summary(cls), 68), " " * 6).splitlines()
     return "\n".join(lines)
 
 

@@ -101,7 +101,7 @@ def print_norms(report: Report, as_json: bool) -> None:
     for constraint, tensors in _by_constraint(report.tensors):
         _print(f"Norms of slices along axis {constraint.axis}:")
         print_table(
-            ("weight", "slices", *columns, "distribution", "NaN", "infinite"),
+            ("weight", "slices", *columns, "histogram", "NaN", "infinite"),
             (_norms_row(t.name, t.before) for t in tensors),
         )
     every = sum((t.before for t in report.tensors), Summary())
@@ -112,7 +112,7 @@ def print_norms(report: Report, as_json: bool) -> None:
 
 
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_BARS = 12
+_BARS = 9
 """The parts of the range from the least norm to the largest, in a table."""
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,7 +17,6 @@ VIOLATED, USAGE, STOPPED, FAILED = 1, 2, 3, 4
 """Exit codes; 0 is for constraints that hold."""
 
 _SET = re.compile(r"(?<![\w/.'-])([a-z_]+)=('?)(\w+)\2")
-_NAMED = re.compile(r"(?<![\w/.'-])(chunk_size|max_value|min_value)(?![\w/.'-])")
 
 
 def as_flags(text: str) -> str:
@@ -27,7 +26,14 @@ def as_flags(text: str) -> str:
         name = found[1].replace("_", "-")
         return f"--{name}" if found[3] == "True" else f"--{name} {found[3]}"
 
-    return _NAMED.sub(lambda found: f"--{found[1].replace('_', '-')}", _SET.sub(flag, text))
+    return with_flags(_SET.sub(flag, text), ["chunk_size"])
+
+
+def with_flags(text: str, names: Iterable[str]) -> str:
+    """Return a text with some names as flags: ``--max-value`` for ``max_value``."""
+    words = "|".join(map(re.escape, names))
+    found = re.compile(rf"(?<![\w/.'-])(?:{words})(?![\w/.'-])")
+    return found.sub(lambda name: f"--{name[0].replace('_', '-')}", text)
 
 
 def printable(text: str) -> str:
@@ -109,4 +115,8 @@ def _literally() -> Iterator[None]:
     except click.ClickException as error:
         said = "\n".join(map(printable, error.message.split("\n")))
         error.message = said  # type: ignore[misc]
-        raise
+        try:
+            error.show()
+        except OSError:  # the exit code says the same
+            _silence(sys.stderr)
+        raise click.exceptions.Exit(error.exit_code) from None

@@ -18,7 +18,11 @@ _ROWS_OF_PAGE = 1_000
 _LEAST_NAME = 12
 """Characters of a name at least, however narrow the terminal."""
 _BETWEEN = 2
-"""Blanks between two columns, and around a table."""
+"""Blanks between two columns; one is at either end of a line."""
+_INDENT = " " * 4
+"""What stands in the place of a name that has a line of its own."""
+_HEAD = 3
+"""Lines above the rows of a table: an empty one, the heads, a rule."""
 
 Row = Sequence[str]
 
@@ -43,28 +47,43 @@ def print_table(columns: Row, rows: Iterable[Row], marked: Iterable[bool] = ()) 
     pages = iter(lambda: list(itertools.islice(left, _ROWS_OF_PAGE)), [])
     for page in itertools.chain([next(pages, [])], pages):
         with console.capture() as text:
-            console.print(_laid_out(columns, page, console.width))
-        sys.stdout.write(text.get())
+            names = [_name(row[0]) for row, _ in page]
+            room = console.width - _width_of_others(columns, page)
+            short = [_shortened(name, max(room, _LEAST_NAME)) for name in names]
+            apart = len(set(short)) == len(set(names))
+            console.print(_laid_out(columns, page, short if apart else [_INDENT] * len(page)))
+        lines = text.get().splitlines(keepends=True)
+        if not apart:  # each name in a line of its own, above the other cells of its row
+            for i, name in enumerate(names):
+                lines.insert(_HEAD + 2 * i, f" {_shortened(name, console.width - 2)}\n")
+        sys.stdout.write("".join(lines))
 
 
-def _laid_out(columns: Row, page: Sequence[tuple[Row, bool]], width: int) -> Table:
-    filled = [i for i in range(len(columns)) if i == 0 or any(row[i] for row, _ in page)]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, _BETWEEN, 0, 0))
+def _width_of_others(columns: Row, page: Sequence[tuple[Row, bool]]) -> int:
+    """Return how wide a table is but for its names."""
+    filled = _filled(columns, page)
+    cells = [[columns[i], *(row[i] for row, _ in page)] for i in filled[1:]]
+    widest: int = sum(max(map(cell_len, some)) for some in cells)
+    return widest + _BETWEEN * len(filled) + 1
+
+
+def _filled(columns: Row, page: Sequence[tuple[Row, bool]]) -> list[int]:
+    return [i for i in range(len(columns)) if i == 0 or any(row[i] for row, _ in page)]
+
+
+def _laid_out(columns: Row, page: Sequence[tuple[Row, bool]], names: Sequence[str]) -> Table:
+    filled = _filled(columns, page)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, _BETWEEN - 1, 0, 0))
     for i in filled:
         right = all(_is_number(row[i]) for row, _ in page if row[i])
         table.add_column(columns[i], no_wrap=True, justify="right" if i and right else "left")
-    others = [
-        max(cell_len(c) for c in (columns[i], *(r[i] for r, _ in page))) for i in filled[1:]
-    ]
-    room = max(_LEAST_NAME, width - sum(others) - _BETWEEN * (len(filled) + 1))
-    for row, mark in page:
-        cells = [_shortened(_name(row[0]), room), *(row[i] for i in filled[1:])]
-        table.add_row(*cells, style="red" if mark else None)
+    for name, (row, mark) in zip(names, page, strict=True):
+        table.add_row(name, *(row[i] for i in filled[1:]), style="red" if mark else None)
     return table
 
 
 def _is_number(cell: str) -> bool:
-    return cell[:1].isdigit() and not cell.startswith("(")
+    return cell[:1].isdigit() or cell in ("nan", "inf")
 
 
 def _name(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
 
@@ -193,9 +194,9 @@ def get(identifier: Any) -> Any:
     Parameters
     ----------
     identifier
-        ``None``, a name (``"MaxNorm"``, ``"max_norm"``, a registered ``"package>Name"``, and
-        the spellings of older Keras and TensorFlow.js), a config, a class, or any callable,
-        which is returned as it is.
+        ``None``, a name (``"MaxNorm"``, ``"max_norm"``, ``"max-norm"``, a registered
+        ``"package>Name"``, and the spellings of older Keras and TensorFlow.js), a config, a
+        class, or any callable, which is returned as it is.
 
     Raises
     ------
@@ -238,16 +239,18 @@ def _find(
             if key in known:
                 return known[key]
     package, _, bare = full.rpartition(">")
-    cls = _SPELLINGS.get(bare)
+    cls = _SPELLINGS.get(bare.replace("-", "_"))
     if cls is None:
-        known_names = sorted([*BUILT_IN, *_registered, *custom])
+        known_names = sorted({*BUILT_IN, *_registered, *custom} - {name_of(Constraint)})
+        near = difflib.get_close_matches(bare, [*_SPELLINGS, *known_names], 1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(
-            f"unknown constraint {full!r}: known are {known_names}; register its class, or "
-            "pass it in custom_objects"
+            f"unknown constraint {full!r}: {meant}known are {known_names}; register its class, "
+            "or pass it in custom_objects"
         )
     from_here = (module is None or _is_ours(module)) and package in ("", PACKAGE)
     if from_here or (not package and dialects.is_from_keras(module)):
-        if _SPELLINGS.get(name.rpartition(">")[2]) is not cls:
+        if _SPELLINGS.get(name.rpartition(">")[2].replace("-", "_")) is not cls:
             raise ValueError(f"class_name {name!r} and registered_name {full!r} contradict")
         return cls
     raise ValueError(

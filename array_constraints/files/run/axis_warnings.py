@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from array_constraints.files.formats.base import Source, Tensor
-from array_constraints.files.run.layers import OfPyTorch
+from array_constraints.files.run.layers import OfPyTorch, of_keras
 from array_constraints.files.run.work import TensorWork
 from array_constraints.files.run.work_on_slices import SlicesWork
+from array_constraints.layers import KERAS, Weight
 from array_constraints.layers.by_shape import module_of
 
 _EMBEDDINGS = ("emb", "shared", "token_embd", "tok_emb", "pos_emb", "wpe", "wte")
@@ -53,7 +54,12 @@ def warnings_of(source: Source, items: Sequence[_Selected]) -> Iterator[str]:
     known = OfPyTorch(source) if source.torch_style else None
     for work in (item.work for item in items):
         if isinstance(work, SlicesWork) and work.tensor.entries:
-            said = _said(work, known)
+            if math.prod([work.tensor.shape[i] for i in work.axes]) == 1:
+                said: str | None = _SINGLE
+            elif source.layout == KERAS:
+                said = _said_of_keras(work)
+            else:
+                said = _said_of_torch(work, known) if known else None
             if said:
                 found.setdefault(said, []).append(work)
     for said, works in found.items():
@@ -62,14 +68,27 @@ def warnings_of(source: Source, items: Sequence[_Selected]) -> Iterator[str]:
         yield f"{shown} (and {more} more): {said}" if more else f"{shown}: {said}"
 
 
-def _said(work: TensorWork, known: OfPyTorch | None) -> str | None:
+def _said_of_keras(work: TensorWork) -> str | None:
     tensor, axes = work.tensor, work.axes
-    if math.prod([tensor.shape[i] for i in axes]) == 1:
-        return _SINGLE
-    if known is None or len(axes) != 1 or not 2 <= len(tensor.shape) <= 5:
+    role = of_keras(Weight(tensor.name, tensor)).role
+    if role is None or isinstance(role.incoming, str) or axes == role.incoming:
         return None
-    if len(tensor.shape) > 2:
-        return _CONVOLUTION
+    if len(axes) == len(tensor.shape) or (len(axes) > 1 and set(axes) < set(role.incoming)):
+        return None  # all of it as one slice, or each kernel of two dimensions
+    several = len(role.incoming) > 1
+    along = f"axes {role.incoming}" if several else f"axis {role.incoming[0]}"
+    if role.layer == "embedding":
+        return f"the vector of one entry of the vocabulary of this embedding lies along {along}"
+    return f"the incoming weights of one output of this {role.layer} are those along {along}"
+
+
+def _said_of_torch(work: TensorWork, known: OfPyTorch) -> str | None:
+    tensor, axes = work.tensor, work.axes
+    if 3 <= len(tensor.shape) <= 5:
+        both = {0, 1} <= set(axes) and len(axes) < len(tensor.shape)
+        return _CONVOLUTION if both or axes in ((0,), (1,)) else None
+    if len(axes) != 1 or len(tensor.shape) != 2:
+        return None
     incoming = known.role(tensor.name, tensor.shape).incoming
     if isinstance(incoming, str) or axes == incoming:
         return None

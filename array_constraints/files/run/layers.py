@@ -46,7 +46,7 @@ def weights_in(source: Source, layout: str | None) -> list[Weight]:
         known = OfPyTorch(source)
         return [known.weight(weight) for weight in weights]
     if layout == KERAS:
-        return [_of_keras(weight) for weight in weights]
+        return [of_keras(weight) for weight in weights]
     return weights
 
 
@@ -142,7 +142,7 @@ _ATTENTION = re.compile(
 )
 
 
-def _of_keras(weight: Weight) -> Weight:
+def of_keras(weight: Weight) -> Weight:
     """Return a weight with the role that its path gives it, where Keras 3 has written it.
 
     A path has the class of each layer, in lower case, and the number of the variable in it.
