@@ -51,9 +51,11 @@ def test_names_of_gpt2_alone_say_nothing(name, axis, tmp_path):
 
 def test_names_of_gpt2_with_the_layout_of_linear_follow_the_bias(tmp_path):
     nano = {"c_attn.weight": (24, 8), "c_attn.bias": (24,), "c_proj.weight": (8, 8)}
-    (text,) = warned(tmp_path, nano, 0, "*.weight")
-    assert text.startswith("'c_attn.weight' of shape (24, 8), axes (0,) (and 1 more): ")
-    assert OUTPUTS_FIRST in text
+    told, alike = warned(tmp_path, nano, 0, "*.weight")
+    assert told.startswith("'c_attn.weight' of shape (24, 8), axes (0,): the bias has")
+    assert alike.startswith("'c_proj.weight' of shape (8, 8), axes (0,): torch keeps")
+    assert OUTPUTS_FIRST in told
+    assert OUTPUTS_FIRST in alike
     assert warned(tmp_path, nano, 1, "*.weight") == ()
 
 
@@ -90,7 +92,52 @@ def test_each_mistake_is_warned_of_once_with_the_first_that_has_it(tmp_path):
     assert third.startswith("'wte.weight' of shape (6, 4), axes (0,): a row of an embedding")
 
 
+@pytest.mark.parametrize(
+    ("axis", "wrong"),
+    [
+        *[(0, True), (1, True), ((0, 1), True), ((0, 1, 2), True)],
+        *[((1, 2, 3), False), ((0, 2, 3), False), ((2, 3), False), (None, False)],
+    ],
+)
+def test_convolutions_of_torch_are_warned_of_where_kernels_are_cut(axis, wrong, tmp_path):
+    """A transposed one keeps (inputs, outputs, ...); (2, 3) are kernels of two dimensions."""
+    found = warned(tmp_path, {"conv.weight": (6, 4, 3, 3)}, axis)
+    assert len(found) == wrong
+    assert all("torch keeps a convolution as (outputs, inputs, ...)" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("path", "shape", "right", "others"),
+    [
+        ("layers/dense_1/vars/0", (5, 4), 0, ()),
+        ("layers/conv2d/vars/0", (3, 3, 2, 4), (0, 1, 2), ((0, 1),)),
+        ("layers/conv2d_transpose/vars/0", (3, 3, 4, 2), (0, 1, 3), ((0, 1),)),
+        ("layers/depthwise_conv2d/vars/0", (3, 3, 2, 1), (0, 1), ()),
+        ("layers/embedding/vars/0", (9, 4), 1, ()),
+        ("layers/lstm/cell/vars/1", (4, 16), 0, ()),
+    ],
+)
+def test_layers_of_keras_are_warned_of_by_their_paths(path, shape, right, others, tmp_path):
+    """The default of Keras, axis 0, is right for dense and recurrent layers alone."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        file[path] = np.ones(shape, "f4")
+    every = tuple(range(len(shape)))
+
+    def found(axis):
+        return check_file(tmp_path / "m.weights.h5", [("*", MaxNorm(9.0, axis=axis))]).warnings
+
+    for axis in (right, *others, every):
+        assert found(axis) == ()
+    for axis in {*every} - {right}:
+        (text,) = found(axis)
+        along = f"axes {right}" if isinstance(right, tuple) else f"axis {right}"
+        assert text.endswith(
+            f"along {along}" if shape[axis] > 1 else "each slice has one entry"
+        )
+
+
 def test_other_shapes_and_styles_are_not_warned_of(tmp_path):
-    assert warned(tmp_path, {"conv.weight": (6, 4, 3, 3), "fc.bias": (4,)}, 0) == ()
+    assert warned(tmp_path, {"fc.bias": (4,)}, 0) == ()
     np.save(tmp_path / "kernel.npy", np.ones((6, 4)))
     assert check_file(tmp_path / "kernel.npy", MaxNorm(9.0, axis=0)).warnings == ()

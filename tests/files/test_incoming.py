@@ -78,3 +78,140 @@ def test_a_run_is_continued_with_the_same_rules_and_layout_alone(tmp_path):
             )
         }
     assert len(made) == 12
+
+
+def file_of_torch(folder, tensors, config=None):
+    """Make a file as PyTorch's ecosystem writes it, and the ``config.json`` beside it."""
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.ones(shape, "f4") for name, shape in tensors.items()}
+    save_file(arrays, folder / "model.safetensors", {"format": "pt"})
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+    return folder / "model.safetensors"
+
+
+def incoming(path, select="*.weight", **options):
+    """Return the axis that is found for each weight."""
+    report = check_file(path, [(select, MaxNorm(9.0, axis="incoming"))], **options)
+    return {tensor.name: tensor.constraint.axis for tensor in report.tensors}
+
+
+@pytest.mark.parametrize(
+    ("kind", "axis"), [("gpt2", 0), ("imagegpt", 0), ("llama", 1), ("gpt_bigcode", 1)]
+)
+def test_the_type_of_a_transformer_tells_what_its_c_attn_is(kind, axis, tmp_path):
+    path = file_of_torch(tmp_path, {"h.0.attn.c_attn.weight": (8, 24)}, {"model_type": kind})
+    assert incoming(path) == {"h.0.attn.c_attn.weight": axis}
+
+
+def test_a_model_within_a_model_tells_it_too(tmp_path):
+    config = {"model_type": "encoder-decoder", "decoder": {"model_type": "gpt2"}}
+    path = file_of_torch(tmp_path, {"decoder.h.0.mlp.c_fc.weight": (8, 32)}, config)
+    assert incoming(path) == {"decoder.h.0.mlp.c_fc.weight": 0}
+
+
+def test_a_bias_tells_more_than_a_name_and_speaks_for_its_like(tmp_path):
+    tensors = {"a.c_attn.weight": (8, 24), "a.c_attn.bias": (24,), "a.c_proj.weight": (8, 8)}
+    assert incoming(file_of_torch(tmp_path, tensors)) == {
+        "a.c_attn.weight": 0,
+        "a.c_proj.weight": 0,
+    }
+    linear = {"a.c_attn.weight": (24, 8), "a.c_attn.bias": (24,), "a.c_proj.weight": (8, 8)}
+    assert incoming(file_of_torch(tmp_path, linear, {"model_type": "gpt2"})) == {
+        "a.c_attn.weight": 1,
+        "a.c_proj.weight": 1,
+    }
+    # no name that is known, and yet a bias that only such a layer can have
+    assert incoming(file_of_torch(tmp_path, {"w.weight": (8, 24), "w.bias": (24,)})) == {
+        "w.weight": 0
+    }
+
+
+def test_where_nothing_tells_it_the_error_names_both_layers(tmp_path):
+    path = file_of_torch(tmp_path, {"a.c_attn.weight": (8, 24)})
+    with pytest.raises(
+        ValueError, match=r"Linear \(axis \(1,\)\) and of transformers' Conv1D \(axis \(0,\)\)"
+    ):
+        incoming(path)
+    path = file_of_torch(tmp_path, {"up.weight": (8, 16, 3, 3)})
+    with pytest.raises(
+        ValueError,
+        match=r"Conv2d \(axis \(1, 2, 3\)\) and of ConvTranspose2d \(axis \(0, 2, 3\)\)",
+    ):
+        incoming(path)
+
+
+@pytest.mark.parametrize(("bias", "axis"), [(8, (1, 2, 3)), (16, (0, 2, 3)), (32, (0, 2, 3))])
+def test_the_bias_of_a_convolution_tells_which_it_is(bias, axis, tmp_path):
+    """Of a transposed one with groups, the weight has the outputs of one group."""
+    tensors = {"up.weight": (8, 16, 3, 3), "up.bias": (bias,)}
+    assert incoming(file_of_torch(tmp_path, tensors)) == {"up.weight": axis}
+
+
+def test_a_bias_that_no_layer_has_is_named(tmp_path):
+    path = file_of_torch(tmp_path, {"up.weight": (8, 16, 3, 3), "up.bias": (7,)})
+    with pytest.raises(LookupError, match="by what else is in the file"):
+        incoming(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "", '{"model_type": 3}'])
+def test_a_config_that_tells_nothing_guesses_nothing(text, tmp_path):
+    path = file_of_torch(tmp_path, {"a.c_attn.weight": (8, 24), "b.weight": (4, 6)})
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config.json: is no JSON|Linear .*and of"):
+        incoming(path)
+
+
+KERAS = {
+    "layers/dense_1/vars/0": ((5, 4), 0),
+    "layers/conv2d/vars/0": ((3, 3, 2, 4), (0, 1, 2)),
+    "layers/conv2d_transpose/vars/0": ((3, 3, 4, 2), (0, 1, 3)),
+    "layers/depthwise_conv2d/vars/0": ((3, 3, 2, 1), (0, 1)),
+    "layers/embedding/vars/0": ((9, 4), 1),
+    "layers/lstm/cell/vars/1": ((4, 16), 0),
+    "layers/multi_head_attention/query_dense/vars/0": ((4, 2, 3), 0),
+    "layers/multi_head_attention/output_dense/vars/0": ((2, 3, 4), (0, 1)),
+}
+
+
+def test_the_paths_of_keras_name_the_layers(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        for path, (shape, _) in KERAS.items():
+            file[path] = np.ones(shape, "f4")
+    assert incoming(tmp_path / "m.weights.h5", "*") == {
+        path: axis for path, (_, axis) in KERAS.items()
+    }
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
+def test_the_axes_are_those_of_the_layers_of_keras_itself(tmp_path):
+    """The paths are what Keras writes, and the axes those that its layers have in memory."""
+    keras = pytest.importorskip("keras")
+    from array_constraints.layers import weights_of
+
+    model = keras.Sequential(
+        [
+            keras.layers.Input((8, 8, 2)),
+            keras.layers.Conv2D(3, 3),
+            keras.layers.Conv2DTranspose(4, 2),
+            keras.layers.DepthwiseConv2D(2),
+            keras.layers.SeparableConv2D(5, 2),
+            keras.layers.Reshape((-1, 5)),
+            keras.layers.LSTM(3),
+            keras.layers.Dense(7),
+        ]
+    )
+    model.save_weights(tmp_path / "m.weights.h5")
+    found = incoming(tmp_path / "m.weights.h5", "*")
+    expected = []
+    for weight in weights_of(model):
+        axes = weight.role.incoming
+        if isinstance(axes, tuple):
+            expected.append((tuple(weight.array.shape), axes))
+    with_shapes = []
+    with pytest.importorskip("h5py").File(tmp_path / "m.weights.h5") as file:
+        for path, axis in found.items():
+            with_shapes.append((file[path].shape, (axis,) if isinstance(axis, int) else axis))
+    assert sorted(with_shapes) == sorted(expected)

@@ -31,11 +31,16 @@ from array_constraints.files.formats.hdf5_datasets import (
 )
 from array_constraints.files.formats.hdf5_streams import Sink
 from array_constraints.files.formats.raw import FileSource, RawTarget, RawTensor
+from array_constraints.layers import KERAS
 
 
 @dataclass
 class Hdf5(FileSource):
     """An HDF5 file, opened."""
+
+    @property
+    def layout(self) -> str | None:  # type: ignore[override]
+        return KERAS if self.path.name.endswith(".weights.h5") else None
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
         chosen = [t for t in selected if isinstance(t, RawTensor)]

@@ -10,7 +10,7 @@ from array_constraints.files.formats.base import Source, Tensor
 from array_constraints.files.run.layers import OfPyTorch, of_keras
 from array_constraints.files.run.work import TensorWork
 from array_constraints.files.run.work_on_slices import SlicesWork
-from array_constraints.layers import KERAS, Weight
+from array_constraints.layers import KERAS, TORCH, Weight
 from array_constraints.layers.by_shape import module_of
 
 _EMBEDDINGS = ("emb", "shared", "token_embd", "tok_emb", "pos_emb", "wpe", "wte")
@@ -48,15 +48,18 @@ class _Selected(Protocol):
     def work(self) -> TensorWork: ...
 
 
-def warnings_of(source: Source, items: Sequence[_Selected]) -> Iterator[str]:
+def warnings_of(
+    source: Source, layout: str | None, items: Sequence[_Selected]
+) -> Iterator[str]:
     """Warn of what looks like the wrong axis: each mistake once, with its first tensor."""
     found: dict[str, list[TensorWork]] = {}
-    known = OfPyTorch(source) if source.torch_style else None
+    of_torch = source.torch_style if layout is None else layout == TORCH
+    known = OfPyTorch(source) if of_torch else None
     for work in (item.work for item in items):
         if isinstance(work, SlicesWork) and work.tensor.entries:
             if math.prod([work.tensor.shape[i] for i in work.axes]) == 1:
                 said: str | None = _SINGLE
-            elif source.layout == KERAS:
+            elif layout == KERAS:
                 said = _said_of_keras(work)
             else:
                 said = _said_of_torch(work, known) if known else None

@@ -156,7 +156,7 @@ def plan_for(
     items = tuple([Item(work, options.chunk_size, in_order) for work in works])
     for item in items:
         next(item.panels, None)  # or raise, where slices do not fit
-    warnings = tuple(warnings_of(source, items))
+    warnings = tuple(warnings_of(source, options.layout or source.layout, items))
     return Plan(source, rules, items, options, workers, to_project, warnings, skipped)
 
 
