@@ -39,7 +39,7 @@ def main(name: str, *options: str) -> None:
         def read(data: bytes) -> None:
             source.write_bytes(data)
             try:
-                check_file(source, form.rules, workers=1)
+                check_file(source, form.rules, workers=1, strict=True)
             except Exception as error:
                 if fault := fault_of(error, source):
                     raise AssertionError(fault) from error

@@ -40,6 +40,16 @@ def make(path: Path, mebibytes: int, dtype: str = "float32") -> None:
     out.flush()
 
 
+def make_checkpoint(path: Path, mebibytes: int) -> None:
+    """Write such numbers as ``torch.save`` does."""
+    import torch
+
+    make(path.with_suffix(".npy"), mebibytes)
+    w = np.load(path.with_suffix(".npy"), mmap_mode="r+")
+    torch.save({"w": torch.from_numpy(w)}, path)
+    path.with_suffix(".npy").unlink()
+
+
 def anonymous() -> int:
     text = Path("/proc/self/status").read_text()
     return int(text.split("RssAnon:")[1].split()[0]) * 1024
@@ -86,7 +96,7 @@ def naive(path: Path, out: Path) -> None:
 
 
 def main(run: str, path: Path, limit: int | None) -> None:
-    out = path.with_name("measured.npy")
+    out = path.with_name(f"measured{path.suffix}")
     if run == "naive":
         import dask.array  # noqa: F401 - a part of the baseline
     baseline, peak = anonymous(), Peak()

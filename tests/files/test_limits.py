@@ -47,6 +47,20 @@ def test_memory_is_that_of_the_chunks_and_every_byte_is_moved_once_or_read_twice
     assert abs(peaks[1] - peaks[0]) < 8 * 2**20
 
 
+def test_a_file_of_torch_is_read_twice_more_for_its_checksums(tmp_path):
+    """That of what is read is compared, and that of what was written is computed."""
+    pytest.importorskip("torch")
+    path = tmp_path / "512.pt"
+    measure.make_checkpoint(path, 512)
+    result = measured("max-norm", path, LIMIT)
+    path.unlink()
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["peak"] <= ALLOWED
+    assert 4 <= found["read"] <= 4.1
+    assert 1 <= found["written"] <= 1.0001
+
+
 def test_the_plain_expression_does_not_fit(files):
     """The control: the limit is one that whole arrays do not keep."""
     result = measured("naive", files[1], LIMIT)
