@@ -1,6 +1,7 @@
 """The only list of commands: ``nox --list``."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,54 +20,68 @@ def install(session: nox.Session, *groups: str, package: bool = True) -> None:
     session.install("--quiet", *CONSTRAINTS, *wanted, *(["--editable", "."] if package else []))
 
 
-@nox.session
+def shared(session: nox.Session, *groups: str) -> str:
+    """Install into the one environment of all that need PyTorch and JAX; return its Python."""
+    version = session.python if isinstance(session.python, str) else ""  # --force-python
+    folder = Path(f".nox/shared{version}").resolve()
+    python = str(folder / "bin" / "python")
+    if not Path(python).exists():
+        base = f"python{version}" if version else sys.executable
+        session.run(base, "-m", "venv", str(folder), external=True)
+    wanted = nox.project.dependency_groups(PROJECT, *groups)
+    session.run(
+        *(python, "-m", "pip", "install", "--quiet"),
+        *(*CONSTRAINTS, *wanted, "--editable", "."),
+        external=True,
+    )
+    session.env["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    session.env["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
+    return python
+
+
+@nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """Run the tests; torch is installed on Python 3.11 only."""
-    install(session, "test")
-    session.env["JAX_PLATFORMS"] = "cpu"
-    session.run("pytest", "--numprocesses=auto", *session.posargs)
+    python = shared(session, "test")
+    session.run(python, "-m", "pytest", "--numprocesses=auto", *session.posargs, external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def conformance(session: nox.Session) -> None:
     """Judge this library by the conformance suite, on every array library."""
-    install(session, "conformance")
-    session.env["JAX_PLATFORMS"] = "cpu"
+    python = shared(session, "conformance")
     matrix = ["--matrix", "--quick", f"--processes={os.cpu_count()}"]
     options = session.posargs or [*matrix, "--report", "conformance/report"]
     command = ["-m", "array_constraints_conformance", "--constraints", "array_constraints"]
-    session.run("python", *command, *options)
+    session.run(python, *command, *options, external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def results(session: nox.Session) -> None:
     """Judge the peers, each in a process of its own, and rewrite docs/results.md."""
-    install(session, "test")
-    session.env["JAX_PLATFORMS"] = "cpu"
-    session.run("python", "tests/measure_peers.py", *session.posargs)
+    python = shared(session, "test")
+    session.run(python, "tests/measure_peers.py", *session.posargs, external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def seeds(session: nox.Session) -> None:
     """Judge the faulty and the right implementations with 20 seeds: verdicts must agree."""
-    install(session, "test")
-    session.env["JAX_PLATFORMS"] = "cpu"
-    session.run("python", "tests/measure_seeds.py", *session.posargs)
+    python = shared(session, "test")
+    session.run(python, "tests/measure_seeds.py", *session.posargs, external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def mutants(session: nox.Session) -> None:
     """Mutate the library; what neither the suite nor the tests notice must be listed."""
-    install(session, "test", "mutants")
-    session.run("python", "tests/measure_mutants.py", *session.posargs)
+    python = shared(session, "test", "mutants")
+    session.run(python, "tests/measure_mutants.py", *session.posargs, external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def demo(session: nox.Session) -> None:
     """Train a small network on handwritten digits, its layers under constraints."""
-    install(session, "demo", "libraries")
-    session.env["JAX_PLATFORMS"] = "cpu"
-    session.run("python", "docs/examples/digits.py", *session.posargs)
+    python = shared(session, "demo", "libraries")
+    session.run(python, "docs/examples/digits.py", *session.posargs, external=True)
 
 
 @nox.session
@@ -92,22 +107,23 @@ def docs(session: nox.Session) -> None:
         session.run("sphinx-build", "-W", "-q", "-b", builder, "docs", f"docs/_build/{builder}")
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def numerics(session: nox.Session) -> None:
     """Measure the numeric contract on every library, and rewrite the tables of the docs."""
-    install(session, "test")
-    session.env["JAX_PLATFORMS"] = "cpu"
-    session.run("python", "tests/measure_numerics.py", *session.posargs)
+    python = shared(session, "test")
+    session.run(python, "tests/measure_numerics.py", *session.posargs, external=True)
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def benchmarks(session: nox.Session) -> None:
     """Time this library beside its peers, as ratios: a short version of docs/performance.md."""
-    install(session, "test")
-    session.run("python", "-m", "benchmarks", *(session.posargs or ["--rounds", "3"]))
+    python = shared(session, "test")
+    session.run(
+        python, "-m", "benchmarks", *(session.posargs or ["--rounds", "3"]), external=True
+    )
     if not session.posargs:
         command = ["-m", "benchmarks.out_of_core", "--rounds", "3", "--gibibytes", "0.5"]
-        session.run("python", *command, env={"OMP_NUM_THREADS": "1"})
+        session.run(python, *command, env={"OMP_NUM_THREADS": "1"}, external=True)
 
 
 @nox.session
