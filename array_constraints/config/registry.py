@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, overload
 
@@ -241,6 +240,8 @@ def _find(
     package, _, bare = full.rpartition(">")
     cls = _SPELLINGS.get(bare.replace("-", "_"))
     if cls is None:
+        import difflib
+
         known_names = sorted({*BUILT_IN, *_registered, *custom} - {name_of(Constraint)})
         near = difflib.get_close_matches(bare, [*_SPELLINGS, *known_names], 1)
         meant = f"did you mean {near[0]!r}? " if near else ""
