@@ -15,13 +15,7 @@ version = release = array_constraints.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
 myst_heading_anchors = 3
-exclude_patterns = [
-    "_build",
-    "files_table.md",
-    "keras_golden.md",
-    "numerics_table.md",
-    "performance_table.md",
-]
+exclude_patterns = ["_build"]
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
