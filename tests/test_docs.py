@@ -180,3 +180,22 @@ def test_the_demo_runs(tmp_path):
     example["main"](["--epochs", "2", "--output", str(tmp_path)])
     (picture,) = tmp_path.glob("*.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_of_results_begins_as_its_generator_writes_it(tmp_path):
+    """The judging takes too long for a test; its lead and its picture follow from the page."""
+    import measure_peers
+    import results_lead
+
+    page = (ROOT / "docs/results.md").read_text()
+    assert page.startswith(results_lead.LEAD)
+    for peer in measure_peers.PEERS.values():
+        assert f"```\n{peer.command}\n```" in page
+    counts = results_lead.counts(page)
+    assert list(counts) == [
+        p.title for p in (measure_peers.OURS, *measure_peers.PEERS.values())
+    ]
+    met, judged = counts["array_constraints"]
+    assert met == judged
+    results_lead.draw(page, tmp_path / "results.svg")
+    assert (tmp_path / "results.svg").read_text().count("<svg") == 1
