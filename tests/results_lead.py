@@ -11,20 +11,20 @@ LEAD = """\
 ![How many requirements each implementation meets](results.svg)
 
 The conformance suite judges implementations of weight constraints by a
-[specification](specification.md). This page says what it finds in this library, in Keras, and in
-the projections of PyTorch, Optax and JAXopt. Each of them ran unmodified.
+[specification](specification.md). This page says what it finds in this library, in Keras, and
+in the projections of PyTorch, Optax and JAXopt. Each of them ran unmodified.
 
 - **This library** meets every requirement, on every array library that is named below.
-- **Keras** divides by `norm + 1e-7`, so that weights which are allowed already shrink a little at
-  each step. Squares of large entries overflow and those of small ones vanish: results become
-  zero, NaN or too long. Bounds that make no sense are accepted.
-- **PyTorch**'s `renorm` and `normalize` have the same two weaknesses, each with an epsilon of its
-  own.
-- **Optax and JAXopt** have no epsilon. Squares leave the range there too, and zero slices become
-  NaN where norms have to be 1.
-- **For everyday use**: on float32 weights with short slices and norms near 1, all of them agree
-  within a few roundoffs. The gaps show at the ends of the exponent range, in 16-bit formats, at
-  zero, with NaN, on long slices, and in what happens to a weight over many steps.
+- **Keras** divides by `norm + 1e-7`, so that weights which are allowed already shrink a
+  little at each step. Squares of large entries overflow and those of small ones vanish:
+  results become zero, NaN or too long. Bounds that make no sense are accepted.
+- **PyTorch**'s `renorm` and `normalize` have the same two weaknesses, each with an epsilon of
+  its own.
+- **Optax and JAXopt** have no epsilon. Squares leave the range there too, and zero slices
+  become NaN where norms have to be 1.
+- **For everyday use**: on float32 weights with short slices and norms near 1, all of them
+  agree within a few roundoffs. The gaps show at the ends of the exponent range, in 16-bit
+  formats, at zero, with NaN, on long slices, and in what happens to a weight over many steps.
 - A gap is no accusation: each section below says what the implementation documents.
 """
 COUNT = re.compile(r"(\d+) of (\d+) met")
