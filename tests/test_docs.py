@@ -180,7 +180,7 @@ def test_the_demo_runs(tmp_path, capsys):
     example["main"](["--epochs", "2", "--output", str(tmp_path)])
     (picture,) = tmp_path.glob("*.png")
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "a slice that is\nprojected never exceeds its bound" in capsys.readouterr().out
+    assert "a slice that is projected never\nexceeds its bound" in capsys.readouterr().out
 
 
 def test_the_page_of_results_begins_as_its_generator_writes_it(tmp_path):
