@@ -165,7 +165,7 @@ def golden_table() -> str:
         ours = constraint(w).astype(np.float64)
         keras = np.asarray(case["output"], dtype=np.float64)
         if case["input"] == "big" and case["class_name"] != "NonNeg":
-            lines.append(f"| big | `{constraint}` | Keras overflows | see below |")
+            lines.append(f"| big | `{constraint}` | Keras overflows | see above |")
             continue
         bound = np.full(w.shape, 20 * u)
         if case["class_name"] != "NonNeg":

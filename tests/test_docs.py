@@ -9,6 +9,7 @@ import re
 import runpy
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -162,6 +163,29 @@ def test_the_worked_example_of_files_runs(tmp_path, capsys):
     example = runpy.run_path(str(ROOT / "docs" / "examples" / "checkpoint.py"))
     example["main"](["--gibibytes", "0.02", "--folder", str(tmp_path)])
     assert "verified" in capsys.readouterr().out
+
+
+def test_the_pictures_of_the_gallery_are_drawn(tmp_path):
+    pictures = runpy.run_path(str(ROOT / "docs/examples/pictures.py"))
+    pictures["main"](tmp_path)
+    names = {"plane.svg", "norms.svg", "memory.svg"}
+    if find_spec("torch"):
+        watched = runpy.run_path(str(ROOT / "docs/examples/watched.py"))
+        watched["main"](tmp_path, steps=2)
+        names.add("watched.svg")
+    assert {path.name for path in tmp_path.iterdir()} == names
+    for name in names:
+        assert (ROOT / "docs/examples" / name).read_text().count("<svg") == 1
+
+
+def test_pages_that_the_readme_links_to_need_no_sphinx():
+    """A forge shows them as they are: no table, picture or text is included by a directive."""
+    readme = (ROOT / "README.md").read_text()
+    pages = re.findall(r"\]\((docs/[\w/-]+\.md)", readme)
+    assert len(pages) > 8
+    for page in {*pages, "docs/examples.md", "docs/gpu.md"}:
+        text = (ROOT / page).read_text()
+        assert not re.findall(r"```\{(?:include|image|figure|toctree|table)", text), page
 
 
 def test_the_ci_runs_the_readme_test_command():
