@@ -138,3 +138,11 @@ def test_the_speed_that_the_readme_claims():
             found = list(ratios(UNDER_JIT, "jax", LARGE, PLAIN, JIT))
             assert close(jax_low, min(found))
             assert close(jax_high, max(found))
+
+
+def test_how_far_below_the_bound_results_are():
+    page = ROOT / "docs" / "numerics.md"
+    table = pages.read(page, "numerics").partition("### UnitNorm")[0]
+    rows = [line for line in table.splitlines() if "| float32 |" in line]
+    found = [float(n) for row in rows for n in re.findall(r"-([\d.]+)(?: to |\s\|)", row)]
+    assert f"by {min(found):.0f} to {max(found):.0f} roundoffs" in plain(page.read_text())

@@ -1,4 +1,4 @@
-"""What the README, docs/keras.md and docs/training/keras.md show of Keras runs, on a backend that trains."""
+"""What the README and docs show of Keras in blocks that train runs, on a backend that trains."""
 
 from __future__ import annotations
 
