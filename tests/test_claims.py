@@ -112,6 +112,8 @@ def test_steps_of_training():
     said = plain(PAGE.read_text())
     assert f"add {min(torch)} to {max(torch)} % to a step on PyTorch" in said
     assert f"and {min(jax)} to {max(jax)} % on JAX" in said
+    page = plain((ROOT / "docs/training/torch.md").read_text())
+    assert f"{min(torch)} to {max(torch)} % of a step of Adam" in page
     beside = re.findall(r"^\| \d+ ((?:\| [\d.]+ ){6})\|$", text, flags=re.MULTILINE)
     numbers = [float(n) for row in beside for n in re.findall(r"[\d.]+", row)]
     assert f"a step takes {min(numbers)} to {max(numbers)} of the time" in said

@@ -1,4 +1,4 @@
-"""What the README and docs show of Keras in blocks that train runs, on a backend that trains."""
+"""The blocks on Keras in README and docs run, on a backend that trains."""
 
 from __future__ import annotations
 
