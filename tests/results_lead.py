@@ -23,7 +23,7 @@ in the projections of PyTorch, Optax and JAXopt. Each of them ran unmodified.
 - **Optax and JAXopt** have no epsilon. Squares leave the range there too, and zero slices
   become NaN where norms have to be 1.
 - **For everyday use**: on float32 weights with short slices and norms near 1, all of them
-  agree within a few roundoffs. The gaps show at the ends of the exponent range, in 16-bit
+  agree to one part in a million. The gaps show at the ends of the exponent range, in 16-bit
   formats, at zero, with NaN, on long slices, and in what happens to a weight over many steps.
 - A gap is no accusation: each section below says what the implementation documents.
 """

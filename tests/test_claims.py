@@ -46,6 +46,20 @@ def test_tables_are_read():
     assert list(ratios(KERAS, "numpy", ("8x8",), data=("",))) == [0.11, 0.14, 0.11, 0.14]
 
 
+def test_a_table_is_replaced_where_its_comments_stand(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- table: speed, written by b -->\nold\n<!-- end of table -->\nc\n")
+    pages.replace(page, "speed", "| x | y |\n|---|---|\n| 1 | 2 |\n")
+    assert pages.rows(page, "speed") == [{"x": "1", "y": "2"}]
+    assert page.read_text().startswith("a\n<!-- table: speed, written by b -->\n\n| x")
+    assert page.read_text().endswith("| 2 |\n\n<!-- end of table -->\nc\n")
+    for function in (pages.read, pages.rows):
+        with pytest.raises(ValueError, match="no table named 'size'"):
+            function(page, "size")
+    with pytest.raises(ValueError, match="0 tables named 'size'"):
+        pages.replace(page, "size", "")
+
+
 IN_PLACE, NEW, JIT = ("in place",), ("",), ("jit",)
 CLAIMS = {
     "{} to {} of the time of Keras. A new": (KERAS, "numpy torch", LARGE),
