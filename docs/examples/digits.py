@@ -262,8 +262,8 @@ def draw(free: Run, held: Run, path: Path) -> None:
     for layer, (name, constraint) in enumerate(CONSTRAINTS.items()):
         panel = panels.flat[layer]
         panel.set_title(f"{name}: {type(constraint).__name__}")
+        panel.set_xlabel("step" if layer > 1 else "")
         explained = draw_layer(panel, constraint, *(each[:, layer] for each in spreads))
-    figure.supxlabel("step")
     labels = [f"{word} constraints: median and range" for word in ("without", "with")]
     figure.legend(
         explained, [*labels, "bound"], loc="outside lower center", ncols=3, frameon=False
