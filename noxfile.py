@@ -101,10 +101,11 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation with warnings as errors, and run its doctests."""
+    """Build the documentation, run its doctests, and see that it loads nothing remote."""
     install(session, "docs")
     for builder in ("html", "doctest"):
         session.run("sphinx-build", "-W", "-q", "-b", builder, "docs", f"docs/_build/{builder}")
+    session.run("python", "tests/built_pages.py", "docs/_build/html")
 
 
 @nox.session(venv_backend="none")

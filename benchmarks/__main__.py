@@ -12,10 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import memory, report
+from benchmarks import memory, pages, report
 from benchmarks.contestants import LIBRARIES, one_thread
 from benchmarks.targets import judged
 
+ROOT = Path(__file__).parents[1]
 PACKAGES = ("numpy", "torch", "jax", "keras", "optax", "array-api-compat")
 
 
@@ -49,8 +50,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="rounds of each case")
     parser.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=list(LIBRARIES))
     parser.add_argument("--json", type=Path, help="write all that was measured")
-    parser.add_argument("--markdown", type=Path, help="write the tables of the documentation")
-    parser.add_argument("--picture", type=Path, help="draw the picture of the documentation")
+    parser.add_argument("--write", action="store_true", help="write the documentation")
     options = parser.parse_args()
     rows = [row for library in options.libraries for row in run(library, options.rounds)]
     record = {
@@ -62,10 +62,11 @@ def main() -> None:
     record["targets"] = judged(rows)
     if options.json:
         options.json.write_text(json.dumps(record, indent=1, allow_nan=False))
-    if options.markdown:
-        options.markdown.write_text(report.markdown(record))
-    if options.picture:
-        report.draw(record, options.picture)
+    if options.write:
+        pages.replace(ROOT / "docs" / "performance.md", "times", report.markdown(record))
+        targets = report.targets_markdown(record)
+        pages.replace(ROOT / "benchmarks" / "README.md", "targets", targets)
+        report.draw(record, ROOT / "docs" / "performance.svg")
     report.show(record)
 
 

@@ -25,7 +25,9 @@ from rich.progress import track
 
 from array_constraints import MaxNorm, NonNeg
 from array_constraints.files import project_file
+from benchmarks import pages
 
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 COLUMNS, WORKERS = 2**15, 2
 PIECE = 2**22  # bytes that the copy moves at a time: larger ones are slower
 CONSTRAINTS = {
@@ -95,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--gibibytes", type=float, default=1.0, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--markdown", type=Path, help="write the table there, too")
+    parser.add_argument("--write", action="store_true", help="write the table to the docs")
     parser.add_argument("--folder", type=Path, help="where the files are made")
     args = parser.parse_args()
     lines = [
@@ -120,8 +122,8 @@ def main() -> None:
         lines.append(f"| {name} | {' | '.join(ratios)} |")
     text = "\n".join(lines) + "\n"
     print(text)
-    if args.markdown:
-        args.markdown.write_text(text)
+    if args.write:
+        pages.replace(PAGE, "files", text)
 
 
 if __name__ == "__main__":

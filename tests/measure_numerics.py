@@ -28,6 +28,7 @@ from libraries import (
 from rich.progress import track
 
 from array_constraints import MaxNorm, MinMaxNorm, UnitNorm, deserialize
+from benchmarks import pages
 
 ROOT = Path(__file__).parents[1]
 LENGTHS = (1, 3, 64, 4096, 65536, 2**20)
@@ -164,7 +165,7 @@ def golden_table() -> str:
         ours = constraint(w).astype(np.float64)
         keras = np.asarray(case["output"], dtype=np.float64)
         if case["input"] == "big" and case["class_name"] != "NonNeg":
-            lines.append(f"| big | `{constraint}` | Keras overflows | see below |")
+            lines.append(f"| big | `{constraint}` | Keras overflows | see above |")
             continue
         bound = np.full(w.shape, 20 * u)
         if case["class_name"] != "NonNeg":
@@ -183,15 +184,15 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lengths", type=int, nargs="+", default=list(LENGTHS))
     parser.add_argument("--libraries", nargs="+", default=[str(lib) for lib in LIBRARIES])
-    parser.add_argument("--output", type=Path, default=ROOT / "docs")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs", help="of the pages")
     options = parser.parse_args(argv)
     chosen = [lib for lib in LIBRARIES if lib.name in options.libraries and installed(lib)]
     tables = [table(name, chosen, options.lengths) for name in CONSTRAINTS]
     broken = [line for text in tables for line in text.splitlines() if is_broken(line)]
     if broken:
         raise SystemExit("the contract is not kept:\n" + "\n".join(broken))
-    (options.output / "numerics_table.md").write_text("\n\n".join(tables) + "\n")
-    (options.output / "keras_golden.md").write_text(golden_table() + "\n")
+    pages.replace(options.output / "numerics.md", "numerics", "\n\n".join(tables))
+    pages.replace(options.output / "keras.md", "golden", golden_table())
 
 
 if __name__ == "__main__":

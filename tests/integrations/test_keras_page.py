@@ -1,4 +1,4 @@
-"""What the README and docs/training/keras.md show of Keras runs, on a backend that trains."""
+"""The blocks on Keras in README and docs run, on a backend that trains."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
     ("page", "fence", "printed"),
     [
         ("docs/training/keras.md", "python", "4 of 4 weights are constrained"),
+        ("docs/keras.md", "py", "4 constraints of Keras were replaced"),
         ("README.md", "py", "1 of 2 weights are constrained"),
     ],
 )
