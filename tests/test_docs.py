@@ -136,6 +136,21 @@ def test_the_commands_of_the_conformance_readme(tmp_path):
     }
 
 
+def test_the_quick_check_of_the_readme(tmp_path):
+    """The line before it installs the checkout, with the extra that it needs."""
+    readme = (ROOT / "README.md").read_text()
+    install, command = re.findall(r"^.*\[conformance\].*\n.*--quick$", readme, re.MULTILINE)[
+        0
+    ].splitlines()
+    assert install.endswith("pip install --quiet '.[conformance]'")
+    line = command.replace(".venv/bin/python", sys.executable)
+    run = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/files.md"])
 def test_the_commands_on_files(page, tmp_path):
     from safetensors.numpy import save_file
@@ -149,7 +164,8 @@ def test_the_commands_on_files(page, tmp_path):
     script = (
         "array-constraints() { " + sys.executable + ' -W error -m array_constraints "$@"; }\n'
     )
-    commands = "".join(re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)).splitlines()
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL))
+    commands = blocks.replace("\\\n", " ").splitlines()
     assert commands
     for command in commands:
         run = subprocess.run(
@@ -190,7 +206,7 @@ def test_pages_that_the_readme_links_to_need_no_sphinx():
 
 def test_the_ci_runs_the_readme_test_command():
     readme = (ROOT / "README.md").read_text()
-    demo, tests = re.findall(r"^python3 -m venv .*$", readme, flags=re.MULTILINE)
+    _, demo, tests = re.findall(r"^python3 -m venv .*$", readme, flags=re.MULTILINE)
     assert demo.endswith("nox -s demo")
     assert tests.endswith("nox -s tests conformance")
     assert (ROOT / ".ci" / "run").read_text().rstrip().endswith(tests)
