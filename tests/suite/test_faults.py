@@ -20,17 +20,32 @@ SEEN_THROUGH_OTHERS = {"VIO-8", "FILE-1", "FILE-2"}
 
 
 def outcomes(
-    subject: Subject, name: str = "numpy", constraints: tuple[str, ...] = ()
+    subject: Subject,
+    name: str = "numpy",
+    constraints: tuple[str, ...] = (),
+    spared: frozenset[str] = frozenset(),
 ) -> dict[tuple[str, str], str]:
     """Return what the quick profile says of each requirement for each constraint."""
-    plan = Plan(subject, [library(name)], PROFILES["quick"], constraints=constraints)
+    only = [identifier for identifier in requirements() if identifier not in spared]
+    chosen = {"constraints": constraints, "only": only}
+    plan = Plan(subject, [library(name)], PROFILES["quick"], **chosen)
     return {(r.requirement.id, r.constraint): r.outcome for r in run(plan)}
+
+
+def spared(fault: Fault) -> frozenset[str]:
+    """Return what a fault is not judged by: compiling takes longer than all the rest together.
+
+    Of the faults of derivatives on PyTorch, the first one for each requirement is compiled.
+    """
+    alike = [f for f in FAULTS if (f.breaks, f.library) == (fault.breaks, fault.library)]
+    of_derivatives = fault.breaks.startswith("GRAD") and fault.library == "torch"
+    return frozenset({"LAZY-4"} if of_derivatives and fault != alike[0] else ())
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_a_fault_is_found_by_the_requirement_that_it_breaks(fault: Fault) -> None:
     pytest.importorskip(fault.library.partition("+")[0].partition(".")[0])
-    found = outcomes(fault.subject(), fault.library, fault.constraints)
+    found = outcomes(fault.subject(), fault.library, fault.constraints, spared(fault))
     right = {"met", "not applicable"} | ({"not provided"} if fault.contains else set())
     wrong = {requirement for (requirement, _), outcome in found.items() if outcome not in right}
     assert fault.breaks in wrong
