@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import is_dataclass
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias, overload
 
 from array_constraints import parameters, reductions
 from array_constraints.constraint import Constraint
@@ -18,7 +18,7 @@ from array_constraints.numerics import rescaling
 from array_constraints.numerics.formats import Precision
 from array_constraints.numerics.margins import Interval, Number
 from array_constraints.numerics.rescaling import Size
-from array_constraints.typing import Array, Axis, Count, Namespace, name_of
+from array_constraints.typing import A, Array, Axis, Castable, Count, Namespace, name_of
 
 Needs: TypeAlias = Literal["entries", "measures", "sizes", "slices"]
 
@@ -35,7 +35,7 @@ class Form(Constraint, ABC):
     needs: ClassVar[Needs]
     """The part of a weight that has to be known at once to constrain an entry."""
 
-    def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
+    def __call__(self, w: A, *, copy: bool | None = None) -> A:
         """Return the allowed weight for ``w``: same namespace, shape, dtype and device.
 
         Parameters
@@ -53,10 +53,15 @@ class Form(Constraint, ABC):
         ValueError
             If the shape or axis does not fit, or ``copy=False`` and ``w`` cannot be written.
         """
-        return run.run(self, w, copy)
+        result: A = run.run(self, w, copy)
+        return result
 
     _call_of_forms = __call__  # a class that overrides the one above still has this
 
+    @overload
+    def violation(self, w: Castable[A]) -> A: ...
+    @overload
+    def violation(self, w: A) -> A: ...
     def violation(self, w: Any) -> Any:
         """Return how far the rule is broken: 0 where it holds, in the accumulator's dtype.
 

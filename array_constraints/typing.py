@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Protocol, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, Protocol, SupportsIndex, TypeAlias, TypeVar
 
 
 class Array(Protocol):
@@ -71,7 +72,34 @@ class Namespace(Protocol):
 
 Count: TypeAlias = int | Array  # an array only where the library does not know its own shape
 
+A = TypeVar("A")
+"""An array of any library, or what holds one: a call returns what it was given."""
+
+W = TypeVar("W", covariant=True)
+
+
+class Castable(Protocol[W]):
+    """An array whose type may change with its dtype, as NumPy's does.
+
+    ``W`` is its type with a dtype that is not known.
+    """
+
+    def astype(self, dtype: str, /) -> W: ...
+
+
+class Numbers(Protocol):
+    """Numbers in an array, or a scalar, of a library."""
+
+    @property
+    def ndim(self) -> int: ...
+    def tolist(self) -> Any: ...
+
+
 Axis: TypeAlias = int | tuple[int, ...] | Literal["incoming"] | None
+"""An axis as a constraint keeps it."""
+
+AxisLike: TypeAlias = SupportsIndex | Sequence[SupportsIndex] | Literal["incoming"] | None
+"""What is taken for an axis: lists, and the integers of a library, too."""
 
 Bound = Annotated[float | tuple[float, ...], "data"]
 """The type of a dataclass field whose value is data: no program is compiled anew for another.
@@ -79,6 +107,15 @@ Bound = Annotated[float | tuple[float, ...], "data"]
 One number, or one for each slice. Under ``jax.jit`` the field holds a traced array while the
 form runs: it may be computed with, and not be compared in an ``if``.
 """
+
+NumberLike: TypeAlias = float | Numbers
+"""What is taken for a number: the scalars of a library, and what is traced, too."""
+
+BoundLike: TypeAlias = NumberLike | Sequence[NumberLike]
+"""What is taken for a number, or for a list or tuple with one for each slice."""
+
+Map: TypeAlias = Callable[[Any], Any]
+"""A constraint, or any callable that maps a weight."""
 
 
 def name_of(cls: Any) -> str:
