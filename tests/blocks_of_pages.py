@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def modules_of(page: str) -> dict[str, str]:
+def modules_of(page: str, package: str = "") -> dict[str, str]:
     """Return the text of a module for each Python block of a page, by the module's name.
 
     A block uses what earlier ones of its page define: its module imports that from theirs, so
@@ -24,7 +24,7 @@ def modules_of(page: str) -> dict[str, str]:
     for number, block in enumerate(re.findall(r"```py(?:thon)?\n(.*?)```", text, re.DOTALL)):
         name, tree = f"{stem}_{number}", ast.parse(block)
         used = sorted(_missing(tree) & known.keys())
-        imports = "".join(f"from {known[n]} import {n}\n" for n in used)
+        imports = "".join(f"from {package}{known[n]} import {n}\n" for n in used)
         modules[name] = f"{imports}{block}"
         known |= dict.fromkeys(_bound(tree.body), name)
     return modules

@@ -1,0 +1,176 @@
+"""Type checkers accept what runs: the examples of the pages, and samples of every kind of call.
+
+Samples are checked by ``mypy --strict`` and by pyright in its strict mode (of basedpyright, whose
+wheels bring all that it needs), and run: what a checker refuses there raises. So are the examples
+of the README and the docs, but for two rules:
+
+- Functions of the examples have no annotations, for they are shorter without; checkers look into
+  them all the same. So mypy runs with ``--allow-untyped-defs``, ``--allow-incomplete-defs`` and
+  ``--allow-untyped-calls``, and pyright without the reports of what is not known, which starts
+  where a parameter has no type. That nothing of this library is unknown, the samples show.
+- What other libraries do not say of their types is theirs: mypy reads none of them but NumPy (all
+  of PyTorch takes it half a minute), pyright those that come with types. What is left is listed
+  in ``OF_OTHERS``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import refused_samples
+import typed_samples
+from blocks_of_pages import ROOT, imported_by, modules_of
+
+from array_constraints import MaxNorm, MinMaxNorm, UnitNorm
+from array_constraints.rules import Rule
+
+PAGES = ["README.md", *(p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").rglob("*.md"))]
+SAMPLES = ["typed_samples.py", "refused_samples.py"]
+FRAMEWORKS = "typed_frameworks.py"
+OF_OTHERS = {
+    # optax says that parameters, whatever they are, are an array or a container of them.
+    'assert (params["bias"] >= 0).all()': "docs_training_jax",
+}
+MYPY = f"""[mypy]
+strict = true
+python_version = 3.11
+mypy_path = {ROOT}:{ROOT / "conformance"}
+explicit_package_bases = true
+disallow_subclassing_any = false
+[mypy-pages.*]
+allow_untyped_defs = true
+allow_incomplete_defs = true
+allow_untyped_calls = true
+check_untyped_defs = true
+implicit_reexport = true
+[mypy-array_constraints.*,array_constraints_conformance.*]
+follow_imports = silent
+[mypy-dask.*,distributed.*,equinox.*,flax.*,jax.*,keras.*,optax.*,sklearn.*,torch.*]
+ignore_missing_imports = true
+follow_imports = skip
+[mypy-array_api_compat.*,h5py.*,hypothesis.*,matplotlib.*,ml_dtypes.*,pytest.*,rich.*,zarr.*]
+ignore_missing_imports = true
+follow_imports = skip
+"""
+UNKNOWN = ("Argument", "Lambda", "Member", "Parameter", "Variable")
+PYRIGHT = {
+    "typeCheckingMode": "strict",
+    "pythonVersion": "3.11",
+    "extraPaths": [str(ROOT), str(ROOT / "conformance"), "."],
+    "useLibraryCodeForTypes": False,
+    "enableTypeIgnoreComments": False,
+    "reportUnnecessaryTypeIgnoreComment": "error",
+    "reportMissingModuleSource": "none",
+    "reportMissingTypeStubs": "none",
+}
+OF_PAGES = {
+    **{f"reportUnknown{kind}Type": "none" for kind in UNKNOWN},
+    "reportMissingParameterType": "none",
+    "reportUnusedImport": "none",  # a page imports for its later blocks, and for effects
+}
+
+
+def is_there(text: str) -> bool:
+    """Whether what a module imports is installed."""
+    return all(importlib.util.find_spec(name) for name in imported_by(text) - {"pages"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder with the examples as modules, and the samples."""
+    folder = tmp_path_factory.mktemp("types")
+    (folder / "pages").mkdir()
+    (folder / "pages" / "__init__.py").touch()
+    for page in PAGES:
+        modules = modules_of(page, "pages.")
+        if is_there("\n".join(modules.values())):
+            for name, text in modules.items():
+                (folder / "pages" / f"{name}.py").write_text(text)
+    for name in (*SAMPLES, FRAMEWORKS):
+        text = (ROOT / "tests" / name).read_text()
+        if is_there(text):
+            (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def said_by_mypy(folder):
+    (folder / "mypy.ini").write_text(MYPY)
+    command = [sys.executable, "-m", "mypy", "--no-error-summary", "--hide-error-context"]
+    command += ["--config-file", "mypy.ini", "pages", *SAMPLES]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert run.returncode in (0, 1), run.stderr
+    return run.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def said_by_pyright(folder):
+    """Return the file, the line and the message of each report."""
+    pages = {"root": "pages", "extraPaths": PYRIGHT["extraPaths"], **OF_PAGES}
+    settings = PYRIGHT | {"executionEnvironments": [pages, {"root": "."}]}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "basedpyright", "--outputjson"]
+    command += ["--pythonpath", sys.executable]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert run.returncode in (0, 1), run.stdout + run.stderr
+    found = json.loads(run.stdout)
+    assert found["summary"]["filesAnalyzed"] >= 30
+    return [
+        (Path(d["file"]), d["range"]["start"]["line"], f"{d['message']} ({d.get('rule')})")
+        for d in found["generalDiagnostics"]
+    ]
+
+
+def of_others(path: Path, line: int) -> bool:
+    text = path.read_text().splitlines()[line].strip()
+    return path.stem.startswith(OF_OTHERS.get(text, "-"))
+
+
+def test_mypy_accepts_the_examples_of_the_pages(said_by_mypy):
+    assert [line for line in said_by_mypy if line.startswith("pages")] == []
+
+
+def test_mypy_says_of_samples_what_they_say(said_by_mypy):
+    assert [line for line in said_by_mypy if not line.startswith("pages")] == []
+
+
+def test_pyright_accepts_the_examples_of_the_pages(said_by_pyright):
+    reports = [r for r in said_by_pyright if r[0].parent.name == "pages"]
+    assert [r for r in reports if not of_others(*r[:2])] == []
+
+
+def test_pyright_says_of_samples_what_they_say(said_by_pyright):
+    assert [r for r in said_by_pyright if r[0].parent.name != "pages"] == []
+
+
+def functions_of(module):
+    own = inspect.getmembers(module, inspect.isfunction)
+    return [f for name, f in own if f.__module__ == module.__name__ and "_" in name]
+
+
+@pytest.mark.parametrize("sample", functions_of(typed_samples), ids=lambda f: f.__name__)
+def test_what_is_accepted_runs(sample, tmp_path):
+    sample(*([tmp_path] if inspect.signature(sample).parameters else []))
+
+
+@pytest.mark.parametrize("sample", functions_of(refused_samples), ids=lambda f: f.__name__)
+def test_what_is_refused_raises(sample):
+    with pytest.raises((TypeError, ValueError, AttributeError)):
+        sample()
+
+
+@pytest.mark.parametrize("cls", [MaxNorm, MinMaxNorm, UnitNorm, Rule], ids=lambda c: c.__name__)
+def test_the_constructor_for_checkers_has_the_names_and_defaults_of_the_real_one(cls):
+    tree = ast.parse(inspect.getsource(cls))
+    (stated,) = (n for n in ast.walk(tree) if getattr(n, "name", "") == "__init__")
+    defaults = [ast.literal_eval(default) for default in stated.args.defaults]
+    real = list(inspect.signature(cls).parameters.values())
+    assert [argument.arg for argument in stated.args.args[1:]] == [p.name for p in real]
+    assert [p.default for p in real if p.default is not p.empty] == defaults
