@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 def modules_of(page: str, package: str = "") -> dict[str, str]:
     """Return the text of a module for each Python block of a page, by the module's name.
 
-    A block uses what earlier ones of its page define: its module imports that from theirs, so
-    that a name may be given another meaning further down.
+    A block uses what earlier ones of its page define: its module imports that from theirs, and
+    what they import as they do, so that a name may have another meaning further down.
     """
     text = (ROOT / page).read_text("utf-8")
     stem = re.sub(r"\W", "_", page.removesuffix(".md"))
@@ -24,10 +24,20 @@ def modules_of(page: str, package: str = "") -> dict[str, str]:
     for number, block in enumerate(re.findall(r"```py(?:thon)?\n(.*?)```", text, re.DOTALL)):
         name, tree = f"{stem}_{number}", ast.parse(block)
         used = sorted(_missing(tree) & known.keys())
-        imports = "".join(f"from {package}{known[n]} import {n}\n" for n in used)
-        modules[name] = f"{imports}{block}"
-        known |= dict.fromkeys(_bound(tree.body), name)
+        modules[name] = "".join(known[n] for n in used) + block
+        known |= {n: f"from {package}{name} import {n}\n" for n in _bound(tree.body)}
+        known |= dict(_imports(tree))
     return modules
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield each name that a block imports, and the statement that does so."""
+    for statement in tree.body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            for alias in statement.names:
+                name = alias.asname or alias.name.partition(".")[0]
+                statement.names = [alias]
+                yield name, f"{ast.unparse(statement)}\n"
 
 
 def imported_by(text: str) -> set[str]:

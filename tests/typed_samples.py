@@ -97,7 +97,7 @@ def rules_take_one_or_several() -> None:
     assert_type(rule.ndim, tuple[int, ...] | None)
     assert_type(rule.exclude, tuple[str, ...])
     Rule("*", "max_norm", ndim=[2, 4], kind=("conv", "dense"), exclude=["a", "b"])
-    rules = Rules([Rule("a*", None), ("*", NonNeg()), ("*", "max_norm")])
+    rules = Rules([Rule("*.bias", None, required=False), ("*", NonNeg())])
     weights = {"layer": {"kernel": W}}
     assert_type(rules.apply(weights), dict[str, dict[str, Weights]])
     assert_type(Rules([("a", NonNeg())]).match(["a"]), dict[str, Callable[[Any], Any]])

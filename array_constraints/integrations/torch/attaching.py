@@ -144,6 +144,9 @@ def project(model: Any, rules: RulesLike) -> None:
 class Constrained:
     """A model whose parameters are constrained after each step; made by :func:`constrain`."""
 
+    model: Any
+    rules: Rules
+
     def __init__(
         self,
         model: Any,
