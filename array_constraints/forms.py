@@ -22,6 +22,8 @@ from array_constraints.numerics.rescaling import Size
 from array_constraints.typing import A, Array, Castable, Count, Namespace, name_of
 
 Needs: TypeAlias = Literal["entries", "measures", "sizes", "slices"]
+Measuring: TypeAlias = Callable[[Array, tuple[int, ...], Namespace], A]
+Sizing: TypeAlias = Callable[[Any, Namespace], Array | Size]
 
 
 class Form(Constraint, ABC):
@@ -159,7 +161,7 @@ class Slicewise(_AlongAxis):
     needs: ClassVar[Needs] = "measures"
 
     if TYPE_CHECKING:  # a static method will do, which checkers allow for an attribute only
-        measure: Callable[[Array, tuple[int, ...], Namespace], Any]
+        measure: Measuring[Any]
     else:
 
         @abstractmethod
@@ -231,7 +233,7 @@ class Rescaling(Slicewise):
         return reductions.merge(a, b, xp)
 
     if TYPE_CHECKING:  # as for `measure`
-        size: Callable[[Any, Namespace], Array | Size]
+        size: Sizing
     else:
 
         @abstractmethod

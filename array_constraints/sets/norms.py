@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from array_constraints import parameters, reductions
-from array_constraints.forms import Rescaling
+from array_constraints.forms import Measuring, Rescaling, Sizing
 from array_constraints.libraries import of_namespace
 from array_constraints.numerics import rescaling
 from array_constraints.numerics.formats import Precision
@@ -40,9 +40,9 @@ class NormConstraint(Rescaling):
     array([1.8, 2.4])
     """
 
-    measure = staticmethod(reductions.sum_of_squares)
+    measure: Measuring[reductions.Sum] = staticmethod(reductions.sum_of_squares)
 
-    size = staticmethod(reductions.norm)
+    size: Sizing = staticmethod(reductions.norm)
 
     def roundoffs(self, entries: Count, precision: Precision) -> Number:
         return reductions.roundoffs_of_norm(entries, precision)
