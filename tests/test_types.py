@@ -128,13 +128,15 @@ def test_pyright_accepts_the_examples_and_says_of_samples_what_they_say(folder):
     command += ["--pythonpath", sys.executable]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     said = json.loads(run.stdout)
-    assert said["summary"]["filesAnalyzed"] >= 30
-    assert [report for report in said["generalDiagnostics"] if not is_of_others(report)] == []
+    assert said["summary"]["filesAnalyzed"] >= 20
+    assert "\n".join(filter(None, map(shown, said["generalDiagnostics"]))) == ""
 
 
-def is_of_others(report):
-    lines = Path(report["file"]).read_text().splitlines()
-    return lines[report["range"]["start"]["line"]].strip() in OF_OTHERS
+def shown(report):
+    """Return a report in one line; nothing of one that is of others."""
+    path, line = Path(report["file"]), report["range"]["start"]["line"]
+    text = path.read_text().splitlines()[line].strip()
+    return "" if text in OF_OTHERS else f"{path.name}: {text}: {report['message']}"
 
 
 def test_pyright_knows_the_types_of_what_the_reference_lists():
