@@ -126,9 +126,14 @@ def files_take_rules(path: Path) -> None:
     assert_type(report, Report)
 
 
+def register_returns_the_class() -> None:
+    assert_type(register(package="samples")(Halved), type[Halved])
+
+
 def own_constraints_override_the_base() -> None:
     w = W.copy()
     assert_type(Typed(1.0)(w), Weights)
+    assert_type(Scaled()(w, 2.0), Weights)
     assert_type(Clipped(2.0)(w, copy=False), Weights)
     assert_type(MaxTotal(2.0, axis=1).axis, int)
     for constraint in (Halved(), Typed(), Box(), MaxTotal(), Clipped(), Longest(), Sorted()):
@@ -147,7 +152,6 @@ def pairs() -> Iterator[tuple[str, Weights]]:
     yield "a", W
 
 
-@register(package="samples")
 class Halved(Constraint):
     def __call__(self, w: Any) -> Any:
         return w / 2
@@ -162,6 +166,13 @@ class Typed(Constraint):
 
     def get_config(self) -> dict[str, Any]:
         return {"ref_value": self.ref_value}
+
+
+class Scaled(Constraint):
+    def __call__(self, x: A, factor: float = 1.0) -> A:
+        scaled: Any = x
+        result: A = (scaled * factor).astype(scaled.dtype)
+        return result
 
 
 @dataclasses.dataclass(frozen=True)

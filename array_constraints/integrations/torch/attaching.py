@@ -33,7 +33,7 @@ def constrain(
     rules: RulesLike,
     optimizer: Optimizer | Iterable[Optimizer],
     *,
-    watch: Callable[[Observation], None] | Iterable[Callable[[Observation], None]] = (),
+    watch: Callable[[Observation], object] | Iterable[Callable[[Observation], object]] = (),
 ) -> Constrained:
     """Constrain the parameters of a model, now and after each step of its optimizer.
 
@@ -152,7 +152,7 @@ class Constrained:
         model: Any,
         rules: Rules,
         optimizers: list[Optimizer],
-        watchers: tuple[Callable[[Observation], None], ...],
+        watchers: tuple[Callable[[Observation], object], ...],
     ) -> None:
         self.model, self.rules, self._watchers = model, rules, watchers
         weights = weights_of(model)
