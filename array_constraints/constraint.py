@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from array_constraints import parameters
 from array_constraints.executors import acceptance, run
-from array_constraints.typing import name_of
+from array_constraints.typing import A, Castable, name_of
 
 
 class Constraint:
@@ -25,11 +25,21 @@ class Constraint:
     array([ 1., -2.])
     """
 
-    def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
-        """Return ``w``; subclasses return the weight that they allow."""
-        w, library = acceptance.accepted(name_of(type(self)), w, copy)
-        return run.deliver(w, w, copy, library)
+    if TYPE_CHECKING:  # what a subclass may override by (w) as in Keras, and by a form's call
 
+        def __call__(self, w: A, /, *args: Any, **options: Any) -> A: ...
+
+    else:
+
+        def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
+            """Return ``w``; subclasses return the weight that they allow."""
+            w, library = acceptance.accepted(name_of(type(self)), w, copy)
+            return run.deliver(w, w, copy, library)
+
+    @overload
+    def violation(self, w: Castable[A]) -> A: ...
+    @overload
+    def violation(self, w: A) -> A: ...
     def violation(self, w: Any) -> Any:
         """Return how far each entry is from its image: ``abs(w - self(w))``, 0 where equal."""
         w, library = acceptance.accepted(name_of(type(self)), w)

@@ -7,8 +7,9 @@ config; equality, hash, repr and pickle follow, and JAX compiles it once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import is_dataclass
-from typing import Any, ClassVar, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias, overload
 
 from array_constraints import parameters, reductions
 from array_constraints.constraint import Constraint
@@ -18,9 +19,11 @@ from array_constraints.numerics import rescaling
 from array_constraints.numerics.formats import Precision
 from array_constraints.numerics.margins import Interval, Number
 from array_constraints.numerics.rescaling import Size
-from array_constraints.typing import Array, Axis, Count, Namespace, name_of
+from array_constraints.typing import A, Array, Castable, Count, Namespace, name_of
 
 Needs: TypeAlias = Literal["entries", "measures", "sizes", "slices"]
+Measuring: TypeAlias = Callable[[Array, tuple[int, ...], Namespace], A]
+Sizing: TypeAlias = Callable[[Any, Namespace], Array | Size]
 
 
 class Form(Constraint, ABC):
@@ -35,7 +38,7 @@ class Form(Constraint, ABC):
     needs: ClassVar[Needs]
     """The part of a weight that has to be known at once to constrain an entry."""
 
-    def __call__(self, w: Any, *, copy: bool | None = None) -> Any:
+    def __call__(self, w: A, *, copy: bool | None = None) -> A:
         """Return the allowed weight for ``w``: same namespace, shape, dtype and device.
 
         Parameters
@@ -53,10 +56,15 @@ class Form(Constraint, ABC):
         ValueError
             If the shape or axis does not fit, or ``copy=False`` and ``w`` cannot be written.
         """
-        return run.run(self, w, copy)
+        result: A = run.run(self, w, copy)
+        return result
 
     _call_of_forms = __call__  # a class that overrides the one above still has this
 
+    @overload
+    def violation(self, w: Castable[A]) -> A: ...
+    @overload
+    def violation(self, w: A) -> A: ...
     def violation(self, w: Any) -> Any:
         """Return how far the rule is broken: 0 where it holds, in the accumulator's dtype.
 
@@ -120,7 +128,7 @@ class Elementwise(Form):
 
 
 class _AlongAxis(Form):
-    axis: Axis
+    axis: Any  # an `Axis`, or less: the type of an attribute cannot be narrowed in a subclass
 
     def __post_init__(self) -> None:
         """Judge ``axis`` where it is a field; a subclass that overrides this calls it."""
@@ -152,9 +160,13 @@ class Slicewise(_AlongAxis):
 
     needs: ClassVar[Needs] = "measures"
 
-    @abstractmethod
-    def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Any:
-        """Return the measure of each slice of ``block``, whose slices run along ``axes``."""
+    if TYPE_CHECKING:  # a static method will do, which checkers allow for an attribute only
+        measure: Measuring[Any]
+    else:
+
+        @abstractmethod
+        def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Any:
+            """Return the measure of each slice of ``block``, which runs along ``axes``."""
 
     @abstractmethod
     def merge(self, a: Any, b: Any, xp: Namespace) -> Any:
@@ -220,12 +232,17 @@ class Rescaling(Slicewise):
         """Return the measure of two blocks, here of one of the sums of ``reductions``."""
         return reductions.merge(a, b, xp)
 
-    @abstractmethod
-    def size(self, measure: Any, xp: Namespace) -> Array | Size:
-        """Return the size of each slice; a root as its square: see ``reductions.Size``.
+    if TYPE_CHECKING:  # as for `measure`
+        size: Sizing
+    else:
 
-        ``measure`` has the fields ``entries`` and ``precision``, as the sums of ``reductions``.
-        """
+        @abstractmethod
+        def size(self, measure: Any, xp: Namespace) -> Array | Size:
+            """Return the size of each slice; a root as its square: see ``reductions.Size``.
+
+            ``measure`` has the fields ``entries`` and ``precision``, as the sums of
+            ``reductions``.
+            """
 
     @abstractmethod
     def interval(self) -> Interval:

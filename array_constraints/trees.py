@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from array_constraints import libraries
-from array_constraints.constraint import Constraint
 from array_constraints.executors import acceptance, many, run
 from array_constraints.forms import Form
-from array_constraints.typing import name_of
+from array_constraints.typing import A, Map, name_of
+
+K = TypeVar("K")
 
 
-def apply(constraint: Constraint, weights: Any, *, copy: bool | None = None) -> Any:
+@overload
+def apply(constraint: Map, weights: dict[K, A], *, copy: bool | None = ...) -> dict[K, A]: ...
+@overload
+def apply(
+    constraint: Map, weights: Mapping[K, A], *, copy: bool | None = ...
+) -> Mapping[K, A]: ...
+@overload
+def apply(constraint: Map, weights: Iterator[A], *, copy: bool | None = ...) -> list[A]: ...
+@overload
+def apply(constraint: Map, weights: A, *, copy: bool | None = ...) -> A: ...
+def apply(constraint: Map, weights: Any, *, copy: bool | None = None) -> Any:
     """Return ``weights`` with ``constraint`` applied to each array in it.
 
     Parameters
@@ -109,7 +120,7 @@ def _warn_of_axis(constraint: Any, arrays: list[Any]) -> None:
     )
 
 
-def _constrained(constraint: Constraint, arrays: list[Any], copy: bool | None) -> list[Any]:
+def _constrained(constraint: Map, arrays: list[Any], copy: bool | None) -> list[Any]:
     """Return each array constrained; those that are the same memory, tied weights, once."""
     if copy is True:  # new arrays: nothing is tied any more
         return [run.called(constraint, w, True) for w in arrays]
@@ -140,7 +151,7 @@ def _kind(w: Any) -> Any:
         return None
 
 
-def _each(constraint: Constraint, arrays: list[Any], copy: bool | None) -> list[Any]:
+def _each(constraint: Map, arrays: list[Any], copy: bool | None) -> list[Any]:
     """Return each array constrained, small ones that are alike at once."""
     results = many.run(constraint, arrays) if copy is None else {}
     return [

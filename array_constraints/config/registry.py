@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 from array_constraints.config import dialects
 from array_constraints.constraint import Constraint
@@ -11,7 +11,7 @@ from array_constraints.parameters import INCOMING, from_json
 from array_constraints.sets.elementwise import NonNeg
 from array_constraints.sets.kernels import RadialConstraint
 from array_constraints.sets.norms import MaxNorm, MinMaxNorm, UnitNorm
-from array_constraints.typing import name_of
+from array_constraints.typing import Map, name_of
 
 PACKAGE = "array_constraints"
 BUILT_IN: dict[str, type[Constraint]] = {
@@ -23,6 +23,9 @@ _registered: dict[str, type[Constraint]] = {}
 _listeners: list[Callable[[str, type[Constraint]], None]] = []
 
 C = TypeVar("C", bound=type[Constraint])
+Classes: TypeAlias = Mapping[str, type[Constraint]] | None
+T = TypeVar("T")
+F = TypeVar("F", bound=Map)
 
 
 @overload
@@ -84,6 +87,10 @@ def tell(listener: Callable[[str, type[Constraint]], None]) -> None:
     _listeners.append(listener)
 
 
+@overload
+def serialize(constraint: Constraint, dialect: str = ...) -> dict[str, Any]: ...
+@overload
+def serialize(constraint: None, dialect: str = ...) -> None: ...
 def serialize(constraint: Constraint | None, dialect: str = PACKAGE) -> dict[str, Any] | None:
     """Return the config of a constraint: a dictionary that strict JSON can hold.
 
@@ -141,9 +148,12 @@ def serialize(constraint: Constraint | None, dialect: str = PACKAGE) -> dict[str
     }
 
 
+@overload
+def deserialize(config: Mapping[str, Any], custom_objects: Classes = ...) -> Constraint: ...
+@overload
+def deserialize(config: None, custom_objects: Classes = ...) -> None: ...
 def deserialize(
-    config: Mapping[str, Any] | None,
-    custom_objects: Mapping[str, type[Constraint]] | None = None,
+    config: Mapping[str, Any] | None, custom_objects: Classes = None
 ) -> Constraint | None:
     """Return the constraint that a config describes; ``None`` gives ``None``.
 
@@ -187,6 +197,14 @@ def names_constraint(config: Mapping[str, Any]) -> bool:
     return name in _registered or name.removeprefix(f"{PACKAGE}>") in BUILT_IN
 
 
+@overload
+def get(identifier: None) -> None: ...
+@overload
+def get(identifier: str | Mapping[str, Any]) -> Constraint: ...
+@overload
+def get(identifier: type[T]) -> T: ...  # type: ignore[overload-overlap]  # callable, too
+@overload
+def get(identifier: F) -> F: ...
 def get(identifier: Any) -> Any:
     """Return a constraint from whatever names one, as ``keras.constraints.get`` does.
 

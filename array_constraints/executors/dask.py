@@ -12,12 +12,12 @@ from array_constraints.executors import acceptance
 from array_constraints.executors.change import Change
 from array_constraints.executors.grid import Column, Forest, Grid, Node
 from array_constraints.executors.needs import EVERYTHING, needs_of
-from array_constraints.typing import name_of
+from array_constraints.typing import A, Map, name_of
 
 Nodes = tuple[Node, ...]
 
 
-def project(constraint: Any, w: Any) -> Any:
+def project(constraint: Map, w: A) -> A:
     r"""Return the allowed weight for a Dask array, in memory bounded by its chunks.
 
     The result is that of ``constraint(w)``, and as lazy. Where slices cross chunks, it takes
@@ -75,6 +75,11 @@ def project(constraint: Any, w: Any) -> Any:
     array([[0.6, 0.3],
            [0.8, 0.4]])
     """
+    result: A = _projected(constraint, w)
+    return result
+
+
+def _projected(constraint: Any, w: Any) -> Any:
     _judge(constraint, w)
     if 0 in w.shape:
         return w

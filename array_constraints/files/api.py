@@ -19,9 +19,9 @@ from array_constraints.files.run.report import Report
 from array_constraints.files.run.scheduling import workers_for
 from array_constraints.files.run.target import check_target
 from array_constraints.files.run.workers import Threads, Workers
-from array_constraints.rules import Rule, Rules, as_rules
+from array_constraints.rules import Rule, Rules, RulesLike, as_rules
 from array_constraints.sets.norms import MaxNorm
-from array_constraints.typing import Axis
+from array_constraints.typing import AxisLike
 
 
 def _silent(count: int) -> None:
@@ -31,7 +31,7 @@ def _silent(count: int) -> None:
 @contextlib.contextmanager
 def planned(
     source: str | os.PathLike[str],
-    rules: Any,
+    rules: RulesLike,
     options: Options = DEFAULT,
     *,
     to_project: bool,
@@ -61,7 +61,7 @@ def planned(
 
 def check_file(
     source: str | os.PathLike[str],
-    rules: Any,
+    rules: RulesLike,
     *,
     chunk_size: int = CHUNK_SIZE,
     workers: int | None = None,
@@ -147,7 +147,7 @@ def check_file(
 
 def norms_of_file(
     source: str | os.PathLike[str],
-    axis: Axis = "incoming",
+    axis: AxisLike = "incoming",
     *,
     select: str | Sequence[str] = "*",
     exclude: str | Sequence[str] = (),
@@ -207,7 +207,7 @@ def norms_of_file(
 def project_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    rules: Any,
+    rules: RulesLike,
     *,
     chunk_size: int = CHUNK_SIZE,
     workers: int | None = None,

@@ -7,10 +7,14 @@ import math
 import re
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from array_constraints.config import get
 from array_constraints.layers import KINDS, Weight
+from array_constraints.typing import Map
+
+T = TypeVar("T")
+Several: TypeAlias = list[T] | tuple[T, ...]
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,25 @@ class Rule:
     """
 
     select: str
-    constraint: Any
+    constraint: Map | None
     ndim: tuple[int, ...] | None = None
     kind: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     required: bool = True
     min_size: int = 0
+
+    if TYPE_CHECKING:  # what is taken; a field has the type of what is stored
+
+        def __init__(
+            self,
+            select: str,
+            constraint: Map | str | None,
+            ndim: int | Several[int] | None = None,
+            kind: str | Several[str] | None = None,
+            exclude: str | Several[str] = (),
+            required: bool = True,
+            min_size: int = 0,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if not isinstance(self.select, str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from array_constraints.config import get
 from array_constraints.layers import Weight, weights_of
@@ -12,6 +12,20 @@ from array_constraints.rules.applying import applied
 from array_constraints.rules.explanation import Explanation
 from array_constraints.rules.rule import Rule
 from array_constraints.rules.selection import Selection
+from array_constraints.typing import Map
+
+V = TypeVar("V")
+ValueOf = TypeVar("ValueOf", covariant=True)
+
+
+class _Named(Protocol[ValueOf]):
+    """What holds arrays by their names, as a dictionary does."""
+
+    def items(self) -> Iterable[tuple[str, ValueOf]]: ...
+
+
+ConstraintLike: TypeAlias = Map | str | Mapping[str, Any] | None
+"""What names a constraint: see :func:`array_constraints.get`."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +55,12 @@ class Rules:
 
     rules: tuple[Rule, ...]
 
-    def __init__(self, rules: Iterable[Rule | tuple[str, Any]]) -> None:
+    def __init__(self, rules: Iterable[Rule | tuple[str, ConstraintLike]]) -> None:
         object.__setattr__(self, "rules", tuple(map(_rule, rules)))
         if not self.rules:
             raise ValueError("rules must hold at least one rule")
 
-    def match(self, weights: Any, layout: str | None = None) -> dict[str, Any]:
+    def match(self, weights: Any, layout: str | None = None) -> dict[str, Map]:
         """Return the constraint of each weight that has one, by name, in the order of weights.
 
         Parameters
@@ -103,6 +117,18 @@ class Rules:
                 return number, rule
         return len(self.rules), None
 
+    @overload
+    def apply(
+        self, weights: _Named[V], *, layout: str | None = ..., copy: bool | None = ...
+    ) -> dict[str, V]: ...
+    @overload
+    def apply(
+        self,
+        weights: Iterable[tuple[str, V]],
+        *,
+        layout: str | None = ...,
+        copy: bool | None = ...,
+    ) -> list[tuple[str, V]]: ...
     def apply(
         self, weights: Any, *, layout: str | None = None, copy: bool | None = None
     ) -> Any:
@@ -181,7 +207,17 @@ class Rules:
                 raise LookupError(_unused(rule, [w.name for w, _ in taken], weights))
 
 
-def as_rules(rules: Any) -> Rules:
+RulesLike: TypeAlias = (
+    Rules
+    | Rule
+    | ConstraintLike
+    | Mapping[str, ConstraintLike]
+    | Iterable[Rule | tuple[str, ConstraintLike]]
+)
+"""What is taken for rules: a constraint for all weights, or pairs of pattern and constraint."""
+
+
+def as_rules(rules: RulesLike) -> Rules:
     """Return rules from a constraint for all weights, or pairs of pattern and constraint.
 
     Examples
@@ -193,11 +229,12 @@ def as_rules(rules: Any) -> Rules:
         return rules
     if isinstance(rules, Rule):
         return Rules([rules])
+    found: Any = rules
     if isinstance(rules, Mapping) and "class_name" not in rules:
-        rules = rules.items()
-    if isinstance(rules, Iterable) and not isinstance(rules, str | Mapping):
-        return Rules(rules)
-    return Rules([Rule("*", get(rules))])
+        found = rules.items()
+    if isinstance(found, Iterable) and not isinstance(found, str | Mapping):
+        return Rules(found)
+    return Rules([Rule("*", get(found))])
 
 
 def _rule(entry: Any) -> Rule:

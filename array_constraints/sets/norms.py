@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from array_constraints import parameters, reductions
-from array_constraints.forms import Rescaling
+from array_constraints.forms import Measuring, Rescaling, Sizing
 from array_constraints.libraries import of_namespace
 from array_constraints.numerics import rescaling
 from array_constraints.numerics.formats import Precision
 from array_constraints.numerics.margins import Interval, Number
-from array_constraints.typing import Array, Axis, Bound, Count, Namespace
+from array_constraints.typing import (
+    Array,
+    Axis,
+    AxisLike,
+    Bound,
+    BoundLike,
+    Count,
+    Namespace,
+    NumberLike,
+)
 
 
 class NormConstraint(Rescaling):
@@ -31,9 +40,9 @@ class NormConstraint(Rescaling):
     array([1.8, 2.4])
     """
 
-    measure = staticmethod(reductions.sum_of_squares)
+    measure: Measuring[reductions.Sum] = staticmethod(reductions.sum_of_squares)
 
-    size = staticmethod(reductions.norm)
+    size: Sizing = staticmethod(reductions.norm)
 
     def roundoffs(self, entries: Count, precision: Precision) -> Number:
         return reductions.roundoffs_of_norm(entries, precision)
@@ -94,6 +103,10 @@ class MaxNorm(NormConstraint):
 
     max_value: Bound = 2
     axis: Axis = 0
+
+    if TYPE_CHECKING:  # what is taken; a field has the type of what is stored
+
+        def __init__(self, max_value: BoundLike = 2, axis: AxisLike = 0) -> None: ...
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -181,6 +194,16 @@ class MinMaxNorm(NormConstraint):
     rate: Bound = 1.0
     axis: Axis = 0
 
+    if TYPE_CHECKING:  # what is taken; a field has the type of what is stored
+
+        def __init__(
+            self,
+            min_value: NumberLike = 0.0,
+            max_value: NumberLike = 1.0,
+            rate: NumberLike = 1.0,
+            axis: AxisLike = 0,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         super().__post_init__()
         finite = sys.float_info.max
@@ -240,6 +263,10 @@ class UnitNorm(NormConstraint):
     """
 
     axis: Axis = 0
+
+    if TYPE_CHECKING:  # what is taken; a field has the type of what is stored
+
+        def __init__(self, axis: AxisLike = 0) -> None: ...
 
     def interval(self) -> Interval:
         return Interval(1.0, 1.0)

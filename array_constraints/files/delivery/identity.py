@@ -119,7 +119,7 @@ def _identity(file: Path, name: str, samples: int) -> list[Any]:
 
 
 def _configs(rules: Rules) -> list[Any]:
-    constraints = [rule.constraint for rule in rules.rules]
+    constraints: list[Any] = [rule.constraint for rule in rules.rules]
     configs = [c and [name_of(type(c)), c.get_config()] for c in constraints]
     asked = [[getattr(rule, name) for name in OPTIONS] for rule in rules.rules]
     return [list(pair) for pair in zip(asked, configs, strict=True)]

@@ -12,11 +12,12 @@ import jax
 from array_constraints.layers import Weight, pytrees
 from array_constraints.layers import weights_of as weights_of_model
 from array_constraints.layers.pytrees import Leaves
-from array_constraints.rules import Explanation, Selection, as_rules, warn_of_axes
+from array_constraints.rules import Explanation, RulesLike, Selection, as_rules, warn_of_axes
 from array_constraints.rules.applying import constrained
+from array_constraints.typing import A, Map
 
 
-def projection(model: Any, rules: Any, *, layout: str | None = None) -> Projection:
+def projection(model: Any, rules: RulesLike, *, layout: str | None = None) -> Projection:
     """Return the map that brings the parameters of a model into what rules allow.
 
     The rules are resolved here, once, from names and shapes alone, so that a mistake in them
@@ -57,7 +58,9 @@ def projection(model: Any, rules: Any, *, layout: str | None = None) -> Projecti
     return resolved_on(model, rules, layout, stacklevel=4)
 
 
-def resolved_on(model: Any, rules: Any, layout: str | None, stacklevel: int) -> Projection:
+def resolved_on(
+    model: Any, rules: RulesLike, layout: str | None, stacklevel: int
+) -> Projection:
     """Return the projection; ``stacklevel`` is of the line that a warning names."""
     weights = [_without_values(weight) for weight in _weights_in(model, layout)]
     if not weights:
@@ -82,7 +85,7 @@ class Projection:
     ``constraints`` has the constraint of each weight, by name, its axis resolved.
     """
 
-    constraints: dict[str, Any]
+    constraints: dict[str, Map]
 
     def __init__(self, weights: list[Weight], selections: list[Selection]) -> None:
         self._weights = {name: weight for weight in weights for name, _ in weight.places}
@@ -92,7 +95,7 @@ class Projection:
     def __repr__(self) -> str:
         return f"Projection({self.constraints})"
 
-    def __call__(self, params: Any) -> Any:
+    def __call__(self, params: A) -> A:
         """Return the parameters constrained, in the same pytree.
 
         Parameters
@@ -118,9 +121,10 @@ class Projection:
         results = constrained(present, None)
         for selection, result in zip(present, results, strict=True):
             _require_alike(selection.weight, result)
-        return taken.replaced(dict(zip(chosen, results, strict=True)))
+        whole: A = taken.replaced(dict(zip(chosen, results, strict=True)))
+        return whole
 
-    def violations(self, params: Any) -> dict[str, Any]:
+    def violations(self, params: Any) -> dict[str, jax.Array]:
         """Return the largest violation of each weight that has a constraint, by its name.
 
         It is 0 where the constraint is satisfied. It works under ``jit``, too: log it.

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 from array_constraints.integrations.jax.projection import resolved_on
+from array_constraints.rules import RulesLike
+
+if TYPE_CHECKING:
+    import optax
 
 
-def constrain(model: Any, rules: Any, *, layout: str | None = None) -> Any:
+def constrain(
+    model: Any, rules: RulesLike, *, layout: str | None = None
+) -> optax.GradientTransformationExtraArgs:
     """Return a gradient transformation of optax that constrains, at the end of a chain.
 
     It changes the updates so that the parameters satisfy the rules once the updates are added.

@@ -12,7 +12,14 @@ from array_constraints.integrations.keras.names import why_not_saved
 from array_constraints.integrations.keras.printing import say
 from array_constraints.integrations.keras.saving import Place, composites, places_of
 from array_constraints.layers import weights_of
-from array_constraints.rules import Explanation, Rules, Selection, as_rules, warn_of_axes
+from array_constraints.rules import (
+    Explanation,
+    Rules,
+    RulesLike,
+    Selection,
+    as_rules,
+    warn_of_axes,
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,7 +82,7 @@ class Constrained:
         return self.rules.select(weights_of(model))
 
 
-def constrain(model: Any, rules: Any, *, verbose: bool = True) -> Constrained:
+def constrain(model: Any, rules: RulesLike, *, verbose: bool = True) -> Constrained:
     """Give the variables of a built model their constraints, and project them at once.
 
     From then on the optimizer applies them, as it applies those that a layer is built with.

@@ -75,7 +75,7 @@ def _places(model: Any) -> Iterator[tuple[Any, str, Any]]:
 
 def _converted(owner: Any, name: str, constraint: Any) -> Constraint:
     try:
-        ours = deserialize(keras.constraints.serialize(constraint))
+        ours: Constraint | None = deserialize(keras.constraints.serialize(constraint))
     except (TypeError, ValueError) as error:
         where = f"{name} of {owner.name!r}" if name != "constraint" else repr(owner.path)
         raise type(error)(f"{where}: {error}") from None

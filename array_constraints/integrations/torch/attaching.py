@@ -18,15 +18,22 @@ from array_constraints.integrations.torch.judging import (
 )
 from array_constraints.integrations.watching import Observation, observed
 from array_constraints.layers import Weight, weights_of
-from array_constraints.rules import Explanation, Rules, Selection, as_rules, warn_of_axes
+from array_constraints.rules import (
+    Explanation,
+    Rules,
+    RulesLike,
+    Selection,
+    as_rules,
+    warn_of_axes,
+)
 
 
 def constrain(
     model: Any,
-    rules: Any,
+    rules: RulesLike,
     optimizer: Optimizer | Iterable[Optimizer],
     *,
-    watch: Callable[[Observation], None] | Iterable[Callable[[Observation], None]] = (),
+    watch: Callable[[Observation], object] | Iterable[Callable[[Observation], object]] = (),
 ) -> Constrained:
     """Constrain the parameters of a model, now and after each step of its optimizer.
 
@@ -111,7 +118,7 @@ def _optimizers(rules: Any, optimizer: Any) -> list[Optimizer]:
     return found
 
 
-def project(model: Any, rules: Any) -> None:
+def project(model: Any, rules: RulesLike) -> None:
     """Constrain the parameters of a model once, in place: an average of weights, for example.
 
     Parameters
@@ -137,12 +144,15 @@ def project(model: Any, rules: Any) -> None:
 class Constrained:
     """A model whose parameters are constrained after each step; made by :func:`constrain`."""
 
+    model: Any
+    rules: Rules
+
     def __init__(
         self,
         model: Any,
         rules: Rules,
         optimizers: list[Optimizer],
-        watchers: tuple[Callable[[Observation], None], ...],
+        watchers: tuple[Callable[[Observation], object], ...],
     ) -> None:
         self.model, self.rules, self._watchers = model, rules, watchers
         weights = weights_of(model)
@@ -166,7 +176,7 @@ class Constrained:
             step.remove()
         self._steps = []
 
-    def violations(self) -> dict[str, Any]:
+    def violations(self) -> dict[str, torch.Tensor]:
         """Return the largest violation of each parameter that has a constraint, by its name.
 
         A tensor of no dimensions: 0 where the constraint is satisfied, NaN where there is one.
@@ -239,7 +249,7 @@ class Constrained:
         self._take(new)
 
 
-def _largest(violation: Any) -> Any:
+def _largest(violation: Any) -> torch.Tensor:
     """Return the largest entry, of no dimensions; 0 if there is none."""
     whole = violation.full_tensor() if hasattr(violation, "full_tensor") else violation
     return whole.max() if whole.numel() else whole.new_zeros(())

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from array_constraints.forms import Rescaling
+from array_constraints.typing import Map
 
 
 class Parametrization(torch.nn.Module):  # type: ignore[misc]
@@ -42,7 +43,7 @@ class Parametrization(torch.nn.Module):  # type: ignore[misc]
     False
     """
 
-    def __init__(self, constraint: Any) -> None:
+    def __init__(self, constraint: Map) -> None:
         super().__init__()
         self.constraint = constraint
         if not _is_smooth(constraint):
@@ -53,7 +54,7 @@ class Parametrization(torch.nn.Module):  # type: ignore[misc]
                 stacklevel=2,
             )
 
-    def forward(self, raw: torch.Tensor) -> Any:
+    def forward(self, raw: torch.Tensor) -> torch.Tensor:
         """Return the weight that the layer uses."""
         return self.constraint(raw)
 
