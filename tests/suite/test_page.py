@@ -375,6 +375,18 @@ class TestEveryReader:
         body = "const s = document.querySelector('.sheet');"
         assert page.run(body + "return s.scrollWidth - s.clientWidth") == 0
 
+    @pytest.mark.parametrize("width", [1400, 420])
+    def test_reads_words_that_stand_beside_their_neighbours(self, page, width):
+        page.size(width, 900)
+        page.run("document.querySelector('.legend').open = true")
+        gaps = page.gaps("p:not(.shown), .shown > span, li .counts, dd, dt, summary, .title")
+        page.cell("SET-2", "numpy").click()
+        gaps += page.gaps("dialog p, dialog dd, dialog dt")
+        beside = [gap for *_, gap, _ in gaps if gap is not None]
+        assert len(beside) > 300
+        assert [each for each in gaps if each[2] is not None and not -0.5 < each[2] < 2.5] == []
+        assert [each for each in gaps if each[2] is None and each[3] <= 0] == []
+
     @pytest.mark.parametrize("width", [1280, 360])
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_has_contrast(self, page, scheme, width):
