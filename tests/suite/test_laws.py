@@ -51,3 +51,4 @@ def test_a_law_reads_as_it_would_be_written_by_hand(name, text):
 def test_what_is_not_known_is_refused_and_never_half_converted(tex):
     with pytest.raises(UnknownTex):
         mathematics(tex)
+    assert plain(f"for ${tex}$, *always*") == f"for `{tex}`, always"

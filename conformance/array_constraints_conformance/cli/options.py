@@ -195,9 +195,7 @@ def request_of(options: argparse.Namespace) -> Request:
     ):
         for name in given:
             if name not in known:
-                near = [
-                    m for word in (name, name.upper()) for m in get_close_matches(word, known)
-                ]
+                near = get_close_matches(name, known) + get_close_matches(name.upper(), known)
                 hint = f": did you mean {near[0]}?" if near else ""
                 raise WrongCall(f"there is no {kind} {name!r}{hint} (--list shows them)")
     return Request(

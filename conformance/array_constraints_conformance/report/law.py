@@ -2,7 +2,7 @@
 r"""A law in plain text, for a terminal: ``‖P(w)‖ ≤ c`` for ``$\lVert P(w)\rVert \le c$``.
 
 A law is Markdown with TeX between dollar signs, as the page shows it (``law.js``). The TeX is
-that of the specification; what is not known here is refused, so that nothing is half converted.
+that of the specification; a formula is converted as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -30,15 +30,24 @@ class UnknownTex(ValueError):
 def plain(law: str) -> str:
     r"""Return a law without markup; its mathematics are written in Unicode.
 
+    A formula with TeX that is not known here is shown as it is written, as code.
+
     >>> plain(r"*Finite*: $\lVert P(w)\rVert \le \sqrt n\,u + 2^{-11}$ for `NonNeg`.")
     'Finite: ‖P(w)‖ ≤ √n u + 2⁻¹¹ for `NonNeg`.'
     """
 
     def shown(match: re.Match[str]) -> str:
         code, tex, strong, emphasis = match.groups()
-        return code or (mathematics(tex) if tex else plain(strong or emphasis))
+        return code or (_formula(tex) if tex else plain(strong or emphasis))
 
     return _MARKUP.sub(shown, law)
+
+
+def _formula(tex: str) -> str:
+    try:
+        return mathematics(tex)
+    except (UnknownTex, RecursionError):
+        return f"`{tex}`"
 
 
 def mathematics(tex: str) -> str:
