@@ -122,7 +122,9 @@ class TestTheMatrix:
             assert fact in facts
         verdicts = [" ".join(each.text.split()) for each in page.all("#verdicts li")]
         assert verdicts[0].startswith("map ✗ not met 3 not met, 1 gap closed,")
-        assert verdicts[1] == "Keras API ✓ met 20 met"
+        assert verdicts[0].endswith("Any callable is judged as a map.")
+        assert verdicts[1] == "Keras API ✓ met 20 met It has get."
+        assert verdicts[2] == "this API not judged It has no `violation`."
 
     def test_stays_in_its_place_while_it_scrolls(self, show):
         record = sample()
