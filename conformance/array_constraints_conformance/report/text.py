@@ -97,7 +97,7 @@ def _values(result: Record, found: Record | None) -> list[str]:
         ("got", found["got"]),
     ]
     values = [found["message"], *(f"{label}: {value}" for label, value in shown if value)]
-    return [" ".join(value.split()) for value in values]
+    return [" ".join(line.strip() for line in value.splitlines()) for value in values]
 
 
 def _how_to_see_all(record: Record) -> str:
