@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
+import shlex
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
+from array_constraints_conformance.processes.needs import NEEDS
 from array_constraints_conformance.report.table import table
 from array_constraints_conformance.report.text import all_lines, first_lines
 from sample_record import REQUIREMENTS, sample
@@ -145,6 +150,19 @@ class TestInAnEmptyFolder:
         for key in ("message", "constraint", "input", "expected", "got", "reproduce"):
             assert other["counterexample"][key] == result["counterexample"][key]
 
+    def test_the_quick_check_of_the_readme_ends_in_its_verdict(self, folder):
+        readme = (Path(__file__).parents[2] / "conformance" / "README.md").read_text()
+        (command,) = re.findall(
+            r"^ +\.venv/bin/(python -m array_\w+ .+)$", readme, re.MULTILINE
+        )
+        words = shlex.split(command)[3:]
+        assert "--quick" in words
+        said = run(*words, "--only", "SET-1", folder=folder)
+        assert said.returncode == 0
+        verdict = "array_constraints: met"
+        assert said.stdout.splitlines()[-1] == f"{verdict} (1 requirement)"
+        assert f"The last line is the verdict, `{verdict}`" in readme
+
     def test_variables_of_libraries_that_are_not_used_are_left_out(self, folder):
         words = ["--constraints", "halved", *FEW, "--report", "here"]
         run(*words, folder=folder, KERAS_BACKEND="torch", JAX_ENABLE_X64="1")
@@ -258,12 +276,6 @@ def test_without_pytest_all_but_its_cases_work(tmp_path):
 
 
 def test_what_is_to_be_installed_is_what_the_extra_names():
-    import re
-    import tomllib
-    from pathlib import Path
-
-    from array_constraints_conformance.processes.needs import NEEDS
-
     project = Path(__file__).parents[2] / "pyproject.toml"
     extras = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
     assert [re.split("[>=]", each)[0] for each in extras["conformance"]] == list(NEEDS)

@@ -21,7 +21,7 @@ def first_lines(record: Record, width: int) -> list[Line]:
     failed = _failed(record)
     before, after = _head(record), _foot(record, width)
     if not failed:
-        return before + after
+        return before + after[1:]
     found = next(_failures(record, failed))
     first, *others = _explained(record, found, width, True)
     example = [[("First counterexample: ", ""), *first], *others]
