@@ -143,8 +143,7 @@ def judged(peer: Peer, profile: str) -> Record:
         size = [f"--{profile}"] if profile != "default" else []
         done = peer.run(Path(folder), *size)
         if done.returncode:
-            explained = done.stdout.rpartition("┘")[2]  # what follows the table
-            raise SystemExit(f"{peer.title}:{explained}\n{done.stderr}")
+            raise SystemExit(f"{peer.title}:\n{done.stdout}\n{done.stderr}")
         return json.loads(Path(folder, "report.json").read_text("utf-8"))  # type: ignore[no-any-return]
 
 

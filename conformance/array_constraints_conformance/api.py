@@ -9,8 +9,10 @@ from typing import Any
 from array_constraints_conformance import known_gaps
 from array_constraints_conformance.libraries import library
 from array_constraints_conformance.numerics.formats import FORMATS
+from array_constraints_conformance.processes.needs import missing
 from array_constraints_conformance.report.outcomes import FAILURES
 from array_constraints_conformance.report.record import Report
+from array_constraints_conformance.runner.again import environment
 from array_constraints_conformance.runner.gaps import closed_everywhere, with_gap
 from array_constraints_conformance.runner.judgement import judge, run
 from array_constraints_conformance.runner.plan import Plan
@@ -30,7 +32,7 @@ def check_constraint(
     idempotent: bool = True,
     xp: str | Sequence[str] = "numpy",
     device: str | None = None,
-    scope: str | Sequence[str] = SCOPES,
+    scope: str | Sequence[str] | None = None,
     only: str | Sequence[str] = (),
     profile: str = "default",
     seed: int = 0,
@@ -55,7 +57,8 @@ def check_constraint(
     xp, device
         The array library, or several, as ``"jax.numpy+x64"``; where its arrays are made.
     scope, only
-        The scopes and requirements that are judged: all, unless they are named.
+        The scopes and requirements that are judged. Unless they are named: all requirements of
+        the scopes that the constraint offers; the report says which, and why.
     profile, seed
         ``"quick"``, ``"default"`` or ``"thorough"``; what is drawn.
     gaps
@@ -101,7 +104,7 @@ def plan_of(
     subject: Subject,
     xp: str | Sequence[str],
     device: str | None,
-    scope: str | Sequence[str],
+    scope: str | Sequence[str] | None,
     only: str | Sequence[str],
     profile: str,
     seed: int,
@@ -109,9 +112,10 @@ def plan_of(
     dtypes: str | Sequence[str],
 ) -> Plan:
     """Return the plan that these arguments name, or raise ValueError."""
-    names, scopes, only, dtypes = map(_listed, (xp, scope, only, dtypes))
+    names, only, dtypes = map(_listed, (xp, only, dtypes))
+    scopes = None if scope is None else _listed(scope)
     for wrong, known in (
-        ([s for s in scopes if s not in SCOPES], SCOPES),
+        ([s for s in scopes or () if s not in SCOPES], SCOPES),
         ([i for i in only if i not in requirements()], ("the specification's IDs",)),
         ([p for p in (profile,) if p not in PROFILES], PROFILES),
         ([d for d in dtypes if d not in FORMATS], FORMATS),
@@ -128,11 +132,21 @@ def plan_of(
         gaps=known_gaps.read(gaps) if gaps else (),
         dtypes=dtypes,
         gaps_named=gaps,
+        environment=environment(subject.module),
     )
 
 
 def _listed(words: str | Sequence[str]) -> list[str]:
     return [words] if isinstance(words, str) else list(dict.fromkeys(words))
+
+
+def _pytest() -> Any:
+    """Return pytest, which nothing else of the suite needs."""
+    try:
+        import pytest
+    except ModuleNotFoundError as error:
+        raise ImportError(missing(error)) from error
+    return pytest
 
 
 class PytestCheck:
@@ -146,8 +160,7 @@ class PytestCheck:
 
     def __call__(self) -> None:
         """Fail, skip or xfail as the outcome says."""
-        import pytest
-
+        pytest = _pytest()
         plan = self.report.plan
         found = judge(self.result.requirement, self.result.constraint, self.trial)
         found = closed_everywhere(with_gap(found, plan), self._others(), plan)
@@ -173,8 +186,7 @@ def parametrize_with_checks(*constraints: Any, **options: Any) -> Any:
     Known gaps are xfails; what is not provided, not applicable or not put to the test is
     skipped, with that reason. The constraint is called in this process, without a limit.
     """
-    import pytest
-
+    pytest = _pytest()
     membership = {
         key: options.pop(key, default)
         for key, default in (
@@ -185,7 +197,7 @@ def parametrize_with_checks(*constraints: Any, **options: Any) -> Any:
         )
     }
     given: dict[str, Any] = {
-        "xp": "numpy", "device": None, "scope": SCOPES, "only": (), "profile": "default",
+        "xp": "numpy", "device": None, "scope": None, "only": (), "profile": "default",
         "seed": 0, "gaps": None, "dtypes": (),
     }  # fmt: skip
     if unknown := options.keys() - given.keys():

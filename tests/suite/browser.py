@@ -22,6 +22,37 @@ for (const node of document.querySelectorAll("body *")) {
 return shown;
 """
 
+# Pairs of neighbouring words on one line of a block of text, with the distance between them
+# in widths of a space: of the text itself, and not of what a flex or grid container lays out.
+GAPS = """
+const spaced = [];
+for (const block of document.querySelectorAll(arguments[0])) {
+  if (!block.checkVisibility() || block.closest(".visually-hidden, .skip")) continue;
+  const words = [];
+  const walker = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode()); ) {
+    for (const { index, 0: word } of node.data.matchAll(/\\S+/g)) {
+      const range = document.createRange();
+      range.setStart(node, index);
+      range.setEnd(node, index + word.length);
+      const [first] = range.getClientRects();
+      if (first) words.push({ word, first, last: [...range.getClientRects()].at(-1) });
+    }
+  }
+  const brush = document.createElement("canvas").getContext("2d");
+  brush.font = getComputedStyle(block).font;
+  const space = brush.measureText(" ").width;
+  words.slice(1).forEach(({ word, first }, i) => {
+    const before = words[i];
+    const middle = (first.top + first.bottom) / 2;
+    const same = middle > before.last.top && middle < before.last.bottom;
+    const gap = same ? (first.left - before.last.right) / space : null;
+    spaced.push([before.word, word, gap, first.top - before.first.top]);
+  });
+}
+return spaced;
+"""
+
 
 class Page:
     """A report in the browser, by what a reader can see and do."""
@@ -67,6 +98,10 @@ class Page:
     def texts(self) -> list[tuple[str, str, list[str]]]:
         """Every text that is shown, its colour, and the colours behind it, nearest first."""
         return [tuple(each) for each in self.run(SHOWN_TEXT)]
+
+    def gaps(self, selector: str) -> list[tuple[str, str, float | None, float]]:
+        """Neighbouring words, the spaces between them (None: on another line), the way down."""
+        return [tuple(each) for each in self.run(GAPS, selector)]
 
     def shown(self) -> str:
         return self.one("#shown").text

@@ -11,10 +11,10 @@ from typing import Any
 HOSTILE = "a|b </script><script>boom()</script><!-- <img src=x onerror=boom()>& `x`\u2028é ‖w‖"
 
 LIBRARIES = {
-    "numpy": ("2.4.6", "cpu", ["float32", "float64"]),
-    "torch": ("2.13.0", "cpu", ["bfloat16", "float32", "float64"]),
-    "jax.numpy+x64+jit": ("0.10.2", "cpu", ["float16", "bfloat16", "float32", "float64"]),
-    "private": (None, "gpu:0", ["float32"]),
+    "numpy": ("2.4.6", "CPU", ["float32", "float64"]),
+    "torch": ("2.13.0", "CPU", ["bfloat16", "float32", "float64"]),
+    "jax.numpy+x64+jit": ("0.10.2", "CPU", ["float16", "bfloat16", "float32", "float64"]),
+    "private": (None, "GPU 0 (NVIDIA H200)", ["float32"]),
 }
 CONSTRAINTS = ["MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm"]
 REQUIREMENTS = {
@@ -106,6 +106,11 @@ def sample() -> dict[str, Any]:
         "constraints": list(CONSTRAINTS),
         "requirements": [_requirement(name) for name in REQUIREMENTS],
         "results": results,
+        "scopes": [
+            {"scope": "map", "judged": True, "reason": "any callable is judged as a map"},
+            {"scope": "Keras API", "judged": True, "reason": "it has get"},
+            {"scope": "this API", "judged": False, "reason": "it has no `violation`"},
+        ],
         "verdicts": [_verdict("map", results), _verdict("Keras API", results)],
     }
 

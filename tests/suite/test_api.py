@@ -7,16 +7,19 @@ import subprocess
 import sys
 import types
 from collections import Counter
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from array_constraints_conformance import check_constraint, parametrize_with_checks
+from array_constraints_conformance.api import plan_of
 from array_constraints_conformance.report.outcomes import ORDER
-from array_constraints_conformance.trial.subject import module_subject
+from array_constraints_conformance.trial.subject import module_subject, single
 from faults.making import implementation
 
 import array_constraints as ac
 
+Names = types.SimpleNamespace
 DTYPES = ["float16", "float32", "float64"]  # NumPy clips bfloat16 to float32
 
 
@@ -236,6 +239,25 @@ class TestAKnownConstraint:
         with pytest.raises(ValueError, match=message):
             check_constraint(constraint)
 
+    def test_has_a_short_repr_and_a_table_for_notebooks(self):
+        def doubled(w):
+            return w * 2
+
+        options = {"profile": "quick", "dtypes": "float32", "only": ["SET-1", "SET-2", "ARR-1"]}
+        report = check_constraint(doubled, contains=inside, **options)
+        shown = "doubled: not met (2 of 3 requirements)"
+        assert repr(report) == f"<Report: {shown}, on numpy>"
+        table = ElementTree.fromstring(report._repr_html_())
+        assert table.find("caption/strong").text == shown
+        rows = ["".join(cell.text or "" for cell in row) for row in table.iter("tr")]
+        assert rows == [
+            "map✗ not met",
+            "SET-1 The result is allowed✗ not metdoubled",
+            "SET-2 Interior points do not move✗ not metdoubled",
+        ]
+        assert str(report).endswith(shown)
+        assert report.text(every=True).count("reproduce:") == 2
+
     def test_an_unknown_one_needs_a_membership_test(self):
         with pytest.raises(ValueError, match=r"clip is none of MaxNorm, .*pass contains="):
             check_constraint(clip)
@@ -255,6 +277,64 @@ class TestAKnownConstraint:
         assert found.outcome("SET-1", "MaxNorm") == "not provided"
         with pytest.raises(ValueError, match="has none of MaxNorm"):
             check_constraint(types.ModuleType("empty"))
+
+
+class TestTheScopesThatAreJudged:
+    """Those that are offered, unless scopes are asked for."""
+
+    def scopes(self, given, scope=None, only=()):
+        named = isinstance(given, Names)
+        subject = module_subject(given, "mine") if named else single(given, contains=inside)
+        plan = plan_of(subject, "numpy", None, scope, only, "quick", 0, None, ())
+        return {each.scope: each.reason for each in plan.choices if each.judged}, plan
+
+    def test_are_the_map_alone_of_a_function(self):
+        found, plan = self.scopes(clip)
+        assert found == {"map": "any callable is judged as a map"}
+        assert [choice.reason for choice in plan.choices[1:]] == [
+            "it has no get, serialize, deserialize or get_config",
+            "it has no apply, violation or copy=",
+        ]
+
+    def test_are_two_of_what_keras_has(self):
+        class NonNeg:
+            def __call__(self, w):
+                return w
+
+            def get_config(self):
+                return {}
+
+        found, _ = self.scopes(Names(NonNeg=NonNeg, get=NonNeg))
+        assert found["Keras API"] == "it has get and get_config"
+        assert list(found) == ["map", "Keras API"]
+
+    def test_are_all_of_what_has_more(self):
+        found, _ = self.scopes(Names(**vars(ac)))
+        keras = "it has get, serialize, deserialize and get_config"
+        ours = "it has apply, violation and copy="
+        assert (found["Keras API"], found["this API"]) == (keras, ours)
+
+    def test_are_those_that_are_asked_for(self):
+        found, _ = self.scopes(Names(NonNeg=clip), scope="this API")
+        assert found == {"this API": "asked for"}
+        found, _ = self.scopes(Names(NonNeg=clip), only="CALL-4")
+        assert found == {"this API": "asked for"}
+
+    def test_are_never_those_that_a_module_disclaims(self):
+        module = Names(NonNeg=clip, CONFORMANCE_SCOPES=("map",))
+        found, plan = self.scopes(module)
+        assert found == {"map": "CONFORMANCE_SCOPES of the module names it"}
+        assert plan.choices[2].reason == "CONFORMANCE_SCOPES of the module does not name it"
+        with pytest.raises(ValueError, match="nothing is left to judge"):
+            self.scopes(module, scope="this API")
+
+    def test_are_found_also_where_looking_raises(self):
+        class Hostile(type):
+            def __getattr__(cls, name):
+                raise RuntimeError(name)
+
+        found, _ = self.scopes(Names(NonNeg=Hostile("NonNeg", (), {})))
+        assert list(found) == ["map"]
 
 
 @pytest.mark.parametrize(

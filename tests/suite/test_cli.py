@@ -19,14 +19,15 @@ from faults.all import FAULTS
 import array_constraints as ac
 
 OURS = ["--constraints", "array_constraints", "--quick"]
-KERAS = ["--constraints", "keras.constraints", "--quick", "--scope", "map", "--scope", "keras"]
+KERAS = ["--constraints", "keras.constraints", "--quick"]
 
 
 def test_what_is_met_exits_0(capsys):
     assert main([*OURS, "--only", "SET-2", "--only", "ERR-1"]) == 0
     said = capsys.readouterr().out
-    assert "Interior points do not move" in said
-    assert "array_constraints: met" in said
+    assert said.endswith("\n\narray_constraints: met (2 requirements)\n")
+    assert main([*OURS, "--only", "SET-2", "--all"]) == 0
+    assert "Interior points do not move" in capsys.readouterr().out
 
 
 def test_what_is_not_met_exits_1_with_a_line_that_reproduces_it(capsys, tmp_path):
@@ -44,10 +45,8 @@ def test_what_is_not_met_exits_1_with_a_line_that_reproduces_it(capsys, tmp_path
     assert "a slice that is allowed was changed" in said
     record = json.loads((tmp_path / "report.json").read_text())
     (result,) = record["results"]
-    line = result["counterexample"]["reproduce"]
-    python, *words = shlex.split(line)
-    assert (python, *words[:2]) == ("python", "-m", "array_constraints_conformance")
-    assert main(words[2:]) == 1
+    words = shlex.split(result["counterexample"]["reproduce"])
+    assert main(words[words.index("array_constraints_conformance") + 1 :]) == 1
     again = capsys.readouterr().out
     assert result["counterexample"]["input"] in again
 
@@ -59,8 +58,9 @@ def test_what_is_not_met_exits_1_with_a_line_that_reproduces_it(capsys, tmp_path
         (["--constraints", "no.such.module"], "cannot be imported"),
         (["--constraints", "json"], "json has none of MaxNorm"),
         ([*OURS, "--xp", "nothing"], "cannot be used"),
-        ([*OURS, "--only", "SET-99"], "'SET-99' is no requirement or constraint"),
-        ([*OURS, "--constraint", "Max"], "'Max' is no requirement or constraint"),
+        ([*OURS, "--only", "SET-99"], "no requirement 'SET-99'"),
+        ([*OURS, "--only", "set-2"], "no requirement 'set-2': did you mean SET-2?"),
+        ([*OURS, "--constraint", "Max"], "no constraint 'Max': did you mean MaxNorm?"),
         ([*OURS, "--only", "CFG-5", "--constraint", "NonNeg"], "nothing is left to judge"),
         ([*OURS, "--known-gaps", "nothing.toml"], "cannot be read"),
         ([*OURS, "--xp", "jax.numpy", "--dtype", "float64"], "jax.numpy has none of float64"),
@@ -84,7 +84,7 @@ def test_a_wrong_call_exits_2_and_says_what_is_wrong(capsys, arguments, message)
     assert main(arguments) == 2
     said = capsys.readouterr()
     assert message in said.err
-    assert "usage:" in said.err
+    assert len(said.err.splitlines()) == 1
     assert not said.out
 
 
@@ -92,7 +92,9 @@ def test_a_wrong_call_exits_2_and_says_what_is_wrong(capsys, arguments, message)
 def test_a_wrong_option_exits_2(capsys, options):
     with pytest.raises(SystemExit, match="2"):
         main(options)
-    assert "not allowed with" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "not allowed with" in said
+    assert len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon", ""])
@@ -116,7 +118,9 @@ def test_a_module_that_cannot_be_imported_exits_2(capsys, monkeypatch, tmp_path,
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "hostile", raising=False)
     assert main(["--constraints", "hostile"]) == 2
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
 
 
 RUDE = r"""
@@ -146,7 +150,7 @@ def test_what_an_implementation_says_cannot_break_the_report(capsys, monkeypatch
 def test_a_library_is_judged_once(capsys):
     arguments = [*OURS, "--only", "SET-2", "--constraint", "NonNeg"]
     assert main([*arguments, "--xp", "numpy", "--xp", "numpy"]) == 0
-    assert "map: met (1 met)" in capsys.readouterr().out
+    assert re.search(r"\n  map +✓ met +1 met;", capsys.readouterr().out)
 
 
 def test_libraries_are_judged_in_processes_of_their_own(capsys):

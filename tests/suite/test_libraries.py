@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from array_constraints_conformance.libraries import UnknownLibrary, installed, library
+from array_constraints_conformance.libraries.base import as_written
 from array_constraints_conformance.numerics.formats import FORMATS
 
 NAMES = [name for name in installed() if name != "cupy"]
@@ -43,6 +46,27 @@ def test_arrays_are_made_and_read_without_changing_a_bit(lib):
         assert lib.is_own(x)
         assert lib.dtype(x) == dtype
         assert lib.numpy(x).tobytes() == values.tobytes()
+
+
+def test_the_device_is_described_as_a_person_writes_it(lib):
+    assert re.fullmatch(r"CPU|GPU \d+ \(.+\)", lib.described.device)
+
+
+@pytest.mark.parametrize(
+    ("named", "model", "written"),
+    [
+        ("cpu", "", "CPU"),
+        ("TFRT_CPU_0", "", "CPU"),
+        ("array_api_strict.Device('CPU_DEVICE')", "", "CPU"),
+        ("cuda:0", "NVIDIA H200", "GPU 0 (NVIDIA H200)"),
+        ("<CUDA Device 1>", "NVIDIA H100", "GPU 1 (NVIDIA H100)"),
+        ("mps:0", "", "GPU 0"),
+        ("TPU_2(process=0,(0,0,0,0))", "TPU v4", "TPU 2 (TPU v4)"),
+        ("lazy", "", "lazy"),
+    ],
+)
+def test_a_device_is_written_by_its_kind_number_and_model(named, model, written):
+    assert as_written(named, model) == written
 
 
 def test_a_made_array_is_a_copy(lib):

@@ -122,7 +122,9 @@ class TestTheMatrix:
             assert fact in facts
         verdicts = [" ".join(each.text.split()) for each in page.all("#verdicts li")]
         assert verdicts[0].startswith("map ✗ not met 3 not met, 1 gap closed,")
-        assert verdicts[1] == "Keras API ✓ met 20 met"
+        assert verdicts[0].endswith("Any callable is judged as a map.")
+        assert verdicts[1] == "Keras API ✓ met 20 met It has get."
+        assert verdicts[2] == "this API not judged It has no `violation`."
 
     def test_stays_in_its_place_while_it_scrolls(self, show):
         record = sample()
@@ -374,6 +376,18 @@ class TestEveryReader:
         cell.click()
         body = "const s = document.querySelector('.sheet');"
         assert page.run(body + "return s.scrollWidth - s.clientWidth") == 0
+
+    @pytest.mark.parametrize("width", [1400, 420])
+    def test_reads_words_that_stand_beside_their_neighbours(self, page, width):
+        page.size(width, 900)
+        page.run("document.querySelector('.legend').open = true")
+        gaps = page.gaps("p:not(.shown), .shown > span, li .counts, dd, dt, summary, .title")
+        page.cell("SET-2", "numpy").click()
+        gaps += page.gaps("dialog p, dialog dd, dialog dt")
+        beside = [gap for *_, gap, _ in gaps if gap is not None]
+        assert len(beside) > 300
+        assert [each for each in gaps if each[2] is not None and not -0.5 < each[2] < 2.5] == []
+        assert [each for each in gaps if each[2] is None and each[3] <= 0] == []
 
     @pytest.mark.parametrize("width", [1280, 360])
     @pytest.mark.parametrize("scheme", ["light", "dark"])

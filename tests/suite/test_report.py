@@ -127,8 +127,9 @@ class TestTheMarkdown:
             "# Conformance of keras.constraints 3.15.1",
             "- Suite: array\\_constraints\\_conformance 0.1.0",
             "- Profile: quick, seed 0",
-            "| Keras API | ✓ met | 20 met |",
-            "| private | unknown | gpu:0 | float32 |",
+            "| Keras API | ✓ met | 20 met | it has get |",
+            "| this API | not judged |  | it has no \\`violation\\` |",
+            "| private | unknown | GPU 0 (NVIDIA H200) | float32 |",
             "| Requirement | Scope | numpy | torch | jax.numpy+x64+jit | private |",
             "| **SET-2** Interior points do not move | map, MUST "
             "| ✗ not met 1 of 3 | ✗ not met 1 of 3 | ✓ met | ? untested 1 of 3 |",

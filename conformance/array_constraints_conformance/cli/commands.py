@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
-import shlex
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,14 +14,16 @@ from rich.console import Console
 from rich.progress import Progress
 
 from array_constraints_conformance import known_gaps
-from array_constraints_conformance.cli.options import WrongCall, parser, request_of
-from array_constraints_conformance.cli.tables import listed, summary
+from array_constraints_conformance.cli.options import WrongCall, one_line, parser, request_of
+from array_constraints_conformance.cli.tables import coloured, listed
 from array_constraints_conformance.known_gaps import BadGaps
 from array_constraints_conformance.libraries import UnknownLibrary
 from array_constraints_conformance.processes.judging import Judging, Refusal, Unfinished
 from array_constraints_conformance.processes.process import Limits
 from array_constraints_conformance.report.record import NAME, Report
 from array_constraints_conformance.report.summary import visible
+from array_constraints_conformance.report.text import WITHOUT_A_TERMINAL
+from array_constraints_conformance.runner.again import shell_line
 from array_constraints_conformance.runner.gaps import closed_everywhere
 from array_constraints_conformance.runner.plan import Plan, WrongPlan
 from array_constraints_conformance.runner.results import Result
@@ -29,13 +32,10 @@ from array_constraints_conformance.weights import golden
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    made = parser()
-    options = made.parse_args(argv)
-    console = Console(soft_wrap=True, highlight=False)
+    options = parser().parse_args(argv)
+    console = _console()
     try:
-        return _main(
-            options, console, shlex.join(["python", "-m", NAME, *(argv or sys.argv[1:])])
-        )
+        return _main(options, console, list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:
         print(f"{NAME}: stopped, and nothing written", file=sys.stderr)  # noqa: T201
         return 130
@@ -43,14 +43,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{NAME}: {error}", file=sys.stderr)  # noqa: T201
         return 1
     except (Refusal, UnknownLibrary, BadGaps, WrongPlan, WrongCall, OSError) as error:
-        made.print_usage(sys.stderr)
-        print(f"{NAME}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{NAME}: {one_line(error)}", file=sys.stderr)  # noqa: T201
         return 2
 
 
-def _main(options: argparse.Namespace, console: Console, command: str) -> int:
+def _console() -> Console:
+    """Return where the report goes; what its encoding lacks is written as an escape."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return Console(soft_wrap=True, highlight=False)
+
+
+def _main(options: argparse.Namespace, console: Console, words: list[str]) -> int:
     if options.list:
-        console.print(listed())
+        console.print(listed(), soft_wrap=False)
         return 0
     if options.golden:
         vectors = json.dumps(golden.vectors(options.seed), indent=1, allow_nan=False)
@@ -74,16 +80,18 @@ def _main(options: argparse.Namespace, console: Console, command: str) -> int:
         if options.report:
             options.report.mkdir(parents=True, exist_ok=True)  # or fail before judging
         results = _results(judging, options.processes)
+    command = shell_line(judging.plan.environment, words)
     return _reported(Report(judging.plan, results, command, limits.judging), options, console)
 
 
 def _reported(report: Report, options: argparse.Namespace, console: Console) -> int:
-    console.print(summary(report))
-    for line in str(report).splitlines():
-        console.print(visible(line), markup=False)
     if options.report:
-        for path in report.write(options.report):
-            console.print(f"written: {path}", markup=False)
+        first, *others = report.write(options.report)
+        names = ", ".join(path.suffix for path in others)
+        console.print(f"written: {visible(str(first))}, {names}", markup=False)
+    width = console.width if console.is_terminal or os.environ.get("COLUMNS") else None
+    for line in coloured(report, options.all, width or WITHOUT_A_TERMINAL):
+        console.print(line)
     return 0 if report.met else 1
 
 

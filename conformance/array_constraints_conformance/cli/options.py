@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 import math
+from difflib import get_close_matches
 from pathlib import Path
+from typing import NoReturn
 
 from array_constraints_conformance.catalogue import CATALOGUE
 from array_constraints_conformance.libraries import installed
 from array_constraints_conformance.numerics.formats import FORMATS
 from array_constraints_conformance.processes.request import Request
 from array_constraints_conformance.report.record import NAME, VERSION
+from array_constraints_conformance.report.summary import visible
 from array_constraints_conformance.runner.plan import MODULE
-from array_constraints_conformance.specification import SCOPES, requirements
+from array_constraints_conformance.specification import requirements
 from array_constraints_conformance.trial.profiles import PROFILES
 
 _SCOPES = {"map": "map", "keras": "Keras API", "this": "this API"}
 _EPILOG = """examples:
-  %(prog)s --constraints keras.constraints --xp numpy --scope map --scope keras
+  %(prog)s --constraints keras.constraints --xp numpy --quick
   %(prog)s --constraints my_library.constraints --xp torch --xp jax.numpy+x64+jit --report out
   %(prog)s --constraints array_constraints --matrix --quick
   %(prog)s --constraints array_constraints --against keras.constraints --xp numpy
@@ -31,9 +34,21 @@ class WrongCall(ValueError):
     """Arguments that do not fit together."""
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says on one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{NAME}: {one_line(message)} (--help lists the options)\n")
+
+
+def one_line(message: object) -> str:
+    """Return a message without line breaks, and without what a terminal would obey."""
+    return visible(" ".join(str(message).split()))
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog=f"python -m {NAME}",
         description="Judge an implementation of weight constraints by a specification.",
         epilog=_EPILOG,
@@ -74,7 +89,7 @@ def _add_laws(made: argparse.ArgumentParser) -> None:
         "--scope",
         choices=_SCOPES,
         action="append",
-        help="judge this scope; repeatable; all by default",
+        help="judge this scope; repeatable; by default those that the module offers",
     )
     for option, metavar, judged in (
         ("--only", "ID", "requirement"),
@@ -141,6 +156,11 @@ def _add_files(made: argparse.ArgumentParser) -> None:
         help="write report.json, .md, .xml and .html there",
     )
     made.add_argument(
+        "--all",
+        action="store_true",
+        help="show every requirement and counterexample; else 40 lines at most",
+    )
+    made.add_argument(
         "--against",
         metavar="MODULE",
         help="compare with a second implementation instead of judging",
@@ -154,31 +174,38 @@ def _add_files(made: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"invalid: {text!r} is no whole number above 0")
+    return int(text)
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0 < number < math.inf:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"invalid: {text!r} is no number of seconds above 0")
     return number
 
 
 def request_of(options: argparse.Namespace) -> Request:
     """Return the request that the options make, or raise :class:`WrongCall`."""
-    unknown = [name for name in options.only if name not in requirements()]
-    unknown += [name for name in options.constraint if name not in (*CATALOGUE, MODULE)]
-    if unknown:
-        raise WrongCall(f"{unknown[0]!r} is no requirement or constraint")
+    for kind, given, known in (
+        ("requirement", options.only, list(requirements())),
+        ("constraint", options.constraint, [*CATALOGUE, MODULE]),
+    ):
+        for name in given:
+            if name not in known:
+                near = get_close_matches(name, known) + get_close_matches(name.upper(), known)
+                hint = f": did you mean {near[0]}?" if near else ""
+                raise WrongCall(f"there is no {kind} {name!r}{hint} (--list shows them)")
     return Request(
         options.constraints,
         installed() if options.matrix else list(dict.fromkeys(options.xp or ["numpy"])),
         options.profile,
         options.seed,
-        [_SCOPES[scope] for scope in options.scope] if options.scope else SCOPES,
+        [_SCOPES[scope] for scope in options.scope] if options.scope else None,
         options.only,
         options.constraint,
         options.dtype,

@@ -1,40 +1,39 @@
-"""Tables for the terminal: the requirements, and the worst outcome of each in a run."""
+"""What the terminal shows: the report in colours, and the table of requirements."""
 
 from __future__ import annotations
 
-from rich.table import Table
+from collections.abc import Iterator
 
-from array_constraints_conformance.report.record import Report, worst
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from array_constraints_conformance.report.record import Report
+from array_constraints_conformance.report.text import all_lines, first_lines
 from array_constraints_conformance.specification import requirements
 
-
-def summary(report: Report) -> Table:
-    """Return a table of the worst outcome of each requirement on each library."""
-    names = [library.name for library in report.plan.libraries]
-    table = Table(title=f"{report.plan.subject.name}, profile {report.plan.profile.name}")
-    for column in ("", "requirement", *names):
-        table.add_column(column)
-    cells: dict[tuple[str, str], list[str]] = {}
-    for result in report.results:
-        cells.setdefault((result.requirement.id, result.library), []).append(result.outcome)
-    for requirement in {
-        result.requirement.id: result.requirement for result in report.results
-    }.values():
-        outcomes = [worst(cells[requirement.id, name]) for name in names]
-        table.add_row(requirement.id, requirement.title, *map(_styled, outcomes))
-    return table
+_COLOURS = {
+    "met": "green",
+    "not met": "bold red",
+    "gap closed": "red",
+    "untested": "yellow",
+    "known gap": "yellow",
+    "not provided": "dim",
+    "not applicable": "dim",
+}
 
 
-def _styled(outcome: str) -> str:
-    colour = {"met": "green", "not met": "bold red", "gap closed": "red", "known gap": "yellow"}
-    style = colour.get(outcome, "dim")
-    return f"[{style}]{outcome}[/]"
+def coloured(report: Report, every: bool, width: int) -> Iterator[Text]:
+    """Yield the lines of a report, each outcome in its colour."""
+    for line in (all_lines if every else first_lines)(report.record, width):
+        yield Text.assemble(*((text, _COLOURS.get(outcome, "")) for text, outcome in line))
 
 
 def listed() -> Table:
-    table = Table()
+    """Return a table of the requirements."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in ("ID", "level", "scope", "requirement", "constraints", "libraries"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column in ("ID", "level", "scope"))
     for r in requirements().values():
         table.add_row(r.id, r.level, r.scope, r.title, r.constraints, r.libraries)
     return table

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,6 +15,12 @@ import numpy as np
 from array_constraints_conformance.numerics.formats import FORMATS
 
 Map = Callable[[Any], Any]
+_DEVICES = {
+    "cpu": "CPU",
+    **dict.fromkeys(("cuda", "gpu", "rocm", "hip", "mps", "metal", "xpu"), "GPU"),
+    "tpu": "TPU",
+}
+_DEVICE = re.compile(rf"(?<![a-z])({'|'.join(_DEVICES)})(?![a-z])\D*(\d*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,27 @@ class Description:
     version: str | None
     device: str
     dtypes: Sequence[str]
+
+
+def as_written(device: str, model: str = "") -> str:
+    """Return the device that a library names, as a person writes it.
+
+    >>> as_written("TFRT_CPU_0"), as_written("None")
+    ('CPU', 'CPU')
+    >>> as_written("cuda:1", "NVIDIA H200")
+    'GPU 1 (NVIDIA H200)'
+    >>> as_written("meta")
+    'meta'
+    """
+    if device == "None":  # the chunks of a Dask array are those of NumPy
+        return "CPU"
+    found = _DEVICE.search(device)
+    if found is None:
+        return f"{device} ({model})" if model else device
+    kind = _DEVICES[found[1].lower()]
+    if kind == "CPU":
+        return kind
+    return " ".join(filter(None, (kind, found[2], model and f"({model})")))
 
 
 class UnknownLibrary(ValueError):
@@ -56,7 +84,8 @@ class Library:
 
     @property
     def described(self) -> Description:
-        device = self.device(self.array(np.zeros(1, np.float32)))
+        x = self.array(np.zeros(1, np.float32))
+        device = as_written(self.device(x), self.model(x))
         return Description(self.name, self.version, device, list(self.dtypes))
 
     @contextlib.contextmanager
@@ -87,6 +116,10 @@ class Library:
 
     def device(self, x: Any) -> str:
         return str(getattr(x, "device", None))
+
+    def model(self, x: Any) -> str:
+        """Return the model of the device that an array is on, where the library tells it."""
+        return ""
 
     def dtype(self, x: Any) -> str:
         return getattr(x.dtype, "name", None) or str(x.dtype).rpartition(".")[2]

@@ -23,6 +23,10 @@ class Cupy(Library):
     def numpy(self, x: Any) -> np.ndarray:
         return self.xp.asnumpy(x)
 
+    def model(self, x: Any) -> str:
+        name = self.xp.cuda.runtime.getDeviceProperties(x.device.id)["name"]
+        return name.decode() if isinstance(name, bytes) else str(name)
+
     def shares_memory(self, a: Any, b: Any) -> bool:
         return bool(self.xp.shares_memory(a, b))
 

@@ -42,6 +42,10 @@ class Jax(Library):
 
         return isinstance(x, jax.Array)
 
+    def model(self, x: Any) -> str:
+        (device,) = x.devices()
+        return "" if device.platform == "cpu" else str(device.device_kind)
+
     def wrap(self, f: Map) -> Map:
         import jax
 

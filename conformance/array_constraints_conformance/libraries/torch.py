@@ -37,6 +37,9 @@ class Torch(Library):
     def is_own(self, x: Any) -> bool:
         return isinstance(x, self.xp.Tensor)
 
+    def model(self, x: Any) -> str:
+        return str(self.xp.cuda.get_device_name(x.device)) if x.is_cuda else ""
+
     def shares_memory(self, a: Any, b: Any) -> bool:
         first, second = a.untyped_storage(), b.untyped_storage()
         return bool(first.nbytes() and first.data_ptr() == second.data_ptr())

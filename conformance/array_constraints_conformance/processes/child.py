@@ -9,11 +9,11 @@ from typing import Any
 
 from array_constraints_conformance.libraries import UnknownLibrary, library
 from array_constraints_conformance.processes.request import Request, subject_of
+from array_constraints_conformance.runner.again import environment
 from array_constraints_conformance.runner.against import compared
 from array_constraints_conformance.runner.judgement import exemption, judge
 from array_constraints_conformance.runner.plan import Plan, WrongPlan
 from array_constraints_conformance.runner.results import Result, crashed
-from array_constraints_conformance.specification import SCOPES
 from array_constraints_conformance.trial.subject import UnknownSubject, module_named
 
 
@@ -56,10 +56,10 @@ def main(words: dict[str, Any]) -> None:
 
 def _described(plan: Plan) -> dict[str, Any]:
     """Return the parts of a plan that are known only where the module is imported."""
-    claimed = plan.subject.scopes
     return {
         "version": plan.subject.version,
-        "scopes": claimed and [scope for scope in SCOPES if scope in claimed],
+        "offers": [asdict(offer) for offer in plan.subject.offers],
+        "environment": environment(plan.subject.module),
         "libraries": [asdict(one.described) for one in plan.libraries],
         "exempt": [exemption(task, trial) for task, trial in plan.trials()],
     }

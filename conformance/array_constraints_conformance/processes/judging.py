@@ -50,9 +50,9 @@ class Judging:
             if said is None:
                 self.lost = self.process.how_it_ended
                 said = self._without_importing()
-            subject = subject_of(request, said["version"], said["scopes"])
+            subject = subject_of(request, said["version"], said["offers"])
             libraries = libraries_of(request, said["libraries"])
-            self.plan = request.plan(subject, libraries, gaps, gaps_named)
+            self.plan = request.plan(subject, libraries, gaps, gaps_named, said["environment"])
         except BaseException:
             self.process.end()
             raise

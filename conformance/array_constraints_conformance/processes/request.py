@@ -10,7 +10,7 @@ from typing import Any
 from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import DescribedLibrary, Description, Library
 from array_constraints_conformance.runner.plan import Plan
-from array_constraints_conformance.specification import SCOPES
+from array_constraints_conformance.trial.offers import Offer
 from array_constraints_conformance.trial.profiles import PROFILES
 from array_constraints_conformance.trial.subject import Subject
 
@@ -23,7 +23,7 @@ class Request:
     libraries: Sequence[str]
     profile: str = "default"
     seed: int = 0
-    scopes: Sequence[str] = SCOPES
+    scopes: Sequence[str] | None = None
     only: Sequence[str] = ()
     names: Sequence[str] = ()
     dtypes: Sequence[str] = ()
@@ -36,6 +36,7 @@ class Request:
         libraries: Sequence[Library],
         gaps: Sequence[Gap] = (),
         gaps_named: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Plan:
         """Return the plan for the module and the libraries that are named."""
         return Plan(
@@ -49,14 +50,18 @@ class Request:
             gaps,
             self.dtypes,
             gaps_named,
+            environment or {},
         )
 
 
 def subject_of(
-    request: Request, version: str | None = None, scopes: Sequence[str] | None = None
+    request: Request,
+    version: str | None = None,
+    offers: Sequence[Mapping[str, Any]] | None = None,
 ) -> Subject:
-    """Return a subject with the module's name, version and scopes, without importing it."""
-    return Subject(request.constraints, SimpleNamespace(__version__=version), scopes=scopes)
+    """Return a subject with the module's name, version and offers, without importing it."""
+    told = None if offers is None else [Offer(**one) for one in offers]
+    return Subject(request.constraints, SimpleNamespace(__version__=version), told=told)
 
 
 def libraries_of(request: Request, described: Sequence[Mapping[str, Any]]) -> list[Library]:

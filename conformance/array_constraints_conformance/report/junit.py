@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
+from .law import plain
 from .outcomes import FAILURES
 from .summary import Record, described, visible
 
@@ -77,7 +78,7 @@ def _message(result: Record) -> str:
 
 
 def _details(result: Record, requirement: Record) -> str:
-    lines = [requirement["law"]]
+    lines = [plain(requirement["law"])]
     if result["reason"]:
         lines.append(f"reason: {result['reason']}")
     if found := result["counterexample"]:

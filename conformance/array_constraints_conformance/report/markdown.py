@@ -34,12 +34,17 @@ def _head(record: Record) -> Iterator[str]:
 def _verdicts(record: Record) -> Iterator[str]:
     yield "## Verdicts"
     yield ""
+    why = {choice["scope"]: choice["reason"] for choice in record["scopes"]}
     rows = []
     for verdict in record["verdicts"]:
         counts = verdict["counts"]
         shown = ", ".join(f"{counts[name]} {name}" for name in ORDER if counts.get(name))
-        rows.append([_plain(verdict["scope"]), _outcome(verdict["outcome"]), shown])
-    yield from _table(["Scope", "Verdict", "Results"], rows)
+        name, outcome = _plain(verdict["scope"]), _outcome(verdict["outcome"])
+        rows.append([name, outcome, shown, _plain(why[verdict["scope"]])])
+    for choice in record["scopes"]:
+        if not choice["judged"]:
+            rows.append([_plain(choice["scope"]), "not judged", "", _plain(choice["reason"])])
+    yield from _table(["Scope", "Verdict", "Results", "Why it is judged, or not"], rows)
 
 
 def _libraries(record: Record) -> Iterator[str]:

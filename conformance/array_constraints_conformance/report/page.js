@@ -30,10 +30,24 @@ function showVerdicts() {
     }
     const list = present.map((name) => `${counts[name].toLocaleString("en")} ${name}`).join(", ");
     const heading = el("h3", {}, scope);
+    const why = record.scopes.find((choice) => choice.scope === scope).reason;
     byId("verdicts").append(
-      el("li", {}, heading, badge(outcome), bar, el("p", { class: "counts" }, list)),
+      el("li", {}, heading, badge(outcome), bar, counted(list), counted(sentence(why))),
     );
   }
+  for (const { scope, judged, reason } of record.scopes) {
+    if (judged) continue;
+    const word = el("span", { class: "badge not-provided" }, "not judged");
+    byId("verdicts").append(el("li", {}, el("h3", {}, scope), word, counted(sentence(reason))));
+  }
+}
+
+function counted(text) {
+  return el("p", { class: "counts" }, text);
+}
+
+function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 function showLibraries() {

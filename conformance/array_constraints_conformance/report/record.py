@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,16 +13,31 @@ from pathlib import Path
 from typing import Any
 
 from array_constraints_conformance.report.files import SCHEMA_VERSION, write
+from array_constraints_conformance.report.law import plain
+from array_constraints_conformance.report.notebook import to_notebook
 from array_constraints_conformance.report.outcomes import FAILURES, ORDER
+from array_constraints_conformance.report.summary import libraries_line, verdict_line
+from array_constraints_conformance.report.text import WITHOUT_A_TERMINAL, all_lines, first_lines
+from array_constraints_conformance.runner.again import SUITE, call_again, line_again
 from array_constraints_conformance.runner.plan import Plan
 from array_constraints_conformance.runner.results import Result
 from array_constraints_conformance.specification import SCOPES
 
-NAME = "array_constraints_conformance"
-VERSION = metadata.version("array-constraints")  # one distribution
+NAME = SUITE
 
 
-@dataclass(frozen=True)
+def _version() -> str:
+    """Return the version of the distribution, which has the library and the suite."""
+    try:
+        return metadata.version("array-constraints")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+VERSION = _version()
+
+
+@dataclass(frozen=True, repr=False)
 class Report:
     """The results of a run, with its plan.
 
@@ -69,6 +84,7 @@ class Report:
             "constraints": list(self.plan.subject.definitions),
             "requirements": self._requirements(),
             "results": [self._result(result) for result in self.results],
+            "scopes": [asdict(choice) for choice in self.plan.choices],
             "verdicts": self._verdicts(),
         }
 
@@ -94,36 +110,9 @@ class Report:
 
     def reproduce(self, result: Result) -> str:
         """Return a command, or a call, that judges this requirement again."""
-        plan = self.plan
-        device = plan.libraries[0].device_name if plan.libraries else None
-        if plan.subject.single:
-            words = [f"only={[result.requirement.id]!r}", f"xp={result.library!r}"]
-            words += [f"profile={plan.profile.name!r}"]
-            for name, value in (
-                ("seed", plan.seed),
-                ("dtypes", list(plan.dtypes)),
-                ("device", device),
-                ("gaps", plan.gaps_named),
-            ):
-                words += [f"{name}={value!r}"] if value else []
-            return f"check_constraint(..., {', '.join(words)})"
-        words = [
-            "python",
-            "-m",
-            NAME,
-            "--constraints",
-            plan.subject.name,
-            "--xp",
-            result.library,
-        ]
-        words += ["--only", result.requirement.id, "--constraint", result.constraint]
-        given = self.timeout not in (None, plan.profile.timeout)
-        words += ["--timeout", f"{self.timeout:g}"] if given else []
-        words += [f"--{plan.profile.name}"] if plan.profile.name != "default" else []
-        words += [word for dtype in plan.dtypes for word in ("--dtype", dtype)]
-        words += ["--seed", str(plan.seed)] if plan.seed else []
-        words += ["--known-gaps", plan.gaps_named] if plan.gaps_named else []
-        return shlex.join([*words, *(["--device", device] if device else [])])
+        if self.plan.subject.in_code:
+            return call_again(self.plan, result)
+        return line_again(self.plan, result, self.timeout)
 
     def _verdicts(self) -> list[dict[str, Any]]:
         verdicts = []
@@ -140,17 +129,29 @@ class Report:
         """Write report.json, report.md, report.xml and report.html into a folder."""
         return write(self.record, Path(folder))
 
+    def text(self, *, every: bool = False, width: int | None = None) -> str:
+        """Return the report as plain text, the verdict last.
+
+        Parameters
+        ----------
+        every
+            Every requirement and counterexample; else the first of them, on 40 lines at most.
+        width
+            Of a line, in characters; that of the terminal, unless it is given.
+        """
+        width = width or shutil.get_terminal_size((WITHOUT_A_TERMINAL, 40)).columns
+        lines = all_lines(self.record, width) if every else first_lines(self.record, width)
+        return "\n".join("".join(text for text, _ in line) for line in lines)
+
     def __str__(self) -> str:
-        verdicts = self.record["verdicts"]
-        tested = any(verdict["outcome"] == "met" for verdict in verdicts)
-        word = "not met" if not self.met else "met" if tested else "untested"
-        lines = [f"{self.plan.subject.name}: {word}"]
-        for verdict in verdicts:
-            counts = ", ".join(f"{n} {outcome}" for outcome, n in verdict["counts"].items())
-            lines.append(f"  {verdict['scope']}: {verdict['outcome']} ({counts})")
-        for result in self.failures:
-            lines += ["", *self.explained(result)]
-        return "\n".join(lines)
+        return self.text()
+
+    def __repr__(self) -> str:
+        return f"<Report: {verdict_line(self.record)}, on {libraries_line(self.record)}>"
+
+    def _repr_html_(self) -> str:
+        """Return the verdict and what is not met as a small table, for notebooks."""
+        return to_notebook(self.record)
 
     def explained(self, result: Result) -> list[str]:
         """Return the lines that explain a failure, the last of them how to reproduce it."""
@@ -171,7 +172,10 @@ class Report:
                 lines += [f"  {label}: {shown}"] if shown else []
         elif result.reason:
             lines.append(f"  {result.reason}")
-        lines += [f"  law: {result.requirement.law}", f"  reproduce: {self.reproduce(result)}"]
+        lines += [
+            f"  law: {plain(result.requirement.law)}",
+            f"  reproduce: {self.reproduce(result)}",
+        ]
         return lines
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from .outcomes import ORDER
+from .outcomes import FAILURES, ORDER
 
 Record = Mapping[str, Any]
 
@@ -37,6 +37,45 @@ def cell(results: Iterable[Record]) -> Cell:
     outcomes = sorted((result["outcome"] for result in results), key=ORDER.index)
     counted = [outcome for outcome in outcomes if outcome not in SILENT] or outcomes
     return Cell(counted[0], counted.count(counted[0]), len(counted))
+
+
+def judged(record: Record) -> list[tuple[Record, Cell]]:
+    """Return the requirements that were judged, with the worst outcome of each."""
+    of_each: dict[str, list[Record]] = {}
+    for result in record["results"]:
+        of_each.setdefault(result["requirement"], []).append(result)
+    pairs = [(each, cell(of_each[each["id"]])) for each in record["requirements"]]
+    return [(each, found) for each, found in pairs if found.outcome not in SILENT]
+
+
+def verdict(record: Record) -> str:
+    """Return the verdict on the whole run."""
+    if any(result["outcome"] in FAILURES for result in record["results"]):
+        return "not met"
+    met = any(verdict["outcome"] == "met" for verdict in record["verdicts"])
+    return "met" if met else "untested"
+
+
+def verdict_line(record: Record) -> str:
+    """Return the subject, the verdict, and how many requirements it rests on."""
+    outcomes = [found.outcome for _, found in judged(record)]
+    failed = sum(outcome in FAILURES for outcome in outcomes)
+    word, name = verdict(record), record["subject"]["name"]
+    if word == "not met":
+        return f"{name}: not met ({failed} of {_requirements(len(outcomes))})"
+    met = outcomes.count("met")
+    others = [f"{outcomes.count(o)} {o}" for o in ("known gap", "untested") if o in outcomes]
+    return f"{name}: {word} ({', '.join([_requirements(met), *others])})"
+
+
+def _requirements(count: int) -> str:
+    return f"{count} requirement{'' if count == 1 else 's'}"
+
+
+def libraries_line(record: Record) -> str:
+    """Return the names of the libraries, or how many they are where they are many."""
+    names = [library["name"] for library in record["libraries"]]
+    return ", ".join(names) if len(names) < 5 else f"{len(names)} libraries"
 
 
 def described(found: Record) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -10,11 +10,13 @@ from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import Library, UnknownLibrary
 from array_constraints_conformance.numerics.formats import FORMATS
 from array_constraints_conformance.specification import SCOPES, Requirement, requirements
+from array_constraints_conformance.trial.offers import Offer
 from array_constraints_conformance.trial.profiles import PROFILES, Profile
 from array_constraints_conformance.trial.subject import Subject
 from array_constraints_conformance.trial.trial import Trial
 
 MODULE = "module"
+ASKED, NOT_ASKED = "asked for", "not asked for"
 Task = tuple[Requirement, str, Library]
 
 
@@ -23,19 +25,33 @@ class WrongPlan(ValueError):
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Whether a scope is judged, and why."""
+
+    scope: str
+    judged: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The constraints, libraries and requirements of a run, and how thorough it is."""
+    """The constraints, libraries and requirements of a run, and how thorough it is.
+
+    Where ``scopes`` is None, those of the requirements in ``only`` are judged, and where there
+    are none, those that the subject offers.
+    """
 
     subject: Subject
     libraries: Sequence[Library]
     profile: Profile = PROFILES["default"]
     seed: int = 0
-    scopes: Sequence[str] = SCOPES
+    scopes: Sequence[str] | None = SCOPES
     only: Sequence[str] = ()
     constraints: Sequence[str] = ()
     gaps: Sequence[Gap] = field(default_factory=tuple)
     dtypes: Sequence[str] = ()
     gaps_named: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a plan without tasks: everything would seem to be met."""
@@ -46,6 +62,14 @@ class Plan:
                 raise UnknownLibrary(f"{library.name} has none of {', '.join(self.dtypes)}")
         if next(self.tasks(), None) is None:
             raise WrongPlan("nothing is left to judge, of these constraints and requirements")
+
+    @property
+    def choices(self) -> list[Choice]:
+        """The scopes, and whether each is judged."""
+        asked = self.scopes
+        if asked is None and self.only:
+            asked = [r.scope for r in requirements().values() if r.id in self.only]
+        return [_choice(offer, asked) for offer in self.subject.offers]
 
     def trial(self, name: str, library: Library) -> Trial:
         """Return the trial of a constraint, or of the first one for the module as a whole."""
@@ -67,8 +91,7 @@ class Plan:
 
     def tasks(self) -> Iterator[Task]:
         """Yield every requirement for every constraint on every library of the plan."""
-        claimed = SCOPES if self.subject.scopes is None else self.subject.scopes
-        scopes = [scope for scope in self.scopes if scope in claimed]
+        scopes = [choice.scope for choice in self.choices if choice.judged]
         for library in self.libraries:
             for name in [*self.subject.definitions, MODULE]:
                 if self.constraints and name not in self.constraints:
@@ -82,3 +105,11 @@ class Plan:
                         and module_wide == (name == MODULE)
                     ):
                         yield requirement, name, library
+
+
+def _choice(offer: Offer, asked: Sequence[str] | None) -> Choice:
+    if asked is None or offer.settled:
+        return Choice(offer.scope, offer.offered, offer.reason)
+    if offer.scope in asked:
+        return Choice(offer.scope, True, ASKED)
+    return Choice(offer.scope, False, NOT_ASKED)

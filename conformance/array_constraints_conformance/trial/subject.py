@@ -7,12 +7,14 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
 from array_constraints_conformance.catalogue import CATALOGUE, Definition, MembershipRule, Rule
 from array_constraints_conformance.counterexample import NotProvided, message_of, stated
+from array_constraints_conformance.trial.offers import Offer, claimed_by, found_in, looked_up
 
 
 class UnknownSubject(ValueError):
@@ -33,16 +35,18 @@ class Subject:
         The constraints that are judged, with their parameters, by name.
     made
         A constraint that exists already, and is judged as it is.
-    single
-        Whether it is one constraint, and no module that a command line could name.
+    told
+        What it offers, where that is known and not to be found out.
+    in_code
+        Whether it exists in the caller's code alone, and no command line could name it.
     """
 
     name: str
     module: Any = None
     definitions: Mapping[str, Definition] = field(default_factory=lambda: CATALOGUE)
     made: Any = None
-    scopes: Sequence[str] | None = None
-    single: bool = False
+    told: Sequence[Offer] | None = None
+    in_code: bool = False
 
     @property
     def version(self) -> str | None:
@@ -54,6 +58,20 @@ class Subject:
             except metadata.PackageNotFoundError:
                 own = looked_up(sys.modules.get(package), "__version__")
         return own if isinstance(own, str) else None
+
+    @cached_property
+    def offers(self) -> Sequence[Offer]:
+        """What it offers, scope by scope."""
+        if self.told is not None:
+            return self.told
+        claim = looked_up(self.module, "CONFORMANCE_SCOPES")
+        if claim is not None:
+            return claimed_by(claim)
+        if self.made is not None:
+            return found_in(None, [self.made])
+        return found_in(
+            self.module, (looked_up(self.module, name) for name in self.definitions)
+        )
 
     def function(self, name: str) -> Callable[..., Any]:
         """Return a function or class of the module, or raise :class:`NotProvided`."""
@@ -73,14 +91,6 @@ class Subject:
         if "axis" in given:
             given["axis"] = rule.axis
         return self.function(rule.name)(**given)
-
-
-def looked_up(module: Any, name: str) -> Any:
-    """Return an attribute of a module; None where there is none, or looking it up raises."""
-    try:
-        return getattr(module, name, None)
-    except Exception:
-        return None
 
 
 def module_named(name: str, option: str = "--constraints") -> Subject:
@@ -105,7 +115,7 @@ def module_subject(module: Any, name: str | None = None) -> Subject:
     name = name or str(getattr(module, "__name__", type(module).__name__))
     if not any(looked_up(module, known) is not None for known in CATALOGUE):
         raise UnknownSubject(f"{name} has none of {', '.join(CATALOGUE)}")
-    return Subject(name, module, scopes=looked_up(module, "CONFORMANCE_SCOPES"))
+    return Subject(name, module, in_code=sys.modules.get(name) is not module)
 
 
 def single(
@@ -125,7 +135,7 @@ def single(
     if contains is not None:
         member = MembershipRule(name, {}, axis, contains, convex, idempotent)
         definition = Definition(name, {}, ({},), lambda name, given: member)
-        return Subject(name, None, {name: definition}, made=constraint, single=True)
+        return Subject(name, None, {name: definition}, made=constraint, in_code=True)
     if inspect.isclass(constraint):
         raise UnknownSubject(f"{constraint.__name__} is a class: pass an instance of it")
     if name not in CATALOGUE:
@@ -143,4 +153,4 @@ def single(
             "pass contains=, its membership test"
         ) from error
     module = SimpleNamespace(**{name: type(constraint)})
-    return Subject(name, module, {name: definition}, single=True)
+    return Subject(name, module, {name: definition}, in_code=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import hypothesis
 import numpy as np
-from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+from hypothesis import HealthCheck, Phase, Verbosity, configuration, given, settings
 from hypothesis import strategies as st
 
 from array_constraints_conformance.catalogue import Rule
@@ -51,7 +54,19 @@ def search(holds: Callable[[Case], object], source: Fitting, seed: int, count: i
     def law(case: Case) -> None:
         holds(case)
 
-    hypothesis.seed(seed)(limits(given(weights(source))(law)))()
+    with _nothing_stored():
+        hypothesis.seed(seed)(limits(given(weights(source))(law)))()
+
+
+@contextmanager
+def _nothing_stored() -> Iterator[None]:
+    """Keep Hypothesis from making a folder ``.hypothesis`` where the user works."""
+    home = getattr(configuration, "__hypothesis_home_directory", None)
+    configuration.set_hypothesis_home_dir(Path(os.devnull) / "hypothesis")  # cannot be made
+    try:
+        yield
+    finally:
+        configuration.set_hypothesis_home_dir(home)
 
 
 def weights(source: Fitting) -> st.SearchStrategy[Case]:
