@@ -43,7 +43,8 @@ def shared(session: nox.Session, *groups: str) -> str:
 def tests(session: nox.Session) -> None:
     """Run the tests; torch is installed on Python 3.11 only."""
     python = shared(session, "test")
-    session.run(python, "-m", "pytest", "--numprocesses=auto", *session.posargs, external=True)
+    command = ["-m", "pytest", "--numprocesses=auto", "--durations=20"]
+    session.run(python, *command, *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none")
