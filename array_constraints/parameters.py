@@ -96,7 +96,7 @@ def normalized_axes(owner: str, axis: Axis, ndim: int) -> tuple[int, ...]:
 
 _UNRESOLVED = (
     "axis='incoming' is known from a layer, and a bare array has none: constrain a model by "
-    "an integration, or named weights by Rules.apply(weights, layout='torch' or 'keras'), or "
+    "an integration, or named weights by Rules.apply(weights, layout='torch'), or "
     "write the axis: for a dense weight 1 in PyTorch, (outputs, inputs), 0 in Keras, (inputs, "
     "outputs)"
 )

@@ -21,7 +21,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _VALUES = {
     "axis": "1, or 0,1, or none, or incoming: all weights into one unit",
-    "max_value": "a number, inf, or one for each slice",
+    "max_value": "a number, inf, or one for each slice, with commas between",
 }
 """The values of parameters that are not just a number."""
 
@@ -45,6 +45,13 @@ _LAYOUT = click.option(
     type=click.Choice(LAYOUTS),
     help="Whose layers these are, for --axis incoming [as the file tells].",
 )
+_TRANSPOSED = click.option(
+    "--transposed",
+    multiple=True,
+    callback=lambda _, __, names: () if names == ("none",) else names or None,
+    help="Pattern of names of transposed convolutions, or none; repeatable. For --axis "
+    "incoming, where a file of PyTorch does not tell them.",
+)
 _SELECTING = [
     click.option(
         "--select", multiple=True, help="Name, or pattern such as '*.weight' [all]; repeatable."
@@ -59,7 +66,9 @@ _SELECTING = [
 ]
 _SKIPPING = [
     click.option(
-        "--strict", is_flag=True, help="Fail where a pattern selects what no constraint fits."
+        "--strict",
+        is_flag=True,
+        help="Fail where a pattern selects what the constraint does not fit.",
     ),
     click.option("--verbose", is_flag=True, help="List what is skipped, and why."),
 ]
@@ -79,11 +88,12 @@ _WHAT = [
         for name, names in parameters().items()
     ),
     _LAYOUT,
+    _TRANSPOSED,
     *_SELECTING,
     click.option(
         "--rules",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="File, .toml or .json, with an ordered list of all that, in place of it.",
+        help="File, .toml or .json, of rules: several constraints, each with its weights.",
     ),
     *_SKIPPING,
 ]
@@ -154,9 +164,10 @@ of_a_listing = _adding(
         click.argument("source", metavar="FILE"),
         click.option("--norms", is_flag=True, help="Print how the norms of slices lie."),
         click.option(
-            "--axis", default="incoming", help="Of a slice, as for a constraint [incoming]."
+            "--axis", help="With --norms: of a slice, as for a constraint [incoming]."
         ),
         _LAYOUT,
+        _TRANSPOSED,
         *_SELECTING,
         *_SKIPPING,
         *_READING,

@@ -7,7 +7,7 @@ run was stopped and can be resumed; 4, it failed.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
+import fnmatch
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,14 +26,15 @@ from array_constraints.cli.arguments import (
     of_a_listing,
     of_a_result,
     of_a_run,
-    value_from_text,
 )
-from array_constraints.cli.constraints import described, parameters
+from array_constraints.cli.constraints import described
+from array_constraints.cli.planning import planned_run, selecting
 from array_constraints.cli.printing import (
     counted,
     print_norms,
     print_plan,
     print_report,
+    print_result,
     print_tensors,
 )
 from array_constraints.cli.streams import (
@@ -44,16 +45,14 @@ from array_constraints.cli.streams import (
     Commands,
     as_flags,
     output,
+    printable,
     say,
-    with_flags,
 )
 from array_constraints.files import (
     DamagedFileError,
-    Options,
     Plan,
     ResumableError,
     open_weights,
-    planned,
 )
 from array_constraints.files.formats.table import SUFFIXES
 from array_constraints.files.options import Detail
@@ -61,7 +60,8 @@ from array_constraints.files.run.check import Checking
 from array_constraints.files.run.project import project
 from array_constraints.files.run.target import check_target
 from array_constraints.layers import Weight
-from array_constraints.rules import OPTIONS, Rule, Rules, constraint_of, read_rules
+from array_constraints.parameters import INCOMING
+from array_constraints.rules import Rule, Rules
 
 _LIST = ": --verbose lists them"
 
@@ -89,7 +89,7 @@ def main() -> None:
 
 @main.command(
     epilog="Example: array-constraints check model.safetensors --constraint max_norm "
-    "--max-value 2 --axis 1 --select '*.weight'"
+    "--max-value 2 --axis incoming --select '*.weight'"
 )
 @of_a_run
 @of_a_check
@@ -98,12 +98,12 @@ def check(
 ) -> None:
     """Count the slices of IN that violate their constraints.
 
-    It is said by how much they do, too, and which are the worst.
+    How far the farthest is off is printed, too; with --slices N also the N worst slices.
     """
     options["detail"] = Detail(slices)
     with contextlib.ExitStack() as stack:
         with _errors(usage=USAGE):
-            plan, crew = stack.enter_context(_planned(source, to_project=False, **options))
+            plan, crew = stack.enter_context(planned_run(source, to_project=False, **options))
         _warn(plan, verbose)
         with _errors(usage=FAILED), _progress(plan, crew, progress) as told:
             report = Checking(plan, crew, told).report()
@@ -115,7 +115,7 @@ def check(
 @main.command(
     name="project",
     epilog="Example: array-constraints project model.safetensors out.safetensors "
-    "--constraint max_norm --max-value 2 --axis 1 --select '*.weight'",
+    "--constraint max_norm --max-value 2 --axis incoming --select '*.weight'",
 )
 @of_a_run
 @of_a_result
@@ -136,7 +136,7 @@ def project_command(
     with contextlib.ExitStack() as stack:
         with _errors(usage=USAGE):
             plan, crew = stack.enter_context(
-                _planned(source, to_project=True, target=target, **options)
+                planned_run(source, to_project=True, target=target, **options)
             )
             check_target(plan, target)
         _warn(plan, verbose)
@@ -150,6 +150,8 @@ def project_command(
             report = project(plan, target, crew, told)
     with output(f"; {target} is complete"):
         print_report(report, as_json)
+        if not as_json:
+            print_result(plan, target)
     if not report.satisfied:
         _note(
             "what still violates its constraint cannot be mended: most often it holds NaN or "
@@ -171,12 +173,14 @@ def show(source: str, as_json: bool, norms: bool, **options: Any) -> None:
     if norms:
         _show_norms(source, as_json, **options)
         return
-    selecting, patterns = _selecting(options)
+    if options["axis"] is not None:
+        raise click.UsageError("--axis is that of --norms")
+    chosen_by, patterns = selecting(options)
     with (
         _errors(usage=USAGE),
         open_weights(source, follow_links=options["follow_links"]) as opened,
     ):
-        chosen = Rules(Rule(pattern, None, **selecting) for pattern in patterns)
+        chosen = Rules(Rule(pattern, None, **chosen_by) for pattern in patterns)
         first = chosen.acting_on([Weight(t.name, t) for t in opened.tensors.values()])
         pairs = zip(opened.tensors.values(), first, strict=True)
         tensors = [tensor for tensor, (_, rule) in pairs if rule is not None]
@@ -185,62 +189,19 @@ def show(source: str, as_json: bool, norms: bool, **options: Any) -> None:
 
 
 def _show_norms(
-    source: str, as_json: bool, axis: str, progress: str, verbose: bool, **options: Any
+    source: str, as_json: bool, axis: str | None, progress: str, verbose: bool, **options: Any
 ) -> None:
-    options |= {"constraint": "max_norm", "max_value": "0", "axis": axis, "rules": None}
+    options |= {"constraint": "max_norm", "max_value": "0", "rules": None}
+    options["axis"] = axis or INCOMING
     options["detail"] = Detail(distribution=True)
     with contextlib.ExitStack() as stack:
         with _errors(usage=USAGE):
-            plan, crew = stack.enter_context(_planned(source, to_project=False, **options))
+            plan, crew = stack.enter_context(planned_run(source, to_project=False, **options))
         _warn(plan, verbose)
         with _errors(usage=FAILED), _progress(plan, crew, progress) as told:
             report = Checking(plan, crew, told).report()
     with output():
         print_norms(report, as_json)
-
-
-def _planned(
-    source: str,
-    *,
-    to_project: bool,
-    target: Path | None = None,
-    constraint: str | None,
-    rules: Path | None,
-    **more: Any,
-) -> Any:
-    fields = [field.name for field in dataclasses.fields(Options) if field.name in more]
-    options = Options(**{name: more.pop(name) for name in fields})
-    given = {name: value for name, value in more.items() if value not in (None, ())}
-    found = _rules(constraint, given, rules)
-    return planned(source, found, options, to_project=to_project, target=target)
-
-
-def _rules(constraint: str | None, given: dict[str, Any], rules: Path | None) -> Rules:
-    if (constraint is None) == (rules is None):
-        raise click.UsageError("give either --constraint or --rules")
-    if rules is not None:
-        if given:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise click.UsageError(f"--rules say which constraint is where: leave out {flags}")
-        return read_rules(rules)
-    selecting, patterns = _selecting(given)
-    values = {}
-    for name, text in given.items():
-        try:
-            values[name] = value_from_text(text)
-        except ValueError as error:
-            raise click.UsageError(f"--{name.replace('_', '-')}: {error}") from None
-    try:
-        found = constraint_of(constraint, values)
-    except (TypeError, ValueError) as error:
-        raise type(error)(with_flags(str(error), parameters())) from None
-    return Rules(Rule(pattern, found, **selecting) for pattern in patterns)
-
-
-def _selecting(given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Take the options that say which tensors, and return them, and the patterns of names."""
-    found = {name: given.pop(name) for name in OPTIONS if given.get(name) not in (None, ())}
-    return found, found.pop("select", ("*",))
 
 
 @contextlib.contextmanager
@@ -272,9 +233,16 @@ def _note(text: str) -> None:
 def _warn(plan: Plan, verbose: bool) -> None:
     for warning in plan.warnings:
         say(f"Warning: {warning}")
+    names = [name for t in plan.source.tensors.values() for name in (t.name, *t.also)]
+    for pattern in {p: None for rule in plan.rules.rules for p in rule.exclude}:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+            _note(f"nothing has a name like {printable(pattern)!r}, which is to be left out")
     if plan.skipped:
         count = counted(len(plan.skipped), "tensor")
-        _note(f"{count} skipped, which the constraint does not fit{'' if verbose else _LIST}")
+        matrix = next((s for s in plan.skipped if s.is_weight), None)
+        among = f", {matrix.name!r} of shape {matrix.shape} among them" if matrix else ""
+        end = "" if verbose else _LIST
+        _note(f"{count} skipped, which the constraint does not fit{among}{end}")
     for skipped in plan.skipped if verbose else ():
         say(f"  {skipped.name}: {as_flags(skipped.reason)}")
 

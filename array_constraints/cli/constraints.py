@@ -46,11 +46,12 @@ class ConstraintName(click.ParamType[str]):
 
 
 def parameters() -> dict[str, list[str]]:
-    """Return the parameters of all constraints, each with the names of those that have it."""
+    """Return the parameters, each with the constraints that have it: ``max_norm [2]``."""
     found: dict[str, list[str]] = {}
     for name, cls in CONSTRAINTS.items():
         for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-            found.setdefault(field.name, []).append(name)
+            default = _default(field.default).strip()
+            found.setdefault(field.name, []).append(f"{name} [{default}]" if default else name)
     return found
 
 

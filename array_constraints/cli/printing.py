@@ -7,6 +7,7 @@ import math
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.filesize import decimal
@@ -16,7 +17,7 @@ from array_constraints.cli.tables import Row, print_table
 from array_constraints.executors.needs import needs_of
 from array_constraints.files.formats.base import Tensor
 from array_constraints.files.run.plan import Item, Plan
-from array_constraints.files.run.report import Report, Summary, TensorReport
+from array_constraints.files.run.report import Report, Skipped, Summary, TensorReport
 from array_constraints.typing import name_of
 
 _LONGEST = 200
@@ -57,7 +58,7 @@ def print_report(report: Report, as_json: bool) -> None:
             (_as_json(t) for t in report.tensors),
             satisfied=report.satisfied,
             warnings=list(report.warnings),
-            skipped=[skipped._asdict() for skipped in report.skipped],
+            skipped=_skipped(report.skipped),
         )
         return
     for constraint, tensors in _by_constraint(report.tensors):
@@ -94,7 +95,7 @@ def print_norms(report: Report, as_json: bool) -> None:
                 for t in report.tensors
             ),
             warnings=list(report.warnings),
-            skipped=[skipped._asdict() for skipped in report.skipped],
+            skipped=_skipped(report.skipped),
         )
         return
     columns = ("least", "25 %", "median", "75 %", "largest")
@@ -176,6 +177,19 @@ def _print_total(report: Report) -> None:
     _print(said)
 
 
+def _skipped(some: Iterable[Skipped]) -> list[dict[str, str]]:
+    return [{"name": one.name, "reason": one.reason} for one in some]
+
+
+def print_result(plan: Plan, target: Path) -> None:
+    """Print where the result is, and what it has beside the weights that were constrained."""
+    others = len(plan.source.tensors) - len(plan.items)
+    copied = [counted(others, "other tensor")] if others else []
+    copied += [printable(file.name) for file in plan.source.beside]
+    more = f"; {', '.join(copied)} copied as they are" if copied else ""
+    _print(f"{printable(str(target))}: {counted(len(plan.items), 'weight')} constrained{more}")
+
+
 def _total(summary: Summary) -> str:
     """Say in words how many violate, and how far."""
     if not summary.violating:
@@ -198,7 +212,7 @@ def print_plan(plan: Plan, as_json: bool) -> None:
             resumable=plan.resumable,
             why_not_resumable=plan.why_not_resumable,
             warnings=list(plan.warnings),
-            skipped=[skipped._asdict() for skipped in plan.skipped],
+            skipped=_skipped(plan.skipped),
         )
         return
     by_constraint: dict[str, list[Item]] = {}

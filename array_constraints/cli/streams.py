@@ -26,6 +26,7 @@ def as_flags(text: str) -> str:
         name = found[1].replace("_", "-")
         return f"--{name}" if found[3] == "True" else f"--{name} {found[3]}"
 
+    text = text.replace("transposed=", "--transposed")
     return with_flags(_SET.sub(flag, text), ["chunk_size"])
 
 

@@ -68,6 +68,7 @@ def check_file(
     scheduler: Any = None,
     patience: float = PATIENCE,
     layout: str | None = None,
+    transposed: Sequence[str] | None = None,
     strict: bool = False,
     follow_links: bool = False,
     slices: int = 0,
@@ -99,6 +100,9 @@ def check_file(
     layout
         ``"torch"`` or ``"keras"``: as what the names and shapes of tensors are taken where a
         constraint has ``axis="incoming"``; an error where two types of layers fit.
+    transposed
+        Which convolutions of PyTorch are transposed, as patterns of names, and ``()`` for none:
+        where neither a bias nor the shape tells it.
     strict
         Whether a tensor that a pattern with wildcards selects has to be one that its constraint
         fits; else it is skipped, and listed in the report. A tensor that is named has to.
@@ -139,7 +143,8 @@ def check_file(
     detail = Detail(slices)
     options = Options(
         chunk_size, workers, scheduler, patience,
-        layout=layout, strict=strict, follow_links=follow_links, detail=detail,
+        layout=layout, transposed=transposed, strict=strict, follow_links=follow_links,
+        detail=detail,
     )  # fmt: skip
     with planned(source, rules, options, to_project=False) as (plan, crew):
         return Checking(plan, crew, progress).report()
@@ -156,6 +161,7 @@ def norms_of_file(
     chunk_size: int = CHUNK_SIZE,
     workers: int | None = None,
     layout: str | None = None,
+    transposed: Sequence[str] | None = None,
     strict: bool = False,
     follow_links: bool = False,
     progress: Progress = _silent,
@@ -164,7 +170,7 @@ def norms_of_file(
 
     Parameters
     ----------
-    source, chunk_size, workers, layout, strict, follow_links, progress
+    source, chunk_size, workers, layout, transposed, strict, follow_links, progress
         As for :func:`check_file`.
     axis
         The dimensions that a slice runs along, as a constraint has them.
@@ -198,7 +204,8 @@ def norms_of_file(
     detail = Detail(distribution=True)
     options = Options(
         chunk_size, workers,
-        layout=layout, strict=strict, follow_links=follow_links, detail=detail,
+        layout=layout, transposed=transposed, strict=strict, follow_links=follow_links,
+        detail=detail,
     )  # fmt: skip
     with planned(source, rules, options, to_project=False) as (plan, crew):
         return Checking(plan, crew, progress).report()
@@ -214,6 +221,7 @@ def project_file(
     scheduler: Any = None,
     patience: float = PATIENCE,
     layout: str | None = None,
+    transposed: Sequence[str] | None = None,
     strict: bool = False,
     follow_links: bool = False,
     resume: bool = False,
@@ -229,14 +237,16 @@ def project_file(
 
     Parameters
     ----------
-    source, rules, chunk_size, workers, scheduler, patience, layout, strict, progress
-        As for :func:`check_file`; ``progress`` counts the bytes that are written, too.
+    source, rules, chunk_size, workers, scheduler, patience, layout, transposed, strict
+        As for :func:`check_file`.
+    progress
+        As for :func:`check_file`; the bytes that are written are counted, too.
+    follow_links
+        As for :func:`check_file`.
     target
         The file, or the folder for shards and Zarr; the format is that of the source. Of a
         folder with one file of weights it is a folder, too, unless it is named as a file. Small
         files beside the weights, such as ``config.json`` and a tokenizer, are copied.
-    follow_links
-        As for :func:`check_file`.
     resume
         Go on with what an earlier run has left in ``target.partial``, if it has: of the same
         source, and with the same constraints of this library.
@@ -283,7 +293,7 @@ def project_file(
     target = Path(target)
     options = Options(
         chunk_size, workers, scheduler, patience, resume, overwrite,
-        layout, strict, follow_links,
+        layout, transposed, strict, follow_links,
     )  # fmt: skip
     with planned(source, rules, options, to_project=True, target=target) as (plan, crew):
         check_target(plan, target)

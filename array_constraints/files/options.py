@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -50,6 +51,7 @@ class Options:
     resume: bool = False
     overwrite: bool = False
     layout: str | None = None
+    transposed: Sequence[str] | None = None
     strict: bool = False
     follow_links: bool = False
     detail: Detail = COUNTED
@@ -61,6 +63,10 @@ class Options:
         _check_whole("slices", self.detail.slices, 0, _MOST_SLICES)
         if self.layout is not None:
             require_layout(self.layout)
+        if self.transposed is not None:
+            given = self.transposed
+            several = (given,) if isinstance(given, str) else tuple(given)
+            object.__setattr__(self, "transposed", several)
         object.__setattr__(self, "patience", number("patience", self.patience, lower=1))
 
 

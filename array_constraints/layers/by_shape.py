@@ -47,7 +47,13 @@ def role_of(name: str, shape: tuple[int, ...], layout: str, told: Told = _nothin
             why = f"shape {shape} is none of {' and '.join(every)}, by what else is in the file"
         return Role(layout, None, why)
     both = " and of ".join(f"{layer} (axis {axes})" for layer, axes in fitting.items())
-    why = f"shape {shape} is that of {both}: write the axis"
+    convolutions = all(layer.startswith("Conv") and layer != CONV1D for layer in fitting)
+    said = (
+        "say by transposed= which are transposed, or "
+        if layout == TORCH and convolutions
+        else ""
+    )
+    why = f"shape {shape} is that of {both}: {said}write the axis"
     return Role(layout, None, why, undecided=True)
 
 
@@ -61,6 +67,8 @@ def _last(name: str) -> str:
 
 
 def _of_torch(name: str, ndim: int) -> Fitting:
+    if _last(name) == "bias":  # a mask by that name in GPT-2 has more than one dimension
+        return {}
     if ndim == 2:
         # All others that PyTorch has are alike: embeddings, recurrent layers, attention.
         return {"Linear": (1,)} | ({CONV1D: (0,)} if module_of(name) in CONV1D_MODULES else {})

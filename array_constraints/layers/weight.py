@@ -25,8 +25,8 @@ MADE = (
 
 NO_UNITS = (
     "a bias, or the gain of a normalization, is one weight for each unit, so that there are no "
-    "incoming weights: leave it out, in rules by kind=('dense', 'conv') or exclude; axis=None "
-    "takes all of it as one slice"
+    "incoming weights: leave it out, by exclude, or in a model by kind=('dense', 'conv'); "
+    "axis=None takes all of it as one slice"
 )
 """Why biases and gains have no incoming axis."""
 
@@ -136,7 +136,7 @@ class Weight:
             if role is None:
                 raise UnknownAxisError(
                     "axis='incoming' is known from a layer, and this weight has none: pass the "
-                    "model, or layout='torch' or 'keras', or write the axis"
+                    "model, or layout='torch' or layout='keras', or write the axis"
                 )
             if isinstance(role.incoming, str):
                 kind = UnknownAxisError if role.undecided else ValueError

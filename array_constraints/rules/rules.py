@@ -250,6 +250,8 @@ def _rule(entry: Any) -> Rule:
 
 
 def _unused(rule: Rule, taken: list[str], weights: list[Weight]) -> str:
+    import difflib  # only for a mistake
+
     if taken:
         return (
             f"the rule {rule.shown} never acts: earlier rules take all {len(taken)} "
@@ -259,4 +261,7 @@ def _unused(rule: Rule, taken: list[str], weights: list[Weight]) -> str:
     if rule.kind is not None:
         names = [f"{name} ({w.kind})" for name, w in zip(names, weights, strict=False)]
     shown = ", ".join(names) + (", ..." if len(weights) > 5 else "")
-    return f"the rule {rule.shown} matches none of the {len(weights)} weights: {shown}"
+    near = difflib.get_close_matches(rule.select, [weight.name for weight in weights], 1, 0.8)
+    ends = [w.name for w in weights if w.name.endswith((f".{rule.select}", f"/{rule.select}"))]
+    meant = f"; did you mean {(near or ends)[0]!r}?" if near or ends else ""
+    return f"the rule {rule.shown} matches none of the {len(weights)} weights: {shown}{meant}"

@@ -108,10 +108,10 @@ def warn_of_axes(selections: Iterable[Selection], stacklevel: int = 3) -> None:
     if not found:
         return
     (selection, said), *more = found
-    others = f", and {len(more)} more weights" if more else ""
+    others = f"; the same holds for {len(more)} more weights" if more else ""
     warnings.warn(
         f"{selection.weight.name!r}: {name_of(type(selection.constraint))} along axis "
-        f"{selection.constraint.axis} {said}{others}; write axis='incoming' for all weights "
+        f"{selection.constraint.axis} {said}{others}. Write axis='incoming' for all weights "
         "into one unit, select by kind, or write the axis as a tuple where it is meant",
         stacklevel=stacklevel,
     )

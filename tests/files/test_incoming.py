@@ -62,14 +62,15 @@ def test_a_kind_needs_a_layer(file):
 
 
 def test_a_run_is_continued_with_the_same_rules_and_layout_alone(tmp_path):
+    from array_constraints.files import Options
     from array_constraints.files.delivery.identity import fingerprint
     from array_constraints.files.formats.opening import open_weights
 
     np.save(tmp_path / "w.npy", WEIGHTS["body.weight"])
     with open_weights(tmp_path / "w.npy") as source:
         made = {
-            json.dumps(fingerprint(source, source.files, rules, layout))
-            for layout in (None, "torch", "keras")
+            json.dumps(fingerprint(source, source.files, rules, options))
+            for options in (Options(), Options(layout="torch"), Options(transposed=()))
             for rules in (
                 RULES,
                 Rules(RULES.rules[:2]),
@@ -142,17 +143,50 @@ def test_where_nothing_tells_it_the_error_names_both_layers(tmp_path):
         incoming(path)
 
 
-@pytest.mark.parametrize(("bias", "axis"), [(8, (1, 2, 3)), (16, (0, 2, 3)), (32, (0, 2, 3))])
-def test_the_bias_of_a_convolution_tells_which_it_is(bias, axis, tmp_path):
-    """Of a transposed one with groups, the weight has the outputs of one group."""
-    tensors = {"up.weight": (8, 16, 3, 3), "up.bias": (bias,)}
+@pytest.mark.parametrize(
+    ("shape", "bias", "axis"),
+    [
+        ((8, 16, 3, 3), 8, (1, 2, 3)),
+        ((8, 16, 3, 3), 16, (0, 2, 3)),
+        ((6, 3, 3, 3), 6, (1, 2, 3)),  # an image has three channels
+        ((8, 1, 3), 8, (1, 2)),
+    ],
+)
+def test_the_bias_of_a_convolution_tells_which_it_is(shape, bias, axis, tmp_path):
+    tensors = {"up.weight": shape, "up.bias": (bias,)}
     assert incoming(file_of_torch(tmp_path, tensors)) == {"up.weight": axis}
 
 
-def test_a_bias_that_no_layer_has_is_named(tmp_path):
-    path = file_of_torch(tmp_path, {"up.weight": (8, 16, 3, 3), "up.bias": (7,)})
+@pytest.mark.parametrize("bias", [7, 32])
+def test_a_bias_that_no_layer_has_is_named(bias, tmp_path):
+    """A transposed convolution with groups has such a bias, and no incoming axis."""
+    path = file_of_torch(tmp_path, {"up.weight": (8, 16, 3, 3), "up.bias": (bias,)})
     with pytest.raises(LookupError, match="by what else is in the file"):
         incoming(path)
+
+
+@pytest.mark.parametrize(
+    ("transposed", "down", "up"),
+    [((), (1, 2, 3), (1, 2, 3)), ("up*", (1, 2, 3), (0, 2, 3)), (["*"], (0, 2, 3), (0, 2, 3))],
+)
+def test_one_can_say_which_convolutions_are_transposed(transposed, down, up, tmp_path):
+    """A network with normalizations has no biases: all of its convolutions may be either."""
+    tensors = {"down.weight": (8, 8, 3, 3), "up.weight": (8, 8, 3, 3), "fc.weight": (4, 6)}
+    path = file_of_torch(tmp_path, tensors)
+    with pytest.raises(ValueError, match="say by transposed= which are transposed, or write"):
+        incoming(path)
+    assert incoming(path, transposed=transposed) == {
+        "down.weight": down,
+        "up.weight": up,
+        "fc.weight": 1,
+    }
+
+
+def test_a_mask_that_is_named_as_a_bias_is_skipped(tmp_path):
+    """GPT-2 keeps its causal mask in a buffer by that name."""
+    tensors = {"h.0.attn.bias": (1, 1, 9, 9), "h.0.attn.c_attn.weight": (8, 24)}
+    path = file_of_torch(tmp_path, tensors, {"model_type": "gpt2"})
+    assert incoming(path, "*") == {"h.0.attn.c_attn.weight": 0}
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "", '{"model_type": 3}'])

@@ -19,6 +19,7 @@ from typing import Any
 import array_constraints
 from array_constraints.config import BUILT_IN
 from array_constraints.files.formats.base import Source
+from array_constraints.files.options import Options
 from array_constraints.parameters import INCOMING
 from array_constraints.rules import OPTIONS, Rules
 from array_constraints.typing import name_of
@@ -42,7 +43,10 @@ def check_apart(source: Source, *made: Path) -> None:
         near = [*whole.parents, *(Path(p) for p, _, _ in os.walk(whole))]
         inside = source.folder and own & _identities(near)
         if inside or (own | around) & _identities([whole]):
-            raise ValueError(f"{path}: the source is there, which is never written to")
+            raise ValueError(
+                f"{path}: is the source, or lies where the source does, which is never written "
+                "to: name another place"
+            )
 
 
 def _files_and_folders(source: Source) -> Iterator[Path]:
@@ -82,7 +86,7 @@ def _identities(paths: Iterable[Path]) -> set[tuple[int, ...]]:
 
 
 def fingerprint(
-    source: Source, files: Sequence[Path], rules: Rules, layout: str | None
+    source: Source, files: Sequence[Path], rules: Rules, options: Options
 ) -> dict[str, Any]:
     """Identify a run by its source files, rules and layout, as JSON has them.
 
@@ -96,7 +100,8 @@ def fingerprint(
             for i, file in enumerate(files)
         ],
         "rules": None if why_not_identified(rules) else _configs(rules),
-        "layout": layout,
+        "layout": options.layout,
+        "transposed": options.transposed,
         "version": array_constraints.__version__,
     }
     as_read: dict[str, Any] = json.loads(json.dumps(found))

@@ -105,6 +105,8 @@ class Source(ABC):
     """``"torch"`` or ``"keras"``, where the format says whose layers these are."""
     folder = False
     """Whether the copy is a folder."""
+    beside: Sequence[Path] = ()
+    """The small files of a folder that are copied beside its weights."""
 
     @property
     def root(self) -> Path:

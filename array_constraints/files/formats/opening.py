@@ -86,6 +86,9 @@ def _open_folder(path: Path, as_folder: bool) -> Source:
         for file in files if row.refused else ():
             if row.has(file):
                 raise ValueError(f"{file}: is not read: {row.refused}")
+    snapshots = sorted(path.glob("snapshots/*/"))
+    if snapshots:
+        raise ValueError(f"{path}: is a repository in a cache: name a snapshot, {snapshots[0]}")
     names = [f"a *{suffix}" for row in OPENED if row.index for suffix in row.suffixes]
     names += [row.name for row in OPENED if row.markers]
     raise ValueError(f"{path}: a folder with neither {' nor '.join(names)}: name the file")

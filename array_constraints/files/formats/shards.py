@@ -62,7 +62,6 @@ class Sharded(Source):
     shards: dict[Path, FileSource]
     open_file: Callable[[Path], FileSource]
     beside: Sequence[Path] = ()
-    """The small files."""
     folder = True
 
     @property

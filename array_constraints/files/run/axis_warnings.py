@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from array_constraints.files.formats.base import Source, Tensor
+from array_constraints.files.options import Options
 from array_constraints.files.run.layers import OfPyTorch, of_keras
 from array_constraints.files.run.work import TensorWork
 from array_constraints.files.run.work_on_slices import SlicesWork
@@ -48,13 +49,12 @@ class _Selected(Protocol):
     def work(self) -> TensorWork: ...
 
 
-def warnings_of(
-    source: Source, layout: str | None, items: Sequence[_Selected]
-) -> Iterator[str]:
+def warnings_of(source: Source, options: Options, items: Sequence[_Selected]) -> Iterator[str]:
     """Warn of what looks like the wrong axis: each mistake once, with its first tensor."""
     found: dict[str, list[TensorWork]] = {}
+    layout = options.layout or source.layout
     of_torch = source.torch_style if layout is None else layout == TORCH
-    known = OfPyTorch(source) if of_torch else None
+    known = OfPyTorch(source, options.transposed) if of_torch else None
     for work in (item.work for item in items):
         if isinstance(work, SlicesWork) and work.tensor.entries:
             if math.prod([work.tensor.shape[i] for i in work.axes]) == 1:

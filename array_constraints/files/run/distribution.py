@@ -5,8 +5,9 @@ A bucket is 1/512 of its numbers wide, so a quantile is within 0.1 percent of on
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil, floor
 from typing import Any
 
 _BITS = 43
@@ -54,19 +55,30 @@ class Distribution:
         return sum(self.counts.values())
 
     def quantiles(self, fractions: Sequence[float]) -> list[float]:
-        """Return the numbers below which such fractions of all lie, of at least one number."""
+        """Return the numbers below which such fractions of all lie, of at least one number.
+
+        Between two numbers they are interpolated, as ``numpy.quantile`` does.
+        """
         ranks = [fraction * (self.count - 1) for fraction in fractions]
-        found, passed = [], 0
-        buckets = iter(sorted(self.counts.items()))
+        wanted = sorted({whole for rank in ranks for whole in (floor(rank), ceil(rank))})
+        ranked = dict(zip(wanted, self._ranked(wanted), strict=True))
+        found = []
+        for rank in ranks:
+            low, high, part = ranked[floor(rank)], ranked[ceil(rank)], rank - floor(rank)
+            found.append(low * (1 - part) + high * part)
+        return found
+
+    def _ranked(self, ranks: Sequence[int]) -> Iterator[float]:
+        """Yield the numbers of these ranks, from 0 on, in ascending order."""
+        passed, buckets = 0, iter(sorted(self.counts.items()))
         bucket, count = next(buckets)
-        for rank in ranks:  # in ascending order
+        for rank in ranks:
             while passed + count <= rank:
                 passed += count
                 bucket, count = next(buckets)
             near = min(max(_middle(bucket), self.least), self.largest)
-            ends = {0.0: self.least, self.count - 1.0: self.largest}
-            found.append(ends.get(rank, near))
-        return found
+            ends = {0: self.least, self.count - 1: self.largest}
+            yield ends.get(rank, near)
 
     def sparkline(self, width: int = 16) -> str:
         """Return bars for equal parts of the range from the least number to the largest."""

@@ -7,14 +7,16 @@ That is: the length of the bias of the same module, and the type of a transforme
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import functools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from array_constraints.config import strict_json
 from array_constraints.files.formats.base import Source
+from array_constraints.files.options import Options
 from array_constraints.layers import Role, Weight, weights_of
 from array_constraints.layers.by_shape import (
     CONV1D,
@@ -32,9 +34,9 @@ _LONGEST = 2**24
 """Bytes of a ``config.json`` that is read."""
 
 
-def weights_in(source: Source, layout: str | None) -> list[Weight]:
+def weights_in(source: Source, options: Options) -> list[Weight]:
     """Return the tensors of a file as weights, their roles where the file tells them."""
-    layout = layout or source.layout
+    layout = options.layout or source.layout
     weights = weights_of(
         [
             Weight(name, tensor, ties=tuple([(other, None) for other in tensor.also]))
@@ -43,7 +45,7 @@ def weights_in(source: Source, layout: str | None) -> list[Weight]:
         layout,
     )
     if layout == TORCH:
-        known = OfPyTorch(source)
+        known = OfPyTorch(source, options.transposed)
         return [known.weight(weight) for weight in weights]
     if layout == KERAS:
         return [of_keras(weight) for weight in weights]
@@ -53,8 +55,8 @@ def weights_in(source: Source, layout: str | None) -> list[Weight]:
 class OfPyTorch:
     """What the file of a model of PyTorch tells of its layers."""
 
-    def __init__(self, source: Source) -> None:
-        self.tensors, self.folder = source.tensors, source.root
+    def __init__(self, source: Source, transposed: Sequence[str] | None = None) -> None:
+        self.tensors, self.folder, self.transposed = source.tensors, source.root, transposed
 
     def weight(self, weight: Weight) -> Weight:
         """Return a weight with the roles that the file leaves it."""
@@ -82,12 +84,16 @@ class OfPyTorch:
         if len(shape) == 2:
             named = module_of(name) in CONV1D_MODULES and self.conv1d is not None
             return not named or (layer == CONV1D) == self.conv1d
+        transposed = layer.startswith("ConvTranspose")
+        if self.transposed is not None and transposed != self.is_transposed(name):
+            return False
         bias = self.bias(name)
-        units = math.prod([n for i, n in enumerate(shape) if i not in axes])
-        if bias is None or not units:
-            return True
-        groups = layer.startswith("ConvTranspose")  # whose outputs are those of a group
-        return bias % units == 0 if groups else bias == units
+        outputs = math.prod([n for i, n in enumerate(shape) if i not in axes])
+        return bias is None or bias == outputs
+
+    def is_transposed(self, name: str) -> bool:
+        """Whether a convolution has been said to be a transposed one."""
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.transposed or ())
 
     def bias(self, name: str) -> int | None:
         """Return how many entries the bias of the same module has, if it has one."""

@@ -96,7 +96,7 @@ class Plan:
 
     def fingerprint(self) -> dict[str, Any]:
         """Identify the run by its source files, as they are now, and its rules."""
-        return fingerprint(self.source, self.source.files, self.rules, self.options.layout)
+        return fingerprint(self.source, self.source.files, self.rules, self.options)
 
     @property
     def resumable(self) -> bool:
@@ -156,7 +156,7 @@ def plan_for(
     items = tuple([Item(work, options.chunk_size, in_order) for work in works])
     for item in items:
         next(item.panels, None)  # or raise, where slices do not fit
-    warnings = tuple(warnings_of(source, options.layout or source.layout, items))
+    warnings = tuple(warnings_of(source, options, items))
     return Plan(source, rules, items, options, workers, to_project, warnings, skipped)
 
 

@@ -76,6 +76,9 @@ class Skipped(NamedTuple):
 
     name: str
     reason: str
+    shape: tuple[int, ...] = ()
+    is_weight: bool = False
+    """Whether it looks like one: it has dimensions enough, and floating-point numbers."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from array_constraints.layers import UnknownAxisError, resolved
 from array_constraints.parameters import axes_of
 from array_constraints.rules import Rule, Rules
 
+_OF_OPTIMIZER = "a state of the optimizer, no weight"
 _WORK: dict[str, type[TensorWork]] = {
     "entries": EntriesWork,
     "measures": SlicesWork,
@@ -49,7 +51,7 @@ def selected(
         If a constraint does not fit a tensor that has to; if a tensor is damaged, or its
         storage would round what is written.
     """
-    weights = weights_in(source, options.layout)
+    weights = weights_in(source, options)
     first = rules.acting_on(weights)
     works: list[TensorWork] = []
     skipped: list[tuple[Rule, Skipped]] = []
@@ -59,7 +61,7 @@ def selected(
             continue
         tensor = source.tensors[weight.name]
         if rule.is_pattern and _of_optimizer(weight.name) and not _of_optimizer(rule.select):
-            skipped.append((rule, Skipped(weight.name, "a state of the optimizer, no weight")))
+            skipped.append((rule, Skipped(weight.name, _OF_OPTIMIZER, tensor.shape)))
             continue
         tensor.check_usable(to_project)
         try:
@@ -68,9 +70,10 @@ def selected(
         except (TypeError, ValueError) as error:
             unknown = isinstance(error, UnknownAxisError)
             if unknown or options.strict or not rule.is_pattern:
-                said = f"{weight.name!r}: {error}; select other weights"
+                said = f"{weight.name!r}: {error}; or leave it out"
                 raise type(error)(said) from None
-            skipped.append((rule, Skipped(weight.name, str(error))))
+            is_weight = tensor.supported and len(tensor.shape) > 1
+            skipped.append((rule, Skipped(weight.name, str(error), tensor.shape, is_weight)))
     for number, rule in enumerate(rules.rules):
         if rule.required and number not in left:
             _require_other([one for by, one in skipped if by is rule], rule)
@@ -85,9 +88,10 @@ def _of_optimizer(name: str) -> bool:
 def _require_other(skipped: Sequence[Skipped], rule: Rule) -> None:
     """Raise if all that a rule selects was skipped."""
     if skipped:
+        most = max(skipped, key=lambda one: (one.reason != _OF_OPTIMIZER, math.prod(one.shape)))
         raise LookupError(
             f"none of the tensors that the rule {rule.shown} selects can be constrained, "
-            f"{len(skipped)} in all: {skipped[0].name!r}: {skipped[0].reason}"
+            f"{len(skipped)} in all: {most.name!r}: {most.reason}"
         )
 
 

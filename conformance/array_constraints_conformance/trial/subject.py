@@ -114,7 +114,10 @@ def module_subject(module: Any, name: str | None = None) -> Subject:
     """Return the subject that is this module, or any object with the constraints' names."""
     name = name or str(getattr(module, "__name__", type(module).__name__))
     if not any(looked_up(module, known) is not None for known in CATALOGUE):
-        raise UnknownSubject(f"{name} has none of {', '.join(CATALOGUE)}")
+        raise UnknownSubject(
+            f"{name} has none of {', '.join(CATALOGUE)}; a function is judged in Python, by "
+            "check_constraint(function, contains=...)"
+        )
     return Subject(name, module, in_code=sys.modules.get(name) is not module)
 
 
