@@ -232,7 +232,7 @@ class TestRefused:
 
     def test_what_names_no_constraint(self):
         for wrong in (3, 2.5, [MaxNorm()], b"max_norm", int):
-            with pytest.raises(ValueError, match="a constraint is named by None, a string"):
+            with pytest.raises(ValueError, match="a constraint is None, a name, config"):
                 ac.get(wrong)
         with pytest.raises(ValueError, match="a config is a dictionary, got list"):
             ac.deserialize([])

@@ -95,7 +95,7 @@ class TestIncoming:
         assert resolved(NonNeg(), weight) == NonNeg()
 
     def test_a_weight_that_no_layer_is_known_of(self):
-        with pytest.raises(ValueError, match="pass the model, or layout='torch' or 'keras'"):
+        with pytest.raises(ValueError, match="pass the model, or layout='torch' or layout="):
             resolved(UnitNorm("incoming"), Weight("w", np.ones((3, 2))))
 
     def test_more_dimensions_than_the_weight_has(self):

@@ -29,14 +29,8 @@ from array_constraints.cli.arguments import (
 )
 from array_constraints.cli.constraints import described
 from array_constraints.cli.planning import planned_run, selecting
-from array_constraints.cli.printing import (
-    counted,
-    print_norms,
-    print_plan,
-    print_report,
-    print_result,
-    print_tensors,
-)
+from array_constraints.cli.printing import print_norms, print_report, print_tensors
+from array_constraints.cli.printing_plan import print_plan, print_result
 from array_constraints.cli.streams import (
     FAILED,
     STOPPED,
@@ -48,6 +42,7 @@ from array_constraints.cli.streams import (
     printable,
     say,
 )
+from array_constraints.cli.text import counted
 from array_constraints.files import (
     DamagedFileError,
     Plan,
@@ -181,7 +176,11 @@ def show(source: str, as_json: bool, norms: bool, **options: Any) -> None:
         open_weights(source, follow_links=options["follow_links"]) as opened,
     ):
         chosen = Rules(Rule(pattern, None, **chosen_by) for pattern in patterns)
-        first = chosen.acting_on([Weight(t.name, t) for t in opened.tensors.values()])
+        weights = [
+            Weight(t.name, t, ties=tuple([(name, None) for name in t.also]))
+            for t in opened.tensors.values()
+        ]
+        first = chosen.acting_on(weights) if weights else []
         pairs = zip(opened.tensors.values(), first, strict=True)
         tensors = [tensor for tensor, (_, rule) in pairs if rule is not None]
     with output():

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
-import textwrap
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from rich.filesize import decimal
-
-from array_constraints.cli.streams import printable
-from array_constraints.cli.tables import Row, print_table
+from array_constraints.cli.tables import Row, print_table, shown_name
+from array_constraints.cli.text import (
+    config_of,
+    counted,
+    print_json,
+    print_line,
+    shown,
+    skipped_as_json,
+)
 from array_constraints.executors.needs import needs_of
 from array_constraints.files.formats.base import Tensor
-from array_constraints.files.run.plan import Item, Plan
-from array_constraints.files.run.report import Report, Skipped, Summary, TensorReport
-from array_constraints.typing import name_of
-
-_LONGEST = 200
-"""Characters of a constraint above a table."""
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number and its noun, as ``1 weight`` or ``2,000 weights``."""
-    if count != 1:
-        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-    return f"{count:,} {noun}"
+from array_constraints.files.run.report import Report, Summary, TensorReport
 
 
 def print_tensors(tensors: Sequence[Tensor], as_json: bool) -> None:
     """Print the names, shapes and dtypes of tensors."""
     if as_json:
-        _print_json(
+        print_json(
             {"name": t.name, "shape": t.shape, "dtype": t.dtype}
             | ({"also": t.also} if t.also else {})
             for t in tensors
@@ -42,28 +31,32 @@ def print_tensors(tensors: Sequence[Tensor], as_json: bool) -> None:
         return
     print_table(
         ("tensor", "shape", "dtype", "chunks", "the same as"),
-        (
-            (t.name, str(t.shape), t.dtype, str(t.chunks or ""), ", ".join(t.also))
-            for t in tensors
-        ),
+        ((t.name, str(t.shape), t.dtype, str(t.chunks or ""), _names(t.also)) for t in tensors),
     )
     entries = sum(t.entries for t in tensors)
-    _print(f"{counted(len(tensors), 'tensor')}, {counted(entries, 'entry')}")
+    print_line(f"{counted(len(tensors), 'tensor')}, {counted(entries, 'entry')}")
+
+
+def _names(some: Sequence[str]) -> str:
+    """Return the first names of several."""
+    shown = [*map(shown_name, some[:2])]
+    more = [f"and {len(some) - 2} more"] if len(some) > 2 else []
+    return ", ".join(shown + more)
 
 
 def print_report(report: Report, as_json: bool) -> None:
     """Print how far tensors are from what is allowed, before and after."""
     if as_json:
-        _print_json(
+        print_json(
             (_as_json(t) for t in report.tensors),
             satisfied=report.satisfied,
             warnings=list(report.warnings),
-            skipped=_skipped(report.skipped),
+            skipped=skipped_as_json(report.skipped),
         )
         return
     for constraint, tensors in _by_constraint(report.tensors):
         unit = _unit(constraint)
-        _print(f"{_shown(constraint)}:")
+        print_line(f"{shown(constraint)}:")
         print_table(
             ("weight", f"{unit[:-1]}ies" if unit == "entry" else "slices", "violating",
              "by at most", "NaN", "infinite", "left", "left by at most"),
@@ -82,25 +75,25 @@ def _print_worst(tensors: Sequence[TensorReport]) -> None:
         for worst in t.before.worst
     ]
     if rows:
-        _print("The worst:")
+        print_line("The worst:")
         print_table(("weight", "slice", "off by"), rows)
 
 
 def print_norms(report: Report, as_json: bool) -> None:
     """Print how the norms of slices are distributed."""
     if as_json:
-        _print_json(
+        print_json(
             (
                 {"name": t.name, "axis": t.constraint.axis, **_distribution_as_json(t.before)}
                 for t in report.tensors
             ),
             warnings=list(report.warnings),
-            skipped=_skipped(report.skipped),
+            skipped=skipped_as_json(report.skipped),
         )
         return
     columns = ("least", "25 %", "median", "75 %", "largest")
     for constraint, tensors in _by_constraint(report.tensors):
-        _print(f"Norms of slices along axis {constraint.axis}:")
+        print_line(f"Norms of slices along axis {constraint.axis}:")
         print_table(
             ("weight", "slices", *columns, "histogram", "NaN", "infinite"),
             (_norms_row(t.name, t.before) for t in tensors),
@@ -109,7 +102,7 @@ def print_norms(report: Report, as_json: bool) -> None:
     numbers = every.distribution.quantiles(_QUARTERS) if every.distribution.count else []
     said = [f"{name} {x:.3g}" for name, x in zip(columns, numbers, strict=False)]
     weights = f"{counted(len(report.tensors), 'weight')}, {counted(every.slices, 'slice')}"
-    _print("; ".join([weights, ", ".join(said)]) if said else weights)
+    print_line("; ".join([weights, ", ".join(said)]) if said else weights)
 
 
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -174,20 +167,7 @@ def _print_total(report: Report) -> None:
     if any(t.after is not None for t in report.tensors):
         after = sum((t.after or Summary() for t in report.tensors), Summary())
         said += f"; in the result {_total(after)}"
-    _print(said)
-
-
-def _skipped(some: Iterable[Skipped]) -> list[dict[str, str]]:
-    return [{"name": one.name, "reason": one.reason} for one in some]
-
-
-def print_result(plan: Plan, target: Path) -> None:
-    """Print where the result is, and what it has beside the weights that were constrained."""
-    others = len(plan.source.tensors) - len(plan.items)
-    copied = [counted(others, "other tensor")] if others else []
-    copied += [printable(file.name) for file in plan.source.beside]
-    more = f"; {', '.join(copied)} copied as they are" if copied else ""
-    _print(f"{printable(str(target))}: {counted(len(plan.items), 'weight')} constrained{more}")
+    print_line(said)
 
 
 def _total(summary: Summary) -> str:
@@ -200,66 +180,9 @@ def _total(summary: Summary) -> str:
     return said + (f", {summary.infinite:,} infinite" if summary.infinite else "")
 
 
-def print_plan(plan: Plan, as_json: bool) -> None:
-    """Print what a run would do."""
-    if as_json:
-        _print_json(
-            (_item_as_json(item) for item in plan.items),
-            peak_memory=plan.peak_memory,
-            bytes_read=plan.bytes_read,
-            bytes_written=plan.bytes_written,
-            workers=plan.workers,
-            resumable=plan.resumable,
-            why_not_resumable=plan.why_not_resumable,
-            warnings=list(plan.warnings),
-            skipped=_skipped(plan.skipped),
-        )
-        return
-    by_constraint: dict[str, list[Item]] = {}
-    for item in plan.items:
-        by_constraint.setdefault(repr(item.constraint), []).append(item)
-    for items in by_constraint.values():
-        form = items[0].form
-        _print(f"{_shown(items[0].constraint)}, {form}:")
-        print_table(
-            ("weight", "shape", "dtype", "passes", "chunks", "of at most"),
-            map(_item_row, items),
-        )
-    why = plan.why_not_resumable
-    _print(
-        f"{counted(len(plan.items), 'weight')}; {plan.workers} at a time, at most "
-        f"{decimal(plan.peak_memory)} of memory; {decimal(plan.bytes_read)} read, "
-        f"{decimal(plan.bytes_written)} written; "
-        f"{f'cannot be resumed: {why}' if why else 'can be resumed'}"
-    )
-
-
-def _item_row(item: Item) -> Row:
-    t = item.tensor
-    numbers = (str(item.passes), f"{item.regions:,}", decimal(item.bytes_of_region))
-    return (t.name, str(t.shape), t.dtype, *numbers)
-
-
 def _as_json(t: TensorReport) -> dict[str, Any]:
-    row = {"name": t.name, "constraint": _config(t.constraint), "before": _numbers(t.before)}
+    row = {"name": t.name, "constraint": config_of(t.constraint), "before": _numbers(t.before)}
     return row if t.after is None else {**row, "after": _numbers(t.after)}
-
-
-def _item_as_json(item: Item) -> dict[str, Any]:
-    return {
-        "name": item.tensor.name,
-        "shape": item.tensor.shape,
-        "dtype": item.tensor.dtype,
-        "constraint": _config(item.constraint),
-        "form": item.form,
-        "passes": item.passes,
-        "chunks": item.regions,
-        "chunk_bytes": item.bytes_of_region,
-    }
-
-
-def _config(constraint: Any) -> Any:
-    return {"class_name": name_of(type(constraint)), "config": constraint.get_config()}
 
 
 def _numbers(summary: Summary) -> dict[str, Any]:
@@ -275,24 +198,3 @@ def _numbers(summary: Summary) -> dict[str, Any]:
 
 def _finite_or_text(x: float) -> float | str:
     return x if math.isfinite(x) else str(x)
-
-
-def _shown(constraint: Any) -> str:
-    text = printable(repr(constraint))
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
-def _print_json(rows: Iterable[dict[str, Any]], **rest: Any) -> None:
-    """Print a JSON object whose ``tensors`` are rows that come one by one."""
-    head = f"{json.dumps(rest, indent=2, allow_nan=False)[:-2]}," if rest else "{"
-    sys.stdout.write(f'{head}\n  "tensors": [')
-    between = ""
-    for row in rows:
-        text = json.dumps(row, indent=2, allow_nan=False)
-        sys.stdout.write(f"{between}\n{textwrap.indent(text, '    ')}")
-        between = ","
-    _print("\n  ]\n}")
-
-
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")

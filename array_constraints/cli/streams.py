@@ -16,7 +16,10 @@ import click
 VIOLATED, USAGE, STOPPED, FAILED = 1, 2, 3, 4
 """Exit codes; 0 is for constraints that hold."""
 
-_SET = re.compile(r"(?<![\w/.'-])([a-z_]+)=('?)(\w+)\2")
+_SET = re.compile(
+    r"(?<![\w/.'-])(resume|overwrite|strict|follow_links|layout|axis|ndim|min_size)"
+    r"=('?)(\w+)\2"
+)
 
 
 def as_flags(text: str) -> str:
@@ -24,7 +27,8 @@ def as_flags(text: str) -> str:
 
     def flag(found: re.Match[str]) -> str:
         name = found[1].replace("_", "-")
-        return f"--{name}" if found[3] == "True" else f"--{name} {found[3]}"
+        value = {"True": "", "None": " none"}.get(found[3], f" {found[3]}")
+        return f"--{name}{value}"
 
     text = text.replace("transposed=", "--transposed")
     return with_flags(_SET.sub(flag, text), ["chunk_size"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -46,17 +47,31 @@ def print_table(columns: Row, rows: Iterable[Row], marked: Iterable[bool] = ()) 
     left = zip(rows, itertools.chain(marked, itertools.repeat(False)))  # noqa: B905
     pages = iter(lambda: list(itertools.islice(left, _ROWS_OF_PAGE)), [])
     for page in itertools.chain([next(pages, [])], pages):
-        with console.capture() as text:
-            names = [_name(row[0]) for row, _ in page]
-            room = console.width - _width_of_others(columns, page)
-            short = [_shortened(name, max(room, _LEAST_NAME)) for name in names]
-            apart = len(set(short)) == len(set(names))
-            console.print(_laid_out(columns, page, short if apart else [_INDENT] * len(page)))
-        lines = text.get().splitlines(keepends=True)
-        if not apart:  # each name in a line of its own, above the other cells of its row
-            for i, name in enumerate(names):
-                lines.insert(_HEAD + 2 * i, f" {_shortened(name, console.width - 2)}\n")
-        sys.stdout.write("".join(lines))
+        sys.stdout.write(_page(columns, page, console))
+
+
+def _page(columns: Row, page: Sequence[tuple[Row, bool]], console: Console) -> str:
+    names = [shown_name(row[0]) for row, _ in page]
+    alone = [f" {_shortened(name, console.width - 2)}\n" for name in names]
+    room = console.width - _width_of_others(columns, page)
+    if room < len(_INDENT):  # no line has room for a row: it goes on in the next ones
+        cells = [_in_lines(columns, row, console.width) for row, _ in page]
+        return "\n" + "".join(map("".join, zip(alone, cells, strict=True))) + "\n"
+    short = [_shortened(name, max(room, _LEAST_NAME)) for name in names]
+    apart = room >= _LEAST_NAME and len(set(short)) == len(set(names))
+    with console.capture() as text:
+        console.print(_laid_out(columns, page, short if apart else [_INDENT] * len(page)))
+    lines = text.get().splitlines(keepends=True)
+    if not apart:  # each name in a line of its own, above the other cells of its row
+        for i, name in enumerate(alone):
+            lines.insert(_HEAD + 2 * i, name)
+    return "".join(lines)
+
+
+def _in_lines(columns: Row, row: Row, width: int) -> str:
+    cells = [f"{head} {cell}" for head, cell in zip(columns[1:], row[1:], strict=True) if cell]
+    text = textwrap.fill(", ".join(cells), width - len(_INDENT))
+    return textwrap.indent(text, _INDENT) + "\n"
 
 
 def _width_of_others(columns: Row, page: Sequence[tuple[Row, bool]]) -> int:
@@ -86,7 +101,7 @@ def _is_number(cell: str) -> bool:
     return cell[:1].isdigit() or cell in ("nan", "inf")
 
 
-def _name(name: str) -> str:
+def shown_name(name: str) -> str:
     """Return a name as it is, or quoted: one of a file from elsewhere may hold anything."""
     return name if name and name.isprintable() and name == name.strip(" '\"") else repr(name)
 

@@ -211,9 +211,9 @@ def get(identifier: Any) -> Any:
     Parameters
     ----------
     identifier
-        ``None``, a name (``"MaxNorm"``, ``"max_norm"``, ``"max-norm"``, a registered
-        ``"package>Name"``, and the spellings of older Keras and TensorFlow.js), a config, a
-        class, or any callable, which is returned as it is.
+        ``None``, a name (``"MaxNorm"``, ``"max_norm"``, a registered ``"package>Name"``, and
+        other spellings, such as those of Keras 1), a config, a class, or any callable, which
+        is returned as it is.
 
     Raises
     ------
@@ -238,10 +238,8 @@ def get(identifier: Any) -> Any:
         identifier = identifier()
     if callable(identifier):
         return identifier
-    raise ValueError(
-        "a constraint is named by None, a string, a config, a class or a callable, "
-        f"got {type(identifier).__name__}"
-    )
+    kind = type(identifier).__name__
+    raise ValueError(f"a constraint is None, a name, config, class or callable, got {kind}")
 
 
 def _find(

@@ -37,15 +37,15 @@ def planned(
     to_project: bool,
     target: Path | None = None,
 ) -> Iterator[tuple[Plan, Workers]]:
-    """Open a source, and return the plan of a run and its workers; no tensor is read.
-
-    A folder is taken as a whole, unless ``target`` is named as a file of weights.
-    """
+    """Open a source, and return the plan of a run and its workers; no tensor is read."""
+    # A folder is taken as a whole, unless the result is named as a file of weights.
     whole = target is not None and target.suffix not in OF_WEIGHTS
     with (
         open_weights(source, follow_links=options.follow_links, as_folder=whole) as opened,
         contextlib.ExitStack() as stack,
     ):
+        if target is not None and Path(source).is_dir():
+            opened.take_beside(options.follow_links)
         streamed = not all(tensor.shared for tensor in opened.tensors.values())
         crew = (
             Threads(options.workers)

@@ -47,13 +47,7 @@ def role_of(name: str, shape: tuple[int, ...], layout: str, told: Told = _nothin
             why = f"shape {shape} is none of {' and '.join(every)}, by what else is in the file"
         return Role(layout, None, why)
     both = " and of ".join(f"{layer} (axis {axes})" for layer, axes in fitting.items())
-    convolutions = all(layer.startswith("Conv") and layer != CONV1D for layer in fitting)
-    said = (
-        "say by transposed= which are transposed, or "
-        if layout == TORCH and convolutions
-        else ""
-    )
-    why = f"shape {shape} is that of {both}: {said}write the axis"
+    why = f"shape {shape} is that of {both}: write the axis"
     return Role(layout, None, why, undecided=True)
 
 

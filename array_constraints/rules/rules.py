@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
@@ -262,6 +263,8 @@ def _unused(rule: Rule, taken: list[str], weights: list[Weight]) -> str:
         names = [f"{name} ({w.kind})" for name, w in zip(names, weights, strict=False)]
     shown = ", ".join(names) + (", ..." if len(weights) > 5 else "")
     near = difflib.get_close_matches(rule.select, [weight.name for weight in weights], 1, 0.8)
-    ends = [w.name for w in weights if w.name.endswith((f".{rule.select}", f"/{rule.select}"))]
-    meant = f"; did you mean {(near or ends)[0]!r}?" if near or ends else ""
+    wider = f"*{rule.select}"
+    if not near and any(fnmatch.fnmatchcase(weight.name, wider) for weight in weights):
+        near = [wider]
+    meant = f"; did you mean {near[0]!r}?" if near else ""
     return f"the rule {rule.shown} matches none of the {len(weights)} weights: {shown}{meant}"

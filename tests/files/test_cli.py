@@ -283,13 +283,15 @@ def test_the_worst_slices_and_the_norms_are_listed(here):
         [{"index": [None, 2], "violation": "nan"}],
     ]
     text = run("show", "in.safetensors", "--norms", "--axis", "0", code=0).stdout
-    assert "2 weights, 5 slices; least 0.5, 25 % 0.5, median " in text
+    assert "2 weights, 5 slices; least 0.5, 25 % 0.5, median 2.75" in text
     found = json.loads(
         run("show", "in.safetensors", "--norms", "--axis", "0", "--json", code=0).stdout
     )
     norms = found["tensors"][1]
     numbers = ["least", "quarter", "median", "three_quarters", "largest"]
-    assert [norms.pop(name) for name in numbers] == pytest.approx([0.5] * 4 + [5.0], rel=1e-3)
+    assert [norms.pop(name) for name in numbers] == pytest.approx(
+        [0.5, 1.625, 2.75, 3.875, 5.0], rel=1e-3
+    )
     assert norms == {"name": "b", "axis": 0, "slices": 3, "nan": 1, "infinite": 0}
 
 
@@ -301,3 +303,52 @@ def test_a_shell_completes_commands_and_constraints(here):
         [command], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout.split() == ["plain,max_norm", "plain,min_max_norm"]
+
+
+def test_a_file_without_tensors_is_shown(here):
+    torch = pytest.importorskip("torch")
+    torch.save({"epoch": 3}, "empty.pt")
+    assert "0 tensors, 0 entries" in run("show", "empty.pt", code=0).stdout
+
+
+def test_any_name_of_a_tied_weight_selects_it_and_none_speaks_to_a_terminal(here):
+    torch = pytest.importorskip("torch")
+    w = torch.ones(2, 3)
+    torch.save({"a": w, "b": w, "\x1b[31mc": w, "d": w}, "tied.pt")
+    for name in ("a", "b", "d"):
+        shown = run("show", "tied.pt", "--select", name, code=0).stdout
+        assert r"b, '\x1b[31mc', and 1 more" in shown
+        assert "\x1b" not in shown
+
+
+def test_an_axis_is_asked_for_with_norms_alone(here):
+    assert "--axis is that of --norms" in run("show", "w.npy", "--axis", "0", code=2).stderr
+
+
+def test_patterns_that_leave_nothing_out_are_named(here):
+    result = run("check", "in.safetensors", *MAX_NORM, "--exclude", "embed*", code=1)
+    assert "nothing has a name like 'embed*', which is to be left out" in result.stderr
+
+
+def test_matrices_that_are_skipped_are_named(here):
+    from safetensors.numpy import save_file
+
+    save_file({"conv": np.ones((2, 2, 3, 3)), "fc": np.ones((2, 2))}, "m.safetensors")
+    many = ["--constraint", "max_norm", "--max-value", "9", "--axis", "1,2,3"]
+    said = run("check", "m.safetensors", *many, code=0).stderr
+    assert "1 tensor skipped, which the constraint does not fit, 'fc' of shape (2, 2)" in said
+
+
+@pytest.mark.parametrize("width", [30, 60, 80])
+def test_no_number_is_cut_on_a_narrow_terminal(width, monkeypatch, capsys):
+    from array_constraints.cli import tables
+
+    monkeypatch.setattr(tables.Console, "is_terminal", True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    columns = ("weight", "slices", *"abcdefg", "NaN", "infinite")
+    row = ("model.layers.0.weight", "1,024", *["1.23e-05"] * 7, "3", "12")
+    tables.print_table(columns, [row, ("model.layers.1.weight", *row[1:])])
+    printed = capsys.readouterr().out
+    assert printed.count("1.23e-05") == 14
+    assert "model.layers.0.weight" in printed
+    assert max(map(len, printed.splitlines())) <= width

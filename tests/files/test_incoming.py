@@ -61,16 +61,15 @@ def test_a_kind_needs_a_layer(file):
         check_file(file, Rules([Rule("*", NonNeg(), kind="dense")]))
 
 
-def test_a_run_is_continued_with_the_same_rules_and_layout_alone(tmp_path):
-    from array_constraints.files import Options
+def test_a_run_is_continued_with_the_same_rules_and_axes_alone(tmp_path):
     from array_constraints.files.delivery.identity import fingerprint
     from array_constraints.files.formats.opening import open_weights
 
     np.save(tmp_path / "w.npy", WEIGHTS["body.weight"])
     with open_weights(tmp_path / "w.npy") as source:
         made = {
-            json.dumps(fingerprint(source, source.files, rules, options))
-            for options in (Options(), Options(layout="torch"), Options(transposed=()))
+            json.dumps(fingerprint(source, source.files, rules, axes))
+            for axes in ([], [("w", (0,))], [("w", (1,))])
             for rules in (
                 RULES,
                 Rules(RULES.rules[:2]),
@@ -173,7 +172,7 @@ def test_one_can_say_which_convolutions_are_transposed(transposed, down, up, tmp
     """A network with normalizations has no biases: all of its convolutions may be either."""
     tensors = {"down.weight": (8, 8, 3, 3), "up.weight": (8, 8, 3, 3), "fc.weight": (4, 6)}
     path = file_of_torch(tmp_path, tensors)
-    with pytest.raises(ValueError, match="say by transposed= which are transposed, or write"):
+    with pytest.raises(ValueError, match="say by transposed= which are so, or write the axis"):
         incoming(path)
     assert incoming(path, transposed=transposed) == {
         "down.weight": down,
@@ -197,6 +196,51 @@ def test_a_config_that_tells_nothing_guesses_nothing(text, tmp_path):
         incoming(path)
 
 
+def test_the_bias_of_a_layer_tells_more_than_those_of_others(tmp_path):
+    """A model of two: one with Conv1D, one with Linear layers of the same names."""
+    both = {"gpt.c_attn.weight": (3, 9), "gpt.c_attn.bias": (9,)}
+    both |= {"clip.c_attn.weight": (9, 3), "clip.c_attn.bias": (9,)}
+    assert incoming(file_of_torch(tmp_path, both)) == {
+        "gpt.c_attn.weight": 0,
+        "clip.c_attn.weight": 1,
+    }
+    with pytest.raises(ValueError, match=r"Linear .* Conv1D"):
+        incoming(file_of_torch(tmp_path, both | {"gpt.c_proj.weight": (3, 3)}))
+
+
+def test_a_normalization_over_two_dimensions_has_no_units(tmp_path):
+    tensors = {"n.weight": (4, 5), "n.bias": (4, 5), "fc.weight": (4, 5), "fc.bias": (4,)}
+    assert incoming(file_of_torch(tmp_path, tensors), "*") == {"fc.weight": 1}
+
+
+def test_a_name_that_no_layer_gives_is_skipped_unless_the_layout_is_written(tmp_path):
+    tensors = {"text_projection": (4, 5), "fc.weight": (4, 5), "rnn.weight_ih_l0": (8, 5)}
+    path = file_of_torch(tmp_path, tensors)
+    assert incoming(path, "*") == {"fc.weight": 1, "rnn.weight_ih_l0": 1}
+    assert incoming(path, "*", layout="torch")["text_projection"] == 1
+
+
+def test_a_run_is_not_continued_with_other_axes(tmp_path):
+    """A ``config.json`` beside the file tells them, and may change meanwhile."""
+    from array_constraints.files import ResumableError
+
+    path = file_of_torch(tmp_path, {"h.c_attn.weight": (8, 24)}, {"model_type": "gpt2"})
+    out, rules = tmp_path / "out.safetensors", [("*", UnitNorm(axis="incoming"))]
+
+    counts = []
+
+    def stop(count):
+        counts.append(count)
+        if len(counts) > 1:
+            raise OSError("stopped")
+
+    with pytest.raises(ResumableError):
+        project_file(path, out, rules, progress=stop)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(FileExistsError, match="with other constraints"):
+        project_file(path, out, rules, resume=True)
+
+
 KERAS = {
     "layers/dense_1/vars/0": ((5, 4), 0),
     "layers/conv2d/vars/0": ((3, 3, 2, 4), (0, 1, 2)),
@@ -206,6 +250,13 @@ KERAS = {
     "layers/lstm/cell/vars/1": ((4, 16), 0),
     "layers/multi_head_attention/query_dense/vars/0": ((4, 2, 3), 0),
     "layers/multi_head_attention/output_dense/vars/0": ((2, 3, 4), (0, 1)),
+    "layers/grouped_query_attention/_key_dense/vars/0": ((4, 2, 3), 0),
+    "layers/bidirectional/forward_layer/cell/vars/0": ((4, 16), 0),
+}
+WITHOUT_UNITS = {
+    "layers/gru/cell/vars/2": (2, 9),
+    "layers/multi_head_attention/query_dense/vars/1": (2, 3),
+    "layers/dense_1/vars/1": (4,),
 }
 
 
@@ -214,9 +265,21 @@ def test_the_paths_of_keras_name_the_layers(tmp_path):
     with h5py.File(tmp_path / "m.weights.h5", "w") as file:
         for path, (shape, _) in KERAS.items():
             file[path] = np.ones(shape, "f4")
+        for path, shape in WITHOUT_UNITS.items():
+            file[path] = np.ones(shape, "f4")
     assert incoming(tmp_path / "m.weights.h5", "*") == {
         path: axis for path, (_, axis) in KERAS.items()
     }
+
+
+@pytest.mark.parametrize("path", ["mine/conv2d/vars/0", "conv2d/vars/0"])
+def test_an_attribute_that_is_named_as_a_class_is_not_believed(path, tmp_path):
+    """In a layer of one's own, what is kept as ``self.conv2d`` may be of any class."""
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "m.weights.h5", "w") as file:
+        file[path] = np.ones((3, 3, 2, 2), "f4")
+    with pytest.raises(ValueError, match=r"Conv2D .*and of Conv2DTranspose"):
+        incoming(tmp_path / "m.weights.h5", "*")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")

@@ -65,9 +65,13 @@ def link_to_elsewhere(snapshot: Path, name: str) -> Path:
 @pytest.mark.parametrize("name", [SHARD, "tokenizer.json"])
 def test_a_link_out_of_the_cache_is_refused_and_followed_if_trusted(name, snapshot, tmp_path):
     place = link_to_elsewhere(snapshot, name)
-    for call in (check_file, lambda path, rules: project_file(path, tmp_path / "out", rules)):
+    with pytest.raises(ValueError, match=r"is a link out of the folder, to .*elsewhere"):
+        project_file(snapshot, tmp_path / "out", RULES)
+    if name == SHARD:
         with pytest.raises(ValueError, match=r"is a link out of the folder, to .*elsewhere"):
-            call(snapshot, RULES)
+            check_file(snapshot, RULES)
+    else:  # which copies nothing
+        check_file(snapshot, RULES)
     assert not (tmp_path / "out").exists()
     assert project_file(snapshot, tmp_path / "out", RULES, follow_links=True).satisfied
     assert (tmp_path / "out" / name).is_file()
@@ -84,6 +88,16 @@ def test_the_command_line_says_which_flag_follows_it(snapshot):
     assert "if you trust this one, follow it with --follow-links" in result.stderr
     assert CliRunner().invoke(main, ["check", *arguments, "--follow-links"]).exit_code == 0
     assert CliRunner().invoke(main, ["show", str(snapshot), "--follow-links"]).exit_code == 0
+
+
+def test_an_index_that_is_named_takes_its_shards_alone(snapshot, tmp_path):
+    project_file(snapshot / "model.safetensors.index.json", tmp_path / "out", RULES)
+    assert not (tmp_path / "out" / "tokenizer.json").exists()
+
+
+def test_a_repository_of_a_cache_names_its_snapshots(snapshot):
+    with pytest.raises(ValueError, match=r"a repository in a cache: name a snapshot, .*1f2e3d"):
+        check_file(snapshot.parents[1], RULES)
 
 
 @pytest.mark.parametrize(
@@ -141,10 +155,21 @@ class TestSmallFiles:
             project_file(folder, out, MaxNorm(1.0), overwrite=True)
         assert (out / "README.md").read_text() == "by hand"
 
+    def test_are_not_looked_at_where_nothing_is_copied(self, folder, tmp_path):
+        (folder / "README.md").symlink_to(tmp_path / "elsewhere.md")
+        assert check_file(folder, MaxNorm(9.0)).tensors
+
+    def test_are_those_of_known_names_in_a_folder_that_is_named(self, folder, tmp_path):
+        (folder / "train.log").write_text("step 1")
+        (folder / "LICENSE").write_text("Apache-2.0")
+        project_file(folder, tmp_path / "out", MaxNorm(1.0))
+        made = {path.name for path in (tmp_path / "out").iterdir()}
+        assert made == {"model.safetensors", "config.json", "vocab.txt", "LICENSE"}
+
     def test_that_change_during_a_run_give_no_result(self, folder, tmp_path):
         def change(count):
             (folder / "config.json").write_text("{}")
 
-        with pytest.raises(ValueError, match="has changed while it was read"):
+        with pytest.raises(ValueError, match=r"has changed while it was read: config\.json"):
             project_file(folder, tmp_path / "out", MaxNorm(1.0), progress=change)
         assert not (tmp_path / "out").exists()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import io
 import pickle
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 
 import damaged_pytorch
@@ -344,3 +346,69 @@ def test_torch_refuses_the_hostile_pickles_too(path):
             torch.load(path, weights_only=True)
         with pytest.raises(ValueError, match="which weights do not need"):
             open_weights(path)
+
+
+def pickle_of(kind, count):
+    """A pickle that is small, and large where it is not read with care."""
+    long = b"X" + (10**6).to_bytes(4, "little") + b"k" * 10**6
+    return {
+        "long keys": b"}(X\x01\0\0\0a}(" + long + b"q\x01N" + b"h\x01N" * count + b"uu.",
+        "a list in itself": b"]q\0(h\0" + b"N" * count + b"e.",
+        "a dictionary in itself": b"}q\0(X\0\0\0\0q\x01h\0" + b"h\x01N" * count + b"u.",
+        "lists of lists": b"]" + b"q\x000](h\0h\0e" * 250 + b".",
+        "depth": b"N" + b"\x85" * count + b".",
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["long keys", "a list in itself", "a dictionary in itself", "lists of lists", "depth"],
+)
+def test_a_small_pickle_takes_no_more_memory_than_a_large_one(kind, path):
+    path.write_bytes(damaged_pytorch.archive(b"\x80\x02" + pickle_of(kind, 20_000), {}))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"too often|longer than 4096 characters"):
+        open_weights(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * 2**20
+
+
+def test_a_thousand_names_of_one_tensor(path):
+    w = random(2, 3)
+    torch.save({"first": w, "others": [w] * 1000}, path)
+    with open_weights(path) as opened:
+        (tensor,) = opened.tensors.values()
+        assert len(tensor.also) == 1000
+    assert (
+        projected(path, [("others.999", UnitNorm(axis=1))])["first"]
+        .norm(dim=1)
+        .allclose(torch.ones(2))
+    )
+
+
+@pytest.mark.parametrize("make", [lambda w: w.conj().imag, lambda w: w.conj()])
+def test_a_tensor_with_a_sign_beside_its_bytes_is_refused(make, path):
+    """What its bytes are is not what it is: torch negates them when it loads them."""
+    torch.save({"w": make(torch.complex(random(3), random(3))), "v": random(3)}, path)
+    with pytest.raises((TypeError, ValueError), match=r"is not a plain tensor|its dtype is"):
+        check_file(path, [("w", NonNeg())])
+    assert [t.name for t in check_file(path, NonNeg()).tensors] == ["v"]
+
+
+def test_what_can_never_be_constrained_is_skipped_by_a_pattern(path):
+    tensors = {
+        "w": random(4, 4),
+        "ids": torch.arange(4).expand(2, -1),
+        "mask": torch.ones(1, 1, 4, 4, dtype=torch.bool),
+        "sparse": random(3, 3).to_sparse(),
+        "seen": collections.defaultdict(list, {"epochs": [3]}),
+    }
+    torch.save(tensors, path)
+    for axis in (0, "incoming"):
+        report = check_file(path, MaxNorm(1.0, axis=axis), layout="torch")
+        assert [t.name for t in report.tensors] == ["w"]
+        assert {one.name for one in report.skipped} >= {"ids", "mask"}
+    for name in ("ids", "sparse"):
+        with pytest.raises((TypeError, ValueError), match=name):
+            check_file(path, [(name, NonNeg())])

@@ -126,3 +126,36 @@ def test_norms_are_those_of_what_is_selected(file):
     assert tensor.name == "model.layer.0.weight"
     assert tensor.constraint.axis == (1,) or tensor.constraint.axis == 1
     assert tensor.before.distribution.least == tensor.before.distribution.largest == 4.0
+
+
+def test_a_name_in_full_has_to_fit_though_a_pattern_comes_before_it(file):
+    rules = [("*", MaxNorm(1.0, axis=1)), ("model.norm.weight", MaxNorm(1.0, axis=1))]
+    with pytest.raises(
+        ValueError, match=r"'model\.norm\.weight': MaxNorm: axis 1"
+    ):
+        check_file(file, Rules([Rule(*rule, required=False) for rule in rules]))
+
+
+@pytest.mark.parametrize(
+    ("select", "meant"),
+    [
+        ("model.embed.weigth", "'model.embed.weight'"),
+        ("embed.weight", "'model.embed.weight'"),
+        ("bias", r"'\*bias'"),
+        ("layer.*.weight", r"'\*layer\.\*\.weight'"),
+    ],
+)
+def test_a_name_that_is_almost_right_is_suggested(select, meant, file):
+    with pytest.raises(LookupError, match=f"; did you mean {meant}\\?"):
+        check_file(file, [(select, NonNeg())])
+
+
+def test_which_of_equal_slices_are_listed_does_not_depend_on_threads(tmp_path):
+    np.save(tmp_path / "w.npy", np.full((3000, 40), 1.0))
+    found = {
+        tuple(one.at for one in check_file(
+            tmp_path / "w.npy", MaxNorm(1.0, axis=1), slices=3, chunk_size=2**16, workers=4
+        ).tensors[0].before.worst)
+        for _ in range(5)
+    }  # fmt: skip
+    assert found == {((0, None), (1, None), (2, None))}

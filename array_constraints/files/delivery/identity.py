@@ -19,7 +19,6 @@ from typing import Any
 import array_constraints
 from array_constraints.config import BUILT_IN
 from array_constraints.files.formats.base import Source
-from array_constraints.files.options import Options
 from array_constraints.parameters import INCOMING
 from array_constraints.rules import OPTIONS, Rules
 from array_constraints.typing import name_of
@@ -86,9 +85,9 @@ def _identities(paths: Iterable[Path]) -> set[tuple[int, ...]]:
 
 
 def fingerprint(
-    source: Source, files: Sequence[Path], rules: Rules, options: Options
+    source: Source, files: Sequence[Path], rules: Rules, axes: Sequence[Any]
 ) -> dict[str, Any]:
-    """Identify a run by its source files, rules and layout, as JSON has them.
+    """Identify a run by its source files, its rules, and the axes of each tensor.
 
     A run that was interrupted is continued only if this is unchanged.
     """
@@ -100,8 +99,7 @@ def fingerprint(
             for i, file in enumerate(files)
         ],
         "rules": None if why_not_identified(rules) else _configs(rules),
-        "layout": options.layout,
-        "transposed": options.transposed,
+        "axes": hashlib.sha256(json.dumps(axes).encode()).hexdigest(),
         "version": array_constraints.__version__,
     }
     as_read: dict[str, Any] = json.loads(json.dumps(found))

@@ -108,6 +108,9 @@ class Source(ABC):
     beside: Sequence[Path] = ()
     """The small files of a folder that are copied beside its weights."""
 
+    def take_beside(self, follow_links: bool) -> None:  # noqa: B027 - most formats have none
+        """Copy the small files of a folder, too: where it was opened as a folder."""
+
     @property
     def root(self) -> Path:
         """The file, or the folder, whose copy is made."""

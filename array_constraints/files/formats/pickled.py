@@ -13,59 +13,16 @@ from __future__ import annotations
 import pickletools
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Name:
-    """The name of a function or class, which is not imported."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-@dataclass(frozen=True)
-class Storage:
-    """The bytes that tensors share: a member of the archive."""
-
-    kind: str
-    """The class of the storage, as ``FloatStorage``."""
-    key: str
-    entries: int
-
-
-@dataclass(frozen=True)
-class View:
-    """A tensor: where its entries are in a storage."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    dtype: str
-    """Its dtype as PyTorch calls it, as ``uint16``; empty where the storage has it."""
-
-
-@dataclass(frozen=True)
-class Other:
-    """Any other object: a device, a set, a tensor that is no part of one storage."""
-
-    made_by: Name
-
-
-class RefusedPickleError(ValueError):
-    """A pickle that asks for what is not done."""
-
-
-@dataclass(eq=False)
-class Entries:
-    """A list, a dictionary, or a set: pairs of a key, or an index, and a value."""
-
-    pairs: list[tuple[Any, Any]] = field(default_factory=list)
+from array_constraints.files.formats.pickled_values import (
+    Entries,
+    Name,
+    Other,
+    RefusedPickleError,
+    Storage,
+    View,
+)
 
 
 def tensors_of(pickle: bytes) -> Iterator[tuple[str, View | Other]]:
@@ -79,22 +36,33 @@ def tensors_of(pickle: bytes) -> Iterator[tuple[str, View | Other]]:
         If it is damaged.
     """
     machine = _Machine()
-    root = machine.run(pickle)
-    left, most = [("", root)], 10 * machine.steps
-    while left:  # no recursion: a pickle may be nested as deep as it is long
-        name, value = left.pop()
-        most -= 1
-        if most < 0:
+    inside: list[tuple[str, Any, Iterator[tuple[Any, Any]]]] = [
+        ("", None, iter([("", machine.run(pickle))]))
+    ]
+    holding: set[int] = set()  # the containers that are being looked into
+    looks, characters = _LOOKS * machine.steps, _MOST_CHARACTERS
+    while inside:  # no recursion: a pickle may be nested as deep as it is long
+        above, container, pairs = inside[-1]
+        pair = next(pairs, None)
+        if pair is None:
+            holding.discard(id(container))
+            inside.pop()
+            continue
+        part, value = _part(pair[0]), pair[1]
+        looks -= 1
+        characters -= len(above) + len(part)
+        if looks < 0 or characters < 0 or id(value) in holding:
             raise ValueError("containers hold one another too often")
+        if len(above) + len(part) > _LONGEST_NAME:
+            raise ValueError(f"a name in it is longer than {_LONGEST_NAME} characters")
+        name = f"{above}.{part}" if above else part
         if isinstance(value, View) or (isinstance(value, Other) and _is_tensor(value)):
             yield name, value
+        elif isinstance(value, Entries):
+            holding.add(id(value))
+            inside.append((name, value, iter(value.pairs)))
         elif isinstance(value, tuple):
-            value = Entries(list(enumerate(value)))
-        if isinstance(value, Entries) and value.pairs:
-            if len(name) > _LONGEST_NAME:
-                raise ValueError(f"a name in it is longer than {_LONGEST_NAME} characters")
-            named = [(_part(key), entry) for key, entry in value.pairs]
-            left += [(f"{name}.{part}" if name else part, e) for part, e in reversed(named)]
+            inside.append((name, None, enumerate(value)))
 
 
 def _is_tensor(value: Other) -> bool:
@@ -124,6 +92,12 @@ _KNOWN = re.compile(
 
 _MOST_DIMENSIONS = 64
 _LONGEST_NAME = 2**12
+_LOOKS = 10
+"""How often an instruction's value is looked at: containers may be in several places."""
+_MOST_CHARACTERS = 2**27
+"""Characters of all names together."""
+_MOST_STEPS = 2**22
+"""Instructions: a hundred thousand tensors have half of them."""
 _MARK = object()
 
 
@@ -139,6 +113,8 @@ class _Machine:
         """Return what a pickle describes."""
         for opcode, argument, at in pickletools.genops(pickle):
             self.steps += 1
+            if self.steps > _MOST_STEPS:
+                raise ValueError(f"it has more than {_MOST_STEPS} instructions")
             do = _INSTRUCTIONS.get(opcode.name)
             if do is None:
                 raise RefusedPickleError(f"has the instruction {opcode.name}")
@@ -204,6 +180,8 @@ def _entries(value: Any) -> Entries:
 def _rebuilt(function: Name, arguments: tuple[Any, ...]) -> Any:
     """Return the plain value for a call of a function that is known."""
     name = function.name
+    if name == "defaultdict":  # of a function that makes what is missing
+        return Entries()
     if name in ("OrderedDict", "dict", "Counter"):
         given = _entries(arguments[0]).pairs if arguments else []
         return Entries([_pair(entry) for _, entry in given])
@@ -214,6 +192,9 @@ def _rebuilt(function: Name, arguments: tuple[Any, ...]) -> Any:
     if name in ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"):
         storage, offset, shape, strides = arguments[:4]
         dtype = arguments[6].name if name.endswith("3") else ""
+        rest = arguments[7 if name.endswith("3") else 6 :]
+        if any(isinstance(more, Entries) and more.pairs for more in rest):  # negated, conjugate
+            return Other(Name(function.module, f"{name} with a bit of its own"))
         return _view(storage, offset, shape, strides, dtype)
     return Other(function)
 

@@ -9,6 +9,7 @@ Source: the notes on serialization in PyTorch's documentation, and ``torch/seria
 
 from __future__ import annotations
 
+import bisect
 import os
 import re
 import struct
@@ -20,7 +21,7 @@ from pathlib import Path
 from array_constraints.files.formats import pickled
 from array_constraints.files.formats.base import Target, Tensor
 from array_constraints.files.formats.damaged import DamagedFileError, as_damaged_file
-from array_constraints.files.formats.pickled import Other, RefusedPickleError, View
+from array_constraints.files.formats.pickled_values import Other, RefusedPickleError, View
 from array_constraints.files.formats.raw import FileSource, RawTensor, c_strides, span_of
 from array_constraints.files.formats.shards import Sharded, open_index
 from array_constraints.files.formats.stored import Stored, StoredTarget, is_stored, stored_in
@@ -31,7 +32,7 @@ _LARGEST_PICKLE = 2**27
 """Bytes of a pickle: a million tensors."""
 _ERRORS = (ValueError, OverflowError, MemoryError, RecursionError, struct.error)
 """The errors of Python's own reader of instructions on what is none."""
-_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_LEGACY = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """A pickle of the number that files of PyTorch up to 1.5 begin with."""
 _DTYPES = {
     "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16",
@@ -54,12 +55,11 @@ class PyTorch(FileSource):
 
     def target(self, selected: Sequence[Tensor], content: Path) -> Target:
         chosen = [t for t in selected if isinstance(t, RawTensor)]
-        written = [
-            member
-            for member in self.storages.values()
-            # PyTorch writes zeros where it is told not to compute checksums.
-            if member.checksum and any(member.start <= t.offset < member.stop for t in chosen)
-        ]
+        members = sorted(self.storages.values(), key=lambda member: member.start)
+        starts = [member.start for member in members]
+        places = sorted({bisect.bisect(starts, t.offset) - 1 for t in chosen if t.nbytes})
+        # PyTorch writes zeros where it is told not to compute checksums.
+        written = [members[i] for i in places if members[i].checksum]
         return StoredTarget({self.path: content}, chosen, written)
 
 
@@ -99,7 +99,7 @@ def _require_archive(path: Path) -> None:
         first = file.read(512)
     if first.startswith(b"PK\3\4"):
         return
-    if first.startswith(_LEGACY) or first[257:262] == b"ustar":
+    if _LEGACY in first[:32] or first[257:262] == b"ustar":
         raise ValueError(
             f"{path}: is in the format of PyTorch before 1.6, which cannot be read by region: "
             "load it with torch.load(..., weights_only=True), and save it with torch.save"
@@ -186,7 +186,10 @@ def _tensor(
         or size * (view.offset + span_of(view.shape, view.strides)) > stored
     ):
         raise ValueError(f"{name!r} does not lie inside of data/{view.storage.key}")
-    ordinary = view.strides == c_strides(view.shape) or not all(view.shape)
+    plain = c_strides(view.shape)
+    alone = zip(view.shape, view.strides, plain, strict=True)  # of length 1: any stride will do
+    strides = tuple(own if length > 1 else other for length, own, other in alone)
+    ordinary = strides == plain or not all(view.shape)
     tensor = RawTensor(
         name,
         view.shape,
@@ -194,7 +197,7 @@ def _tensor(
         path,
         member.start + size * view.offset,
         big_endian and size > 1,
-        None if ordinary else view.strides,
+        None if ordinary else strides,
     )
     fault = (
         None
@@ -228,12 +231,11 @@ def _are_apart(view: View) -> bool:
 
 def _with_ties(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Return tensors with all of their names, and a fault where two share some bytes."""
-    found: dict[object, Tensor] = {}
+    found: dict[object, list[str]] = {}
     for name, tensor in tensors.items():
         place = replace(tensor, name="") if tensor.entries and tensor.fault is None else name
-        first = found.get(place)
-        found[place] = tensor if first is None else replace(first, also=(*first.also, name))
-    kept = {tensor.name: tensor for tensor in found.values()}
+        found.setdefault(place, []).append(name)
+    kept = {first: replace(tensors[first], also=tuple(also)) for first, *also in found.values()}
     raw = [t for t in kept.values() if isinstance(t, RawTensor) and t.nbytes]
     stop, last = 0, ""
     for tensor in sorted(raw, key=lambda t: t.offset):

@@ -13,7 +13,7 @@ from typing import Any
 from array_constraints.files.formats.base import Source, Target, Tensor
 from array_constraints.files.formats.damaged import DamagedFileError
 from array_constraints.files.formats.disk import Progress
-from array_constraints.files.formats.links import check_link
+from array_constraints.files.formats.links import check_link, following
 from array_constraints.files.formats.raw import FileSource, RawTarget, RawTensor
 
 _LARGEST_INDEX = 100_000_000
@@ -24,6 +24,11 @@ OF_WEIGHTS = (
     ".msgpack", ".onnx", ".gguf", ".pkl", ".pickle", ".tflite", ".ot", ".distcp", ".pb",
 )  # fmt: skip
 """The ends of names of weights, which are not copied beside others."""
+_BESIDE = re.compile(
+    r"(?!\.).*\.(json|txt|model|md|py|jinja|ya?ml|toml|tiktoken|bpe|vocab)|(LICENSE|NOTICE).*",
+    re.IGNORECASE,
+)
+"""The names of what is copied: configs, tokenizers, templates, code, licences."""
 _INDEX = re.compile(r"\.index(\.[^/]+)?\.json$")
 
 
@@ -81,6 +86,10 @@ class Sharded(Source):
     def _copied(self) -> list[Path]:
         """What is copied as it is."""
         return [*self.beside, *([] if self.path == self.root else [self.path])]
+
+    def take_beside(self, follow_links: bool) -> None:
+        with following(follow_links):
+            self.beside = list(_small_files(self.root))
 
     def check_replaceable(self, folder: Path) -> None:
         listed = [folder / file.relative_to(self.root) for file in self.beside]
@@ -151,23 +160,21 @@ def open_index(path: Path, open_file: Callable[[Path], FileSource]) -> Sharded:
         tensor = named[shards[shard]][name]
         tensors[tensor.name] = tensor
     _add_unlisted(tensors, opened, path)
-    return Sharded(path, tensors, opened, open_file, list(small_files(path.parent)))
+    return Sharded(path, tensors, opened, open_file)
 
 
 def open_folder(file: Path, open_file: Callable[[Path], FileSource]) -> Sharded:
     """Open a folder by its one file of weights, together with the small files beside it."""
     opened = open_file(file)
     folder = file.parent
-    return Sharded(folder, opened.tensors, {file: opened}, open_file, list(small_files(folder)))
+    return Sharded(folder, opened.tensors, {file: opened}, open_file)
 
 
-def small_files(folder: Path) -> Iterator[Path]:
-    """Return the files of a folder that hold no weights, such as ``config.json``, in order."""
+def _small_files(folder: Path) -> Iterator[Path]:
+    """Return the files of a folder that loaders read beside weights, in order."""
     for entry in sorted(folder.iterdir()):
-        of_weights = entry.suffix in OF_WEIGHTS or _INDEX.search(entry.name)
-        if entry.name.startswith(".") or of_weights or not entry.is_file():
-            continue
-        if entry.stat().st_size <= _LARGEST_SMALL_FILE:
+        known = _BESIDE.fullmatch(entry.name) and not _INDEX.search(entry.name)
+        if known and entry.is_file() and entry.stat().st_size <= _LARGEST_SMALL_FILE:
             check_link(entry, folder)
             yield entry
 

@@ -46,7 +46,7 @@ class Format:
 
     def is_folder(self, folder: Path) -> bool:
         """Whether a folder is of this format."""
-        return any((folder / name).is_file() for name in self.markers)
+        return any(any(folder.glob(name)) for name in self.markers)
 
     def open(self, path: Path) -> Source:
         """Open a file or folder; its module is imported here, and not before.
@@ -124,7 +124,7 @@ TABLE = (
         (".distcp",),
         refused="it is a distributed checkpoint of PyTorch: make one file of it with "
         "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER model.pt",
-        markers=(".metadata",),
+        markers=("*.distcp",),
     ),
     Format(
         "Orbax",

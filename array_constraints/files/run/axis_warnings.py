@@ -54,7 +54,7 @@ def warnings_of(source: Source, options: Options, items: Sequence[_Selected]) ->
     found: dict[str, list[TensorWork]] = {}
     layout = options.layout or source.layout
     of_torch = source.torch_style if layout is None else layout == TORCH
-    known = OfPyTorch(source, options.transposed) if of_torch else None
+    known = OfPyTorch(source, options) if of_torch else None
     for work in (item.work for item in items):
         if isinstance(work, SlicesWork) and work.tensor.entries:
             if math.prod([work.tensor.shape[i] for i in work.axes]) == 1:
@@ -88,6 +88,8 @@ def _said_of_keras(work: TensorWork) -> str | None:
 def _said_of_torch(work: TensorWork, known: OfPyTorch) -> str | None:
     tensor, axes = work.tensor, work.axes
     if 3 <= len(tensor.shape) <= 5:
+        if not tensor.name.endswith("weight"):  # experts, stacked
+            return None
         both = {0, 1} <= set(axes) and len(axes) < len(tensor.shape)
         return _CONVOLUTION if both or axes in ((0,), (1,)) else None
     if len(axes) != 1 or len(tensor.shape) != 2:

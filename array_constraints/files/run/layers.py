@@ -11,7 +11,7 @@ import fnmatch
 import functools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from array_constraints.config import strict_json
@@ -26,10 +26,18 @@ from array_constraints.layers.by_shape import (
     module_of,
     role_of,
 )
+from array_constraints.layers.weight import NO_UNITS
 from array_constraints.parameters import judge_depth
 
 _OF_CONV1D = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp", "clvp_decoder")
 """The ``model_type`` of models of transformers that have layers ``Conv1D``."""
+_OF_A_LAYER = re.compile(
+    r"(^|\.)(weight|bias|weight_[ih]h_l[0-9]+(_reverse)?|weight_hr_l[0-9]+(_reverse)?"
+    r"|weight_[ih]h|in_proj_weight|[qkv]_proj_weight)$"
+)
+"""How the layers of PyTorch name what they learn."""
+_WRITE = "write the axis"
+_NO_LAYER = f"no layer of PyTorch has a weight by such a name: {_WRITE}"
 _LONGEST = 2**24
 """Bytes of a ``config.json`` that is read."""
 
@@ -45,7 +53,7 @@ def weights_in(source: Source, options: Options) -> list[Weight]:
         layout,
     )
     if layout == TORCH:
-        known = OfPyTorch(source, options.transposed)
+        known = OfPyTorch(source, options)
         return [known.weight(weight) for weight in weights]
     if layout == KERAS:
         return [of_keras(weight) for weight in weights]
@@ -55,8 +63,11 @@ def weights_in(source: Source, options: Options) -> list[Weight]:
 class OfPyTorch:
     """What the file of a model of PyTorch tells of its layers."""
 
-    def __init__(self, source: Source, transposed: Sequence[str] | None = None) -> None:
-        self.tensors, self.folder, self.transposed = source.tensors, source.root, transposed
+    def __init__(self, source: Source, options: Options) -> None:
+        self.tensors, self.folder = source.tensors, source.root
+        self.transposed = options.transposed
+        self.vouched = options.layout is not None
+        """Whether somebody has said that all weights here are those of layers."""
 
     def weight(self, weight: Weight) -> Weight:
         """Return a weight with the roles that the file leaves it."""
@@ -67,9 +78,18 @@ class OfPyTorch:
 
     def role(self, name: str, shape: tuple[int, ...]) -> Role:
         """Return what the file tells of a weight."""
+        bias = self.tensors.get(f"{name.removesuffix('.weight')}.bias")
+        if bias is not None and bias.shape == shape and bias.name != name:
+            return Role("normalization", None, NO_UNITS)
+        if not (self.vouched or _OF_A_LAYER.search(name)):
+            return Role("other", None, _NO_LAYER)
         if self.outputs(name, shape) == 1:  # as no layer of PyTorch itself keeps it
             return Role(CONV1D, None, (0,))
-        return role_of(name, shape, TORCH, functools.partial(self._allows, name, shape))
+        role = role_of(name, shape, TORCH, functools.partial(self._allows, name, shape))
+        if role.undecided and len(shape) > 2 and isinstance(role.incoming, str):
+            why = role.incoming.replace(_WRITE, f"say by transposed= which are so, or {_WRITE}")
+            return dataclasses.replace(role, incoming=why)
+        return role
 
     def outputs(self, name: str, shape: tuple[int, ...]) -> int | None:
         """Return the dimension of the outputs of a matrix, if its bias has their number."""
@@ -82,8 +102,10 @@ class OfPyTorch:
         self, name: str, shape: tuple[int, ...], layer: str, axes: tuple[int, ...]
     ) -> bool:
         if len(shape) == 2:
-            named = module_of(name) in CONV1D_MODULES and self.conv1d is not None
-            return not named or (layer == CONV1D) == self.conv1d
+            own = self.outputs(name, shape)
+            told = self.conv1d if own is None else own == 1
+            named = module_of(name) in CONV1D_MODULES and told is not None
+            return not named or (layer == CONV1D) == told
         transposed = layer.startswith("ConvTranspose")
         if self.transposed is not None and transposed != self.is_transposed(name):
             return False
@@ -105,11 +127,13 @@ class OfPyTorch:
     @functools.cached_property
     def conv1d(self) -> bool | None:
         """Whether the layers named as in GPT-2 are ``Conv1D``: None where nothing tells it."""
-        for name, tensor in self.tensors.items():
-            if module_of(name) in CONV1D_MODULES:
-                outputs = self.outputs(name, tensor.shape)
-                if outputs is not None:
-                    return outputs == 1
+        found = {
+            self.outputs(name, tensor.shape)
+            for name, tensor in self.tensors.items()
+            if module_of(name) in CONV1D_MODULES
+        } - {None}
+        if found:  # both, in a model of several
+            return found == {1} if len(found) == 1 else None
         kinds = set(_model_types(self._config))
         return bool(kinds & set(_OF_CONV1D)) if kinds else None
 
@@ -139,13 +163,16 @@ def _model_types(config: Any) -> Iterator[str]:
             yield from _model_types(value)
 
 
-_PATH = re.compile(r"(?:.*/)?(?P<layer>[a-z][a-z0-9_]*?)(?:_[0-9]+)?/vars/(?P<number>[0-9]+)")
-_OUTPUTS_LAST = re.compile(r"(dense|(separable_)?conv[123]d|cell|[a-z_]*_cell)")
+_PATH = re.compile(
+    r"(?:.*/)?layers/(?P<layer>[a-z][a-z0-9_]*?)(?:_[0-9]+)?(?P<part>/cell|/[a-z]+_layer/cell"
+    r"|/_?[a-z]+_dense)?/vars/(?P<number>[0-9]+)"
+)
+"""In a list of layers each has the name of its class; elsewhere, that of an attribute."""
+_OUTPUTS_LAST = re.compile(r"dense|(separable_)?conv[123]d")
+_RECURRENT = re.compile(r"lstm|gru|simple_rnn|bidirectional")
 _TRANSPOSED = re.compile(r"conv[123]d_transpose")
 _DEPTHWISE = re.compile(r"(depthwise|separable)_conv[12]d")
-_ATTENTION = re.compile(
-    r".*/(multi_head|grouped_query)_attention(_[0-9]+)?/[a-z_]+/vars/[0-9]+"
-)
+_ATTENTION = re.compile(r"(multi_head|grouped_query)_attention")
 
 
 def of_keras(weight: Weight) -> Weight:
@@ -156,17 +183,27 @@ def of_keras(weight: Weight) -> Weight:
     found, shape = _PATH.fullmatch(weight.name), weight.array.shape
     if found is None or len(shape) < 2:
         return weight
-    axes = _axes_of_keras(found["layer"], int(found["number"]), weight.name, len(shape))
+    axes = _axes_of_keras(found["layer"], found["part"] or "", int(found["number"]), len(shape))
     if axes is None:
         return weight
     return dataclasses.replace(weight, role=Role(found["layer"], None, axes))
 
 
-def _axes_of_keras(layer: str, number: int, path: str, ndim: int) -> tuple[int, ...] | None:
+def _axes_of_keras(
+    layer: str, part: str, number: int, ndim: int
+) -> tuple[int, ...] | str | None:
     """Return the incoming axes of a variable of a layer of Keras; None if it is not known."""
     every, last = tuple(range(ndim)), ndim - 1
-    if _ATTENTION.fullmatch(path):  # (inputs, heads, numbers), or (heads, numbers, outputs)
-        return every[:-1] if layer == "output_dense" else every[:1]
+    if part.endswith("/cell"):  # the kernel, that of the state, and a bias of two rows
+        known = _RECURRENT.fullmatch(layer)
+        return None if not known else every[:-1] if number < 2 else NO_UNITS
+    if part:
+        if not _ATTENTION.fullmatch(layer):
+            return None
+        if number:
+            return NO_UNITS
+        # (inputs, heads, numbers), or (heads, numbers, outputs)
+        return every[:-1] if part.endswith("output_dense") else every[:1]
     if layer == "embedding" and number == 0:
         return (last,)
     if _TRANSPOSED.fullmatch(layer) and number == 0:  # (*kernel, outputs, inputs)

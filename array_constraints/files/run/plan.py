@@ -96,7 +96,8 @@ class Plan:
 
     def fingerprint(self) -> dict[str, Any]:
         """Identify the run by its source files, as they are now, and its rules."""
-        return fingerprint(self.source, self.source.files, self.rules, self.options)
+        axes = [(item.tensor.name, item.work.axes) for item in self.items]
+        return fingerprint(self.source, self.source.files, self.rules, axes)
 
     @property
     def resumable(self) -> bool:

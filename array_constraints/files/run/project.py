@@ -180,16 +180,24 @@ def _attempted(run: Projecting, fingerprint: dict[str, Any]) -> Report:
 
 def check_unchanged(plan: Plan, fingerprint: dict[str, Any]) -> None:
     """Raise ValueError if the source, opened once more, is not as it was."""
-    source = plan.source
+    source, again = plan.source, None
     try:
         linked = plan.options.follow_links
         with open_weights(source.path, follow_links=linked, as_folder=source.folder) as now:
-            same = now.tensors == source.tensors
-            same = same and replace(plan, source=now).fingerprint() == fingerprint
+            if source.beside:
+                now.take_beside(linked)
+            if now.tensors == source.tensors:
+                again = replace(plan, source=now).fingerprint()
     except (ValueError, OSError):
-        same = False
-    if not same:
-        raise ValueError(f"{source.path}: has changed while it was read")
+        pass  # what cannot be opened any more has changed, too
+    if again != fingerprint:
+        before, there = (
+            {file[0]: file for file in found["source"]} if found else {}
+            for found in (fingerprint, again)
+        )
+        changed = [name for name in before if name in there and before[name] != there[name]]
+        which = f": {changed[0]}" if changed else ""
+        raise ValueError(f"{source.path}: has changed while it was read{which}")
 
 
 def _report_of(plan: Plan, made: Target, workers: Workers, progress: Progress) -> Report:

@@ -67,8 +67,10 @@ class Summary(NamedTuple):
         return f"Summary({', '.join(shown)})"
 
 
-def _badness(found: SliceViolation) -> float:
-    return math.inf if math.isnan(found.violation) else found.violation
+def _badness(found: SliceViolation) -> tuple[float, tuple[int, ...]]:
+    """Order slices by their violation; of those that are equal the first one is worse."""
+    size = math.inf if math.isnan(found.violation) else found.violation
+    return size, tuple(0 if i is None else -i for i in found.at)
 
 
 class Skipped(NamedTuple):

@@ -63,13 +63,17 @@ def selected(
         if rule.is_pattern and _of_optimizer(weight.name) and not _of_optimizer(rule.select):
             skipped.append((rule, Skipped(weight.name, _OF_OPTIMIZER, tensor.shape)))
             continue
-        tensor.check_usable(to_project)
+        named = any(not other.is_pattern and other.matches(weight) for other in rules.rules)
+        has_to = options.strict or named
+        if tensor.supported or has_to:
+            tensor.check_usable(to_project)
         try:
+            require_supported(tensor)
             works.append(work_of(resolved(rule.constraint, weight), tensor))
             left.add(number)
         except (TypeError, ValueError) as error:
-            unknown = isinstance(error, UnknownAxisError)
-            if unknown or options.strict or not rule.is_pattern:
+            unknown = isinstance(error, UnknownAxisError) and not options.detail.distribution
+            if unknown or has_to:
                 said = f"{weight.name!r}: {error}; or leave it out"
                 raise type(error)(said) from None
             is_weight = tensor.supported and len(tensor.shape) > 1
@@ -95,6 +99,15 @@ def _require_other(skipped: Sequence[Skipped], rule: Rule) -> None:
         )
 
 
+def require_supported(tensor: Tensor) -> None:
+    """Raise TypeError if a tensor has no dtype that constraints take."""
+    if not tensor.supported:
+        raise TypeError(
+            f"its dtype is {tensor.dtype}, and constraints on files take float16, bfloat16, "
+            "float32 and float64"
+        )
+
+
 def work_of(constraint: Any, tensor: Tensor) -> TensorWork:
     """Return the work for a constraint and a tensor, or raise where they do not fit.
 
@@ -105,11 +118,6 @@ def work_of(constraint: Any, tensor: Tensor) -> TensorWork:
     ValueError
         If the shape or the axis does not fit.
     """
-    if not tensor.supported:
-        raise TypeError(
-            f"its dtype is {tensor.dtype}, and constraints on files take float16, bfloat16, "
-            "float32 and float64"
-        )
     if not isinstance(constraint, Constraint):
         constraint = CallableConstraint(constraint)
     whole = stand_in(tensor)

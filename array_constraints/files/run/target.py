@@ -10,6 +10,7 @@ from pathlib import Path
 
 from array_constraints.files.delivery.identity import check_apart
 from array_constraints.files.delivery.staging import Staging
+from array_constraints.files.formats.shards import OF_WEIGHTS
 from array_constraints.files.run.plan import Plan
 
 _ANEW = "begin anew with overwrite=True"
@@ -113,7 +114,10 @@ def _resolved(target: Path) -> Path:
 
 def _check_name(plan: Plan, target: Path) -> None:
     suffix = plan.source.path.suffix
-    if plan.source.folder and target.suffix in (".safetensors", ".json"):
+    if plan.source.folder and target.suffix in (*OF_WEIGHTS, ".json"):
         raise ValueError(f"{target}: a folder will be there: name it without {target.suffix}")
     if not plan.source.folder and target.suffix != suffix:
-        raise ValueError(f"{target}: the format is kept, so its name has to end with {suffix}")
+        raise ValueError(
+            f"{target}: a file in the format of {plan.source.path.name} will be there, so its "
+            f"name has to end with {suffix}"
+        )
