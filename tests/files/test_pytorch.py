@@ -402,7 +402,7 @@ def test_what_can_never_be_constrained_is_skipped_by_a_pattern(path):
         "ids": torch.arange(4).expand(2, -1),
         "mask": torch.ones(1, 1, 4, 4, dtype=torch.bool),
         "sparse": random(3, 3).to_sparse(),
-        "seen": collections.defaultdict(list, {"epochs": [3]}),
+        "seen": collections.Counter(epochs=3),
     }
     torch.save(tensors, path)
     for axis in (0, "incoming"):

@@ -130,9 +130,7 @@ def test_norms_are_those_of_what_is_selected(file):
 
 def test_a_name_in_full_has_to_fit_though_a_pattern_comes_before_it(file):
     rules = [("*", MaxNorm(1.0, axis=1)), ("model.norm.weight", MaxNorm(1.0, axis=1))]
-    with pytest.raises(
-        ValueError, match=r"'model\.norm\.weight': MaxNorm: axis 1"
-    ):
+    with pytest.raises(ValueError, match=r"'model\.norm\.weight': MaxNorm: axis 1"):
         check_file(file, Rules([Rule(*rule, required=False) for rule in rules]))
 
 

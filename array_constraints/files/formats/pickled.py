@@ -85,11 +85,12 @@ _KNOWN = re.compile(
     r"|torch\.per_(tensor|channel)_[a-z_]+"
     r"|torch\._utils\._rebuild_[a-z0-9_]+|torch\._tensor\._rebuild_from_type_v2"
     r"|torch\.serialization\._get_layout"
-    r"|collections\.(OrderedDict|Counter|defaultdict)|_codecs\.encode"
+    r"|collections\.(OrderedDict|Counter)|_codecs\.encode"
     r"|(builtins|__builtin__)\.(set|frozenset|bytes|bytearray|complex|dict|list)"
 )
 """Functions and classes that nothing but data is made with."""
 
+_DICTIONARIES = ("OrderedDict", "dict", "Counter")
 _MOST_DIMENSIONS = 64
 _LONGEST_NAME = 2**12
 _LOOKS = 10
@@ -180,10 +181,10 @@ def _entries(value: Any) -> Entries:
 def _rebuilt(function: Name, arguments: tuple[Any, ...]) -> Any:
     """Return the plain value for a call of a function that is known."""
     name = function.name
-    if name == "defaultdict":  # of a function that makes what is missing
-        return Entries()
-    if name in ("OrderedDict", "dict", "Counter"):
-        given = _entries(arguments[0]).pairs if arguments else []
+    given = _entries(arguments[0]).pairs if arguments and name in _DICTIONARIES else []
+    if name in ("dict", "Counter"):
+        return Entries(list(given))
+    if name == "OrderedDict":
         return Entries([_pair(entry) for _, entry in given])
     if name in ("_rebuild_parameter", "_rebuild_parameter_with_state"):
         return arguments[0]
