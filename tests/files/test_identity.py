@@ -89,7 +89,7 @@ def test_a_source_that_is_mounted_a_second_time_is_the_source(tmp_path):
     assert not said["changed"]
     assert said["made"]
     for case, text in said["found"].items():
-        assert "the source is there, which is never written to" in text, (case, text)
+        assert "where the source does, which is never written to" in text, (case, text)
 
 
 def test_links_lead_to_the_source_whatever_they_are_called(tmp_path):

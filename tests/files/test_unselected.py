@@ -252,7 +252,7 @@ def test_members_with_other_headers_are_carried_over(method, tmp_path):
         for name in set(old.namelist()) - {"w.npy"}:
             assert new.read(name) == old.read(name)
     selected = [("*a long header", MaxNorm(1.0))]
-    with pytest.raises(ValueError, match="header is longer than"):
+    with pytest.raises(LookupError, match="header is longer than"):
         check_file(path, selected)
 
 

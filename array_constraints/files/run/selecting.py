@@ -100,9 +100,9 @@ def _require_other(skipped: Sequence[Skipped], rule: Rule) -> None:
 
 
 def require_supported(tensor: Tensor) -> None:
-    """Raise TypeError if a tensor has no dtype that constraints take."""
+    """Raise if a tensor has no dtype that constraints take: its fault, where it has one."""
     if not tensor.supported:
-        raise TypeError(
+        raise tensor.fault or TypeError(
             f"its dtype is {tensor.dtype}, and constraints on files take float16, bfloat16, "
             "float32 and float64"
         )

@@ -89,7 +89,9 @@ def _values(result: Record, found: Record | None) -> list[str]:
     """Return what the counterexample holds, each value on one line."""
     if not found:
         return [result["reason"]] if result["reason"] else []
-    given = f"{found['input']} ({found['dtype']})" if found["dtype"] else found["input"]
+    source, _, note = found["input"].partition("  # ")
+    about = ", ".join(filter(None, (found["dtype"], note)))
+    given = f"({about}) {source}" if about else source
     shown = [
         ("constraint", found["constraint"]),
         ("input", given if found["input"] else ""),
