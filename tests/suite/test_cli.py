@@ -48,7 +48,8 @@ def test_what_is_not_met_exits_1_with_a_line_that_reproduces_it(capsys, tmp_path
     words = shlex.split(result["counterexample"]["reproduce"])
     assert main(words[words.index("array_constraints_conformance") + 1 :]) == 1
     again = capsys.readouterr().out
-    assert result["counterexample"]["input"] in again
+    for part in result["counterexample"]["input"].split("  # "):
+        assert part in again
 
 
 @pytest.mark.parametrize(
