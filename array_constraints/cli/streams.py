@@ -31,7 +31,7 @@ def as_flags(text: str) -> str:
         return f"--{name}{value}"
 
     text = text.replace("transposed=", "--transposed")
-    return with_flags(_SET.sub(flag, text), ["chunk_size"])
+    return with_flags(_SET.sub(flag, text), ["chunk_size", "patience"])
 
 
 def with_flags(text: str, names: Iterable[str]) -> str:
