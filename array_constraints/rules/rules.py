@@ -251,8 +251,6 @@ def _rule(entry: Any) -> Rule:
 
 
 def _unused(rule: Rule, taken: list[str], weights: list[Weight]) -> str:
-    import difflib  # only for a mistake
-
     if taken:
         return (
             f"the rule {rule.shown} never acts: earlier rules take all {len(taken)} "
@@ -262,9 +260,18 @@ def _unused(rule: Rule, taken: list[str], weights: list[Weight]) -> str:
     if rule.kind is not None:
         names = [f"{name} ({w.kind})" for name, w in zip(names, weights, strict=False)]
     shown = ", ".join(names) + (", ..." if len(weights) > 5 else "")
-    near = difflib.get_close_matches(rule.select, [weight.name for weight in weights], 1, 0.8)
-    wider = f"*{rule.select}"
-    if not near and any(fnmatch.fnmatchcase(weight.name, wider) for weight in weights):
-        near = [wider]
-    meant = f"; did you mean {near[0]!r}?" if near else ""
+    meant = f"; did you mean {near!r}?" if (near := _near(rule.select, weights)) else ""
     return f"the rule {rule.shown} matches none of the {len(weights)} weights: {shown}{meant}"
+
+
+def _near(select: str, weights: list[Weight]) -> str:
+    """Return the name, or the pattern of some, that was meant by one that selects none."""
+    import difflib  # only for a mistake
+
+    names = [weight.name for weight in weights]
+    if any(fnmatch.fnmatchcase(name, select) for name in names):
+        return ""
+    wider = f"*{select}"
+    if near := difflib.get_close_matches(select, names, 1, 0.8):
+        return near[0]
+    return wider if any(fnmatch.fnmatchcase(name, wider) for name in names) else ""
