@@ -235,13 +235,15 @@ def _warn(plan: Plan, verbose: bool) -> None:
     names = [name for t in plan.source.tensors.values() for name in (t.name, *t.also)]
     for pattern in {p: None for rule in plan.rules.rules for p in rule.exclude}:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            _note(f"nothing has a name like {printable(pattern)!r}, which is to be left out")
+            _note(f"exclude {printable(pattern)!r} matches no tensor")
     if plan.skipped:
         count = counted(len(plan.skipped), "tensor")
         matrix = next((s for s in plan.skipped if s.is_weight), None)
         among = f", {matrix.name!r} of shape {matrix.shape} among them" if matrix else ""
         end = "" if verbose else _LIST
         _note(f"{count} skipped, which the constraint does not fit{among}{end}")
+        if matrix and plan.options.detail.distribution:
+            say(f"Warning: {matrix.name!r} is not shown: {as_flags(matrix.reason)}")
     for skipped in plan.skipped if verbose else ():
         say(f"  {skipped.name}: {as_flags(skipped.reason)}")
 

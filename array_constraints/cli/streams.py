@@ -22,6 +22,9 @@ _SET = re.compile(
 )
 
 
+_TRANSPOSED = "if none is transposed add --transposed none, else --transposed PATTERN"
+
+
 def as_flags(text: str) -> str:
     """Return a message with options as they are typed: ``--resume`` for ``resume=True``."""
 
@@ -30,7 +33,7 @@ def as_flags(text: str) -> str:
         value = {"True": "", "None": " none"}.get(found[3], f" {found[3]}")
         return f"--{name}{value}"
 
-    text = text.replace("transposed=", "--transposed")
+    text = text.replace("say by transposed= which are so", _TRANSPOSED)
     return with_flags(_SET.sub(flag, text), ["chunk_size", "patience"])
 
 

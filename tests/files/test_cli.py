@@ -327,7 +327,21 @@ def test_an_axis_is_asked_for_with_norms_alone(here):
 
 def test_patterns_that_leave_nothing_out_are_named(here):
     result = run("check", "in.safetensors", *MAX_NORM, "--exclude", "embed*", code=1)
-    assert "nothing has a name like 'embed*', which is to be left out" in result.stderr
+    assert "exclude 'embed*' matches no tensor" in result.stderr
+
+
+def test_what_norms_are_not_shown_of_is_named_with_what_to_do(here):
+    from safetensors.numpy import save_file
+
+    tensors = {"conv.weight": np.ones((2, 2, 3, 3), "f4"), "fc.weight": np.ones((2, 2), "f4")}
+    save_file(tensors, "m.safetensors", {"format": "pt"})
+    shown = run("show", "m.safetensors", "--norms", code=0)
+    assert "Warning: 'conv.weight' is not shown: " in shown.stderr
+    assert "if none is transposed add --transposed none, else --transposed P" in shown.stderr
+    assert (
+        "conv.weight"
+        in run("show", "m.safetensors", "--norms", "--transposed", "none", code=0).stdout
+    )
 
 
 def test_matrices_that_are_skipped_are_named(here):

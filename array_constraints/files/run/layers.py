@@ -37,7 +37,7 @@ _OF_A_LAYER = re.compile(
 )
 """How the layers of PyTorch name what they learn."""
 _WRITE = "write the axis"
-_NO_LAYER = f"no layer of PyTorch has a weight by such a name: {_WRITE}"
+_NO_LAYER = f"its name is that of no layer's weight: to constrain it all the same, {_WRITE}"
 _LONGEST = 2**24
 """Bytes of a ``config.json`` that is read."""
 

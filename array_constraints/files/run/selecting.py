@@ -74,7 +74,7 @@ def selected(
         except (TypeError, ValueError) as error:
             unknown = isinstance(error, UnknownAxisError) and not options.detail.distribution
             if unknown or has_to:
-                said = f"{weight.name!r}: {error}; or leave it out"
+                said = f"{weight.name!r}: {error}; leave this weight out if it is not meant"
                 raise type(error)(said) from None
             is_weight = tensor.supported and len(tensor.shape) > 1
             skipped.append((rule, Skipped(weight.name, str(error), tensor.shape, is_weight)))
