@@ -52,9 +52,9 @@ from array_constraints.files import (
 from array_constraints.files.formats.table import SUFFIXES
 from array_constraints.files.options import Detail
 from array_constraints.files.run.check import Checking
+from array_constraints.files.run.layers import named_in
 from array_constraints.files.run.project import project
 from array_constraints.files.run.target import check_target
-from array_constraints.layers import Weight
 from array_constraints.parameters import INCOMING
 from array_constraints.rules import Rule, Rules
 
@@ -176,10 +176,7 @@ def show(source: str, as_json: bool, norms: bool, **options: Any) -> None:
         open_weights(source, follow_links=options["follow_links"]) as opened,
     ):
         chosen = Rules(Rule(pattern, None, **chosen_by) for pattern in patterns)
-        weights = [
-            Weight(t.name, t, ties=tuple([(name, None) for name in t.also]))
-            for t in opened.tensors.values()
-        ]
+        weights = named_in(opened)
         first = chosen.acting_on(weights) if weights else []
         pairs = zip(opened.tensors.values(), first, strict=True)
         tensors = [tensor for tensor, (_, rule) in pairs if rule is not None]

@@ -26,7 +26,7 @@ def planned_run(
     rules: Path | None,
     **more: Any,
 ) -> AbstractContextManager[tuple[Plan, Workers]]:
-    """Return what plans a run by the options of a command, as :func:`planned` does."""
+    """Open a source and plan a run, as the options of a command say: see :func:`planned`."""
     fields = [field.name for field in dataclasses.fields(Options) if field.name in more]
     options = Options(**{name: more.pop(name) for name in fields})
     given = {name: value for name, value in more.items() if value not in (None, ())}

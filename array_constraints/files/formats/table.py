@@ -46,7 +46,7 @@ class Format:
 
     def is_folder(self, folder: Path) -> bool:
         """Whether a folder is of this format."""
-        return any(any(folder.glob(name)) for name in self.markers)
+        return any(path.is_file() for name in self.markers for path in folder.glob(name))
 
     def open(self, path: Path) -> Source:
         """Open a file or folder; its module is imported here, and not before.

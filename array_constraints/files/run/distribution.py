@@ -1,6 +1,6 @@
 """How numbers are distributed: counted in buckets, so that many take little memory.
 
-A bucket is 1/512 of its numbers wide, so a quantile is within 0.1 percent of one of them.
+A bucket is 1/512 of its numbers wide, so a quantile is right to 0.1 percent.
 """
 
 from __future__ import annotations

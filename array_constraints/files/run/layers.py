@@ -42,16 +42,18 @@ _LONGEST = 2**24
 """Bytes of a ``config.json`` that is read."""
 
 
+def named_in(source: Source) -> list[Weight]:
+    """Return the tensors of a file as weights, each with all of its names, and no role."""
+    return [
+        Weight(name, tensor, ties=tuple([(other, None) for other in tensor.also]))
+        for name, tensor in source.tensors.items()
+    ]
+
+
 def weights_in(source: Source, options: Options) -> list[Weight]:
     """Return the tensors of a file as weights, their roles where the file tells them."""
     layout = options.layout or source.layout
-    weights = weights_of(
-        [
-            Weight(name, tensor, ties=tuple([(other, None) for other in tensor.also]))
-            for name, tensor in source.tensors.items()
-        ],
-        layout,
-    )
+    weights = weights_of(named_in(source), layout)
     if layout == TORCH:
         known = OfPyTorch(source, options)
         return [known.weight(weight) for weight in weights]

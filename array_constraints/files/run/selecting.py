@@ -56,6 +56,7 @@ def selected(
     works: list[TensorWork] = []
     skipped: list[tuple[Rule, Skipped]] = []
     left = set[int]()
+    in_full = [rule for rule in rules.rules if not rule.is_pattern]
     for weight, (number, rule) in zip(weights, first, strict=True):
         if rule is None or rule.constraint is None:
             continue
@@ -63,8 +64,7 @@ def selected(
         if rule.is_pattern and _of_optimizer(weight.name) and not _of_optimizer(rule.select):
             skipped.append((rule, Skipped(weight.name, _OF_OPTIMIZER, tensor.shape)))
             continue
-        named = any(not other.is_pattern and other.matches(weight) for other in rules.rules)
-        has_to = options.strict or named
+        has_to = options.strict or any(other.matches(weight) for other in in_full)
         if tensor.supported or has_to:
             tensor.check_usable(to_project)
         try:
