@@ -51,7 +51,7 @@ WAYS: dict[str, Attach | None] = {
 }
 
 
-def trained(width: int, radius: float) -> list[Contestant]:
+def trained(width: int, radius: float, device: str) -> list[Contestant]:
     """Return the steps of one model in each way.
 
     They share its weights, and the moments of Adam: where arrays lie makes as much of a
@@ -61,8 +61,8 @@ def trained(width: int, radius: float) -> list[Contestant]:
     model = nn.Sequential(
         nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
         nn.Linear(width, 10),
-    )  # fmt: skip
-    x, y = torch.randn(256, 64), torch.randint(10, (256,))
+    ).to(device)  # fmt: skip
+    x, y = torch.randn(256, 64).to(device), torch.randint(10, (256,)).to(device)
     optimizers = {way: torch.optim.Adam(model.parameters()) for way in WAYS}
     for way, attach in WAYS.items():
         optimizers[way].state = optimizers["bare"].state
@@ -74,13 +74,15 @@ def trained(width: int, radius: float) -> list[Contestant]:
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x), y).backward()
             optimizer.step()
+        if device != "cpu":
+            torch.accelerator.synchronize()
 
     return [Contestant(way, partial(steps, made)) for way, made in optimizers.items()]
 
 
-def added(width: int, radius: float, rounds: int) -> Iterator[float]:
+def added(width: int, radius: float, rounds: int, device: str) -> Iterator[float]:
     """Yield by how much of the bare step each way makes it longer: the median over rounds."""
-    seconds = interleave(trained(width, radius), rounds)
+    seconds = interleave(trained(width, radius, device), rounds)
     for way in list(WAYS)[1:]:
         yield ratio(seconds, way, "bare").median - 1
 
@@ -90,12 +92,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--widths", type=int, nargs="*", default=WIDTHS)
+    parser.add_argument("--device", default="cpu", help="where the model is trained")
     options = parser.parse_args()
     torch.set_num_threads(1)
     table = Table("width", "slices", *list(WAYS)[1:], title="added to a step")
     for width in options.widths:
         for slices, radius in RADII.items():
-            shares = added(width, radius, options.rounds)
+            shares = added(width, radius, options.rounds, options.device)
             table.add_row(str(width), slices, *(f"{share:.1%}" for share in shares))
     rich.print(table)
 

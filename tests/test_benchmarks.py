@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import contestants, measure, report, targets
+from benchmarks import contestants, gpu, measure, report, targets
 from benchmarks.cases import CASES, Case
 from benchmarks.interleaved import Contestant, Ratio, interleave, ratio
 
@@ -144,9 +144,25 @@ def test_the_expected_result_is_that_of_the_definition():
 
 def test_what_is_added_to_a_step_of_pytorch_is_measured():
     torch_steps = pytest.importorskip("benchmarks.torch_steps")
-    found = list(torch_steps.added(8, 1e-3, rounds=1))
+    found = list(torch_steps.added(8, 1e-3, rounds=1, device="cpu"))
     assert len(found) == 3  # the bare step again, ours, and by hand
     assert all(share > -1 for share in found)
+
+
+def test_calls_on_a_gpu_are_timed_beside_their_peers(monkeypatch):
+    """Here on the CPU: ten calls in a row are one."""
+    calls = []
+    own = {"ours": lambda: calls.append("ours"), "copy": lambda: calls.append("copy")}
+    monkeypatch.setattr(gpu, "CASES", [Case((8, 4), 0)])
+    monkeypatch.setitem(gpu.WAYS, "here", (lambda case, device: own, lambda device: own))
+    found = list(gpu.rows("here", "cpu", rounds=2))
+    assert [(row["case"], row["contestant"]) for row in found] == [
+        ("8x4 axis 0", "ours"), ("8x4 axis 0", "copy"),
+        ("100 tensors of 64x64", "ours"), ("100 tensors of 64x64", "copy"),
+    ]  # fmt: skip
+    assert found[0]["of ours"] == [1, 1, 1]
+    assert all(row["us"] > 0 for row in found)
+    assert calls[:10] == ["ours"] * 10
 
 
 def test_what_is_added_to_a_step_of_jax_is_printed():

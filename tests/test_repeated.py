@@ -157,3 +157,26 @@ class TestWhatChangesOfATensor:
             held.run()
             norms = w.double().norm(dim=1)
             torch.testing.assert_close(norms, torch.ones_like(norms), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("name", ["MaxNorm", "far", "UnitNorm", "between"])
+def test_where_no_value_is_read_the_bits_are_those_of_one_expression(name):
+    """What accelerators run, here in memory: slices of zeros, far from 1, and not finite."""
+    torch = pytest.importorskip("torch")
+    from array_constraints.executors import repeated, whole
+    from array_constraints.libraries.torch import TORCH
+
+    values = weights(2, 0.1)
+    for w in values:
+        for i, scale in enumerate((1e-42, 0.0, 1e30, 1e-30, np.inf, np.nan)):
+            w[i % w.shape[0]] *= np.float32(scale if len(w) > 5 else 1.0)
+    tensors = [torch.from_numpy(w) for w in values]
+    forms = constraints(
+        (MAKES | {"between": lambda axis: MinMaxNorm(0.5, 0.9, 1.0, axis)})[name]
+    )
+    expected = [TORCH.run(whole.project, f, w) for f, w in zip(forms, tensors, strict=True)]
+    members = [repeated._member(f, w) for f, w in zip(forms, tensors, strict=True)]
+    assert repeated._DeviceGroup(TORCH, 2, members).run() == []
+    for w, result in zip(tensors, expected, strict=True):
+        assert torch.equal(w.isnan(), result.isnan())
+        same_bits([w.nan_to_num(0.0)], [result.nan_to_num(0.0)])

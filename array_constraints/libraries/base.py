@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from array_constraints.libraries.strided import overlapping
 from array_constraints.numerics import subnormals
 from array_constraints.numerics.formats import FORMATS, PRECISIONS, Precision
 from array_constraints.numerics.margins import rounded_down
@@ -68,9 +69,8 @@ class Library:
         """Return ``w`` in the dtype of its accumulator: float64 where there is one."""
         (weight, accumulator), xp = self.precision(w), self.xp
         wide: Array = xp.astype(w, getattr(xp, accumulator.name), copy=False)
-        if weight == accumulator or self.name_of(w.dtype) not in FORMATS:
-            return wide
-        bits = self.bits(w) if subnormals.flushed() else None
+        narrow = weight != accumulator and self.name_of(w.dtype) in FORMATS
+        bits = self.bits(w) if narrow and subnormals.flushed() else None
         if bits is None:
             return wide
         exact, subnormal = subnormals.widened(
@@ -105,8 +105,8 @@ class Library:
     def operand(self, bound: Any, like: Array) -> Any:
         """Return a bound as ``float``, or where it is data as an array beside ``like``.
 
-        One number for each slice, in C order, gets the shape of ``like``, which has one entry
-        for each slice. An array of this library stays one: it may be traced, or recorded.
+        One number for each slice, in C order, gets the shape of ``like``. An array of this
+        library stays one: it may be traced, or recorded.
         """
         if isinstance(bound, int | float):
             return float(bound)
@@ -118,8 +118,8 @@ class Library:
             if isinstance(bound, int | float):
                 return float(bound)
         if isinstance(bound, tuple | list):
-            accumulator = FORMATS[self.name_of(like.dtype)]
-            numbers = [rounded_down(float(number), accumulator) for number in bound]
+            fmt = FORMATS[self.name_of(like.dtype)]
+            numbers = [rounded_down(float(number), fmt) for number in bound]
             return self.constant(numbers, like, alike=True)
         wide = self.xp.astype(bound, like.dtype)
         return self.xp.reshape(wide, like.shape) if wide.ndim else wide
@@ -257,10 +257,7 @@ class Library:
         return w
 
     def factor(self, target: Array, root: Array, moved: Array) -> tuple[Array, Array]:
-        """Return ``target / root``, one for each slice, and which slices it is for.
-
-        Both are 1 for slices that are kept.
-        """
+        """Return ``target / root``, one for each slice, 1 where it is kept, and which move."""
         return target / root, moved
 
     # Arrays at hand in the memory of the processor: see ``block_sums.py``.
@@ -273,6 +270,10 @@ class Library:
         """Whether the values of ``w`` may be read, and blocks of it be written."""
         return False
 
+    def on_device(self, w: Any) -> bool:
+        """Whether ``w`` would be at hand but for the accelerator that it is on."""
+        return False
+
     # What becomes of a result.
 
     def copied(self, w: Any) -> Any:
@@ -281,7 +282,8 @@ class Library:
 
     def unwritable(self, w: Any) -> str | None:
         """Return why ``w`` cannot be written, as far as the library says so beforehand."""
-        return None
+        strides = getattr(w, "strides", None)  # CuPy writes into expanded arrays
+        return overlapping(w.shape, strides, w.dtype.itemsize) if strides else None
 
     def write(self, w: Any, result: Any) -> None:
         """Write a result into ``w``, or raise ValueError."""

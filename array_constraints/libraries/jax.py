@@ -60,15 +60,20 @@ class Jax(Library):
 
         Axes are not merged first: a sharded one would be gathered. Two workarounds for XLA on
         CPUs: float16 takes the tree, as XLA would keep its float64 copy; and long columns are
-        summed 64 rows at a time, as it reads them column by column.
+        summed 64 rows at a time, as it reads them column by column. On a GPU such a loop takes
+        up to a hundred times as long.
         """
+        plain = functools.partial(plain_sum, scale=None, axes=axes, xp=self.xp, term=term)
+        on_cpu: Any = None
         if devices_of(x) == 1:
-            if x.dtype == "float16":
-                return self._add(x, scale, axes, term)
             long = x.ndim > 1 and x.shape[0] >= 2 * _ROWS and math.prod(x.shape) >= 2**23
-            if long and axes == (0,):
-                return cast(Array, self._rowwise_sum(x, axes, term))
-        return plain_sum(x, scale, axes, self.xp, term)  # each device adds up its own
+            if x.dtype == "float16":
+                on_cpu = functools.partial(self._add, scale=None, axes=axes, term=term)
+            elif long and axes == (0,):
+                on_cpu = functools.partial(self._rowwise_sum, axes=axes, term=term)
+        if on_cpu is None or scale is not None:
+            return plain_sum(x, scale, axes, self.xp, term)  # each device adds up its own
+        return cast(Array, jax.lax.platform_dependent(x, cpu=on_cpu, default=plain))
 
     def _rowwise_sum(self, x: Any, axes: tuple[int, ...], term: Term) -> Any:
         def add(i: Any, total: Any) -> Any:

@@ -33,12 +33,17 @@ def placed(function: Callable[..., Any], form: Any, w: Any, narrow: bool) -> Any
         w = jax.device_put(w, device, src=host)
     result: Any = _on_automatic_axes(function, form, w, aval)
     if narrow and result.dtype == "float64" and first.dtype != "float64":
-        # XLA takes what is less than that for zero: a violation that is not 0 stays so.
-        least = 2.0**-126
+        least = _least_float32()  # a violation that is not 0 stays so
         result = xp.where((result > 0) & (result < least), least, result.astype(xp.float32))
     if offloaded:
         result = jax.device_put(result, host, src=device)
     return result
+
+
+def _least_float32() -> Any:
+    """Return the least float32 that is not taken for zero: XLA has subnormal ones on GPUs."""
+    normal, subnormal = (lambda: xp.float32(2.0**-126)), (lambda: xp.float32(2.0**-149))
+    return jax.lax.platform_dependent(cuda=subnormal, rocm=subnormal, default=normal)
 
 
 def _on_automatic_axes(function: Callable[..., Any], form: Any, w: Any, aval: Any) -> Any:

@@ -72,6 +72,10 @@ def _named(name: str, xp: Namespace) -> Library:
         from array_constraints.libraries.strict import Strict
 
         return Strict(xp)
+    if name == "cupy":
+        from array_constraints.libraries.cupy import Cupy
+
+        return Cupy(xp)
     if name == "sparse":
         from array_constraints.libraries.sparse import Sparse
 

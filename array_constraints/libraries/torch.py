@@ -138,19 +138,10 @@ class Torch(AtHand):
 
     def at_hand(self, w: Any) -> bool:
         """Whether nobody traces, records or maps over ``w``, or keeps it elsewhere."""
-        return (
-            type(w) in (torch.Tensor, torch.nn.Parameter)
-            and w.is_cpu
-            and w.layout is torch.strided
-            and not torch.compiler.is_compiling()
-            and not (w.requires_grad and torch.is_grad_enabled())
-            and not torch._C._functorch.is_functorch_wrapped_tensor(w)
-            and torch._C._len_torch_dispatch_stack() == 0
-            and torch._C._get_tracing_state() is None
-            and torch.autograd.forward_ad._current_level < 0
-            and w.ndim > 0
-            and w.numel() > 0
-        )
+        return w.is_cpu and torch_kinds.is_plain(w)
+
+    def on_device(self, w: Any) -> bool:
+        return not w.is_cpu and torch_kinds.is_plain(w)
 
     def memory_order(self, w: Any) -> tuple[int, ...] | None:
         return None if w.is_contiguous() else by_stride(w.stride())
@@ -186,6 +177,13 @@ class Torch(AtHand):
 
     def multiply_in_place(self, arrays: list[Any], factors: list[Any]) -> None:
         torch._foreach_mul_(arrays, factors)
+
+    def sums_on_device(self, power: int, arrays: list[Any], axes: list[tuple[int, ...]]) -> Any:
+        """Return the sums of powers in float64 as one tensor of one dimension: few kernels."""
+        wide = [w.double() for w in arrays]
+        terms = torch._foreach_mul(wide, wide) if power == 2 else torch._foreach_abs(wide)
+        pairs = zip(terms, axes, strict=True)
+        return torch.cat([term.sum(along, True).view(-1) for term, along in pairs])
 
     def apart(self, x: Any, shapes: list[tuple[int, ...]]) -> list[Any]:
         parts = x.split([math.prod(shape) for shape in shapes])

@@ -21,6 +21,22 @@ def refused(w: Any) -> str | None:
     return None if w.layout is torch.strided else f"of layout {w.layout}: make it dense first"
 
 
+def is_plain(w: Any) -> bool:
+    """Whether ``w`` is dense, and nobody traces, records or maps over it."""
+    return (
+        type(w) in (torch.Tensor, torch.nn.Parameter)
+        and w.layout is torch.strided
+        and not torch.compiler.is_compiling()
+        and not (w.requires_grad and torch.is_grad_enabled())
+        and not torch._C._functorch.is_functorch_wrapped_tensor(w)
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
+        and torch.autograd.forward_ad._current_level < 0
+        and w.ndim > 0
+        and w.numel() > 0
+    )
+
+
 def memories(arrays: list[Any]) -> list[Hashable | None]:
     """Return what plain tensors of one memory share; where it is no equal result, None."""
     if (

@@ -7,6 +7,7 @@ import importlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from typing import Any, ClassVar
 
@@ -178,3 +179,11 @@ class DescribedLibrary(Library):
     @property
     def dtypes(self) -> tuple[str, ...]:
         return tuple(self._described.dtypes)
+
+
+@cache
+def counts_as_zero(library: Library, dtype: str) -> bool:
+    """Whether a library computes with a subnormal number of this dtype as with zero."""
+    fmt = FORMATS[dtype]
+    x = library.array(np.asarray([fmt.smallest / 2]).astype(fmt.dtype))
+    return not (library.numpy(x * 1) > 0).all() or not library.numpy(x > 0).all()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.libraries.base import Library
+from array_constraints_conformance.libraries.base import Library, counts_as_zero
 
 
 class Cupy(Library):
@@ -22,6 +22,9 @@ class Cupy(Library):
 
     def numpy(self, x: Any) -> np.ndarray:
         return self.xp.asnumpy(x)
+
+    def flushes(self, dtype: str) -> bool:
+        return counts_as_zero(self, dtype)
 
     def model(self, x: Any) -> str:
         name = self.xp.cuda.runtime.getDeviceProperties(x.device.id)["name"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.libraries.base import Library, Map
+from array_constraints_conformance.libraries.base import Library, Map, counts_as_zero
 from array_constraints_conformance.numerics.formats import FORMATS
 
 
@@ -52,7 +52,7 @@ class Jax(Library):
         return jax.jit(f) if "jit" in self.chosen else f
 
     def flushes(self, dtype: str) -> bool:
-        return _flushes(self, dtype, "x64" in self.chosen)
+        return counts_as_zero(self, dtype)
 
     def jacobian(self, f: Map, w: np.ndarray) -> np.ndarray:
         import jax
@@ -74,9 +74,3 @@ class Jax(Library):
         import jax
 
         return jax.vmap(f)(x)
-
-
-@cache
-def _flushes(library: Jax, dtype: str, x64: bool) -> bool:
-    subnormal = np.asarray([FORMATS[dtype].smallest / 2]).astype(FORMATS[dtype].dtype)
-    return not np.asarray(library.array(subnormal) * 1 > 0).all()
