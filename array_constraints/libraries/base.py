@@ -114,9 +114,7 @@ class Library:
             if not hasattr(bound, "tolist"):
                 kind = type(bound).__name__
                 raise TypeError(f"a bound is a number, or one for each slice, got a {kind}")
-            bound = bound.tolist()
-            if isinstance(bound, int | float):
-                return float(bound)
+            return self.operand(bound.tolist(), like)
         if isinstance(bound, tuple | list):
             fmt = FORMATS[self.name_of(like.dtype)]
             numbers = [rounded_down(float(number), fmt) for number in bound]
@@ -162,9 +160,8 @@ class Library:
         for i in axes:
             n = block.shape[i]
             if n is None or n != n:
-                found: Array = self.xp.sum(
-                    self.xp.ones_like(self.accumulated(block)), axis=axes, keepdims=True
-                )
+                ones = self.xp.ones_like(self.accumulated(block))
+                found: Array = self.xp.sum(ones, axis=axes, keepdims=True)
                 return found
             entries *= int(n)
         return entries  # an int: torch.compile then knows it, and margins depend on it
@@ -196,13 +193,16 @@ class Library:
         """Return the largest magnitude of each slice, 0 where it has no entries."""
         return largest_magnitude(x, axes, self.xp)
 
+    def scale(self, peak: Array, precision: Precision) -> Array:
+        """Return the power of two that keeps sums in the range, by largest magnitudes."""
+        return power_of_two(peak, precision, self.xp)
+
     def _sum_of_powers(
         self, x: Array, axes: tuple[int, ...], power: int, in_any_order: bool = False
     ) -> Sum:
         precision, scale = self.precision(x), None
         if precision.overflows(power):
-            peak = self.accumulated(self.largest_magnitude(x, axes))
-            scale = power_of_two(peak, precision, self.xp)
+            scale = self.scale(self.accumulated(self.largest_magnitude(x, axes)), precision)
 
         def term(x: Array, scale: Array | None) -> Array:
             v = self.accumulated(x)

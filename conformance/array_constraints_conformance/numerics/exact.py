@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +24,20 @@ class Vector(NamedTuple):
 def vector(row: np.ndarray) -> Vector:
     """Return the entries of a finite row exactly."""
     mantissa, exponent = np.frexp(row.astype(np.float64))
-    integers = (mantissa * 2.0**53).astype(np.int64).tolist()
     nonzero = exponent[mantissa != 0]
-    lowest = int(nonzero.min(initial=0)) if nonzero.size else 0
+    lowest = int(nonzero.min()) if nonzero.size else 0
+    if nonzero.size and int(nonzero.max()) - lowest < 62 - _SHORT:
+        short = np.ldexp(row.astype(np.float64), _SHORT - lowest)  # whole numbers below 2**62
+        if (short == np.rint(short)).all():
+            return Vector(short.astype(np.int64).tolist(), lowest - _SHORT)
+    integers = (mantissa * 2.0**53).astype(np.int64).tolist()
     shifts = (np.where(mantissa != 0, exponent, lowest) - lowest).tolist()
     shifted = [m << s for m, s in zip(integers, shifts, strict=True)]
     return Vector(shifted, lowest - 53)
+
+
+_SHORT = 24
+"""The digits of float32: such numbers of one magnitude fit into a machine's integers."""
 
 
 def product(a: Vector, b: Vector) -> Fraction:
@@ -59,20 +67,20 @@ def scaled(a: Vector, factor: Fraction) -> Vector:
     return Vector(integers, a.exponent - up + down)
 
 
+@lru_cache(maxsize=2**12)  # the laws ask for the same norms
 def root(square: Fraction) -> Fraction:
     """Return the square root, rounded down to 200 bits."""
     if not square:
         return square
-    shift = 400 - square.numerator.bit_length() + square.denominator.bit_length()
+    above, below = square.numerator, square.denominator
+    shift = 400 - above.bit_length() + below.bit_length()
     shift += shift % 2
-    scaled = _scaled(square, shift)
-    return _scaled(math.isqrt(scaled.numerator // scaled.denominator), -shift // 2)
+    scaled = (above << shift) // below if shift >= 0 else above // (below << -shift)
+    return _scaled(math.isqrt(scaled), -shift // 2)
 
 
-def _scaled(x: Fraction | int, exponent: int) -> Fraction:
-    if isinstance(x, int):
-        return Fraction(x << exponent) if exponent >= 0 else Fraction(x, 1 << -exponent)
-    return x * (1 << exponent) if exponent >= 0 else x / (1 << -exponent)
+def _scaled(x: int, exponent: int) -> Fraction:
+    return Fraction(x << exponent) if exponent >= 0 else Fraction(x, 1 << -exponent)
 
 
 class Slices:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache, cached_property
 
 import ml_dtypes
 import numpy as np
@@ -17,7 +19,7 @@ class Format:
     digits: int
     max_exponent: int
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype:
         return np.dtype(ml_dtypes.bfloat16 if self.name == "bfloat16" else self.name)
 
@@ -25,7 +27,7 @@ class Format:
     def half(self) -> bool:
         return self.digits < 24
 
-    @property
+    @cached_property
     def u(self) -> Fraction:
         """The unit roundoff."""
         return Fraction(1, 1 << self.digits)
@@ -35,35 +37,51 @@ class Format:
         """The smallest normal number, t."""
         return 2.0 ** (2 - self.max_exponent)
 
-    @property
+    @cached_property
     def largest(self) -> float:
         return float(ml_dtypes.finfo(self.dtype).max)
 
     def band(self, n: int) -> Fraction:
-        return (Fraction(_log(n), 2) + Fraction(3, 2)) * self.u
+        return self._allowed(n)["band"]
 
     def tolerance(self, n: int) -> Fraction:
-        return self._times(8, n)
+        return self._allowed(n)["tolerance"]
 
     def depth(self, n: int) -> Fraction:
-        return self._times(12, n)
+        return self._allowed(n)["depth"]
 
     def near(self, n: int) -> Fraction:
         """Return how far a right result may be from the nearest point, relative to its norm."""
-        return self.depth(n) + 3 * self.u
+        return self._allowed(n)["near"]
 
     def underflow(self, n: int) -> Fraction:
         """Return the distance that entries add which become subnormal."""
-        return Fraction(int(np.ceil(np.sqrt(n)))) * self.u * Fraction(self.smallest)
+        return self._allowed(n)["underflow"]
 
-    def _times(self, constant: int, n: int) -> Fraction:
-        if self.half:
-            return Fraction(205, 100) * self.u
-        return (constant + Fraction(3, 2) * _log(n)) * self.u
+    def _allowed(self, n: int) -> dict[str, Fraction]:
+        """Return all of them for slices of ``n`` entries, each computed once."""
+        found = self._of_lengths.get(n)
+        if found is None:
+            found = self._of_lengths[n] = _allowed(self, n)
+        return found
+
+    @cached_property
+    def _of_lengths(self) -> dict[int, dict[str, Fraction]]:
+        return {}
 
 
-def _log(n: int) -> int:
-    return max(n - 1, 0).bit_length()
+def _allowed(fmt: Format, n: int) -> dict[str, Fraction]:
+    u, log = fmt.u, max(n - 1, 0).bit_length()
+    tolerance, depth = (constant + Fraction(3, 2) * log for constant in (8, 12))
+    if fmt.half:
+        tolerance = depth = Fraction(205, 100)
+    return {
+        "band": (Fraction(log, 2) + Fraction(3, 2)) * u,
+        "tolerance": tolerance * u,
+        "depth": depth * u,
+        "near": (depth + 3) * u,
+        "underflow": math.ceil(math.sqrt(n)) * u * Fraction(fmt.smallest),
+    }
 
 
 FORMATS = {
@@ -77,6 +95,7 @@ FORMATS = {
 }
 
 
+@cache
 def format_of(dtype: np.dtype) -> Format:
     """Return the format of a NumPy dtype; integers are read as float64."""
     return FORMATS.get(dtype.name, FORMATS["float64"])

@@ -96,7 +96,7 @@ class Observation:
     def n(self) -> int:
         return self.before.length
 
-    @property
+    @cached_property
     def underflow(self) -> Fraction:
         """The distance that entries add which become subnormal, or zero instead."""
         added = self.fmt.underflow(self.n)
