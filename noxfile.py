@@ -31,6 +31,7 @@ def shared(session: nox.Session, *groups: str) -> str:
     wanted = nox.project.dependency_groups(PROJECT, *groups)
     session.run(
         *(python, "-m", "pip", "install", "--quiet"),
+        "--no-compile",  # Python compiles what is imported: half of the minutes of this
         *(*CONSTRAINTS, *wanted, "--editable", "."),
         external=True,
     )
@@ -43,7 +44,8 @@ def shared(session: nox.Session, *groups: str) -> str:
 def tests(session: nox.Session) -> None:
     """Run the tests; torch is installed on Python 3.11 only."""
     python = shared(session, "test")
-    command = ["-m", "pytest", "--numprocesses=auto", "--durations=20"]
+    # Neighbours in one process: JAX compiles a shape once there.
+    command = ["-m", "pytest", "--numprocesses=auto", "--dist=worksteal", "--durations=20"]
     session.run(python, *command, *session.posargs, external=True)
 
 

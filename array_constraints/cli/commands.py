@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,6 +54,7 @@ from array_constraints.files.options import Detail
 from array_constraints.files.run.check import Checking
 from array_constraints.files.run.layers import named_in
 from array_constraints.files.run.project import project
+from array_constraints.files.run.report import Skipped
 from array_constraints.files.run.target import check_target
 from array_constraints.parameters import INCOMING
 from array_constraints.rules import Rule, Rules
@@ -241,8 +242,19 @@ def _warn(plan: Plan, verbose: bool) -> None:
         _note(f"{count} skipped, which the constraint does not fit{among}{end}")
         if matrix and plan.options.detail.distribution:
             say(f"Warning: {matrix.name!r} is not shown: {as_flags(matrix.reason)}")
-    for skipped in plan.skipped if verbose else ():
-        say(f"  {skipped.name}: {as_flags(skipped.reason)}")
+    if verbose:
+        _list(plan.skipped)
+
+
+def _list(some: Sequence[Skipped]) -> None:
+    """Say which tensors are skipped, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for skipped in some:
+        reasons.setdefault(as_flags(skipped.reason), []).append(skipped.name)
+    for reason, names in reasons.items():
+        say(f"  {reason}:")
+        for name in names:
+            say(f"    {name}")
 
 
 @contextlib.contextmanager

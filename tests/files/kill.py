@@ -68,7 +68,7 @@ def wait_for_lines(journal: Path, count: int, pid: int) -> None:
 def main(name: str, kills: int, seed: int) -> None:
     form, rng = BY_NAME[name], random.Random(seed)
     running._SECONDS_BETWEEN_SYNCS = 0.0  # so that every region gets a line in the journal
-    grid.ENTRIES_OF_TILE = 2**14  # so that there are many
+    grid.ENTRIES_OF_TILE = 2**15  # so that there are many
     folder = Path(tempfile.mkdtemp(dir=os.environ.get("TMPDIR")))
     source, out = folder / f"in{form.suffix}", folder / f"out{form.suffix}"
     partial = folder / f"{out.name}.partial"

@@ -246,7 +246,8 @@ def test_patterns_skip_what_no_constraint_fits_and_count_it(here):
     )
     assert "2 weights, 4 slices: 4 violate" in result.stdout
     listed = run("check", "in.safetensors", *MAX_NORM, "--verbose", code=1).stderr
-    assert "  ids: its dtype is I64, and constraints on files take float16" in listed
+    assert "  its dtype is I64, and constraints on files take float16" in listed
+    assert ":\n    ids\n" in listed
     found = json.loads(run("check", "in.safetensors", *MAX_NORM, "--json", code=1).stdout)
     assert [skipped["name"] for skipped in found["skipped"]] == ["ids"]
 
