@@ -100,7 +100,8 @@ def measure(library: Library, dtype: str, name: str, n: int) -> dict[str, float]
         if same:
             found["kept_excess"] = max(found["kept_excess"], above[i] / u, -below[i] / u)
             continue
-        bound, sign = (upper, 1) if above[i] > 0 or lower == 0 else (lower, -1)
+        # In the band below the upper bound a slice may be moved, too: to that bound.
+        bound, sign = (upper, 1) if above[i] > -band or lower == 0 else (lower, -1)
         distance = sign * relative_excess(result[:, i], bound)
         found["projected"] += 1
         found["over"] += distance > 0
