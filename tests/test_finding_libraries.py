@@ -13,6 +13,7 @@ from libraries import bits
 
 from array_constraints import MaxNorm, apply, libraries
 from array_constraints.libraries import Library, table, traced
+from array_constraints.libraries.cupy import Cupy
 from array_constraints.libraries.numpy import NUMPY
 from array_constraints.libraries.sparse import Sparse
 from array_constraints.libraries.strict import Strict
@@ -93,3 +94,12 @@ def test_tied_arrays_are_the_same_entries_of_one_memory():
     w, other = np.zeros((3, 3)), np.zeros((3, 3))
     views = [w[:], other, other[:], w, w.T, w[:2], w.view("i8"), w[:], "none", w.T]
     assert libraries.ties([w, *views]) == [0, 0, 2, 2, 0, 5, 6, 7, 0, 9, 5]
+
+
+def test_what_cupy_needs_is_found_from_bits_and_strides():
+    """Here of NumPy's arrays, which have both in the same way; CuPy's are in ``tests/gpu``."""
+    cupy = Cupy(NUMPY.xp)
+    entries = np.asarray([-1.0, -1e-45, -0.0, 0.0, 1e-45, np.nan, -np.inf], "float32")
+    assert cupy.negative(entries).tolist() == [True, True, False, False, False, False, True]
+    assert cupy.unwritable(entries) is None
+    assert "expanded" in cupy.unwritable(np.broadcast_to(entries, (3, 7)))

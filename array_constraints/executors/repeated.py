@@ -105,11 +105,7 @@ def _member(form: Any, w: Any) -> _Member | None:
     on_device = library.on_device(w)
     if power is None or not (on_device or library.at_hand(w)) or state.state_of(form) is None:
         return None
-    if not on_device and not _is_small_block(power, w, axes, library):
-        return None
-    if on_device and not (
-        library.precision(w).any_order and math.prod(w.shape) <= _ENTRIES_ON_DEVICE
-    ):
+    if not (_is_small if on_device else _is_small_block)(power, w, axes, library):
         return None
     rescaler = Rescaler(form, form.measure(w, axes, library.xp), library)
     if not rescaler.numbers or rescaler.ordinary is not True or not rescaler.rate:
@@ -122,6 +118,12 @@ def _member(form: Any, w: Any) -> _Member | None:
     return _Member(
         form, w, library, rescaler, axes, by_rows, library.kind_of(w), slices, device
     )
+
+
+def _is_small(power: int, w: Any, axes: tuple[int, ...], library: Any) -> bool:
+    """Whether an array on an accelerator is summed in float64, widened with others."""
+    small = math.prod(w.shape) <= _ENTRIES_ON_DEVICE
+    return small and bool(library.precision(w).any_order)
 
 
 def _is_small_block(power: int, w: Any, axes: tuple[int, ...], library: Any) -> bool:
@@ -141,13 +143,22 @@ _ENTRIES_ON_DEVICE = 2**22
 def _parts(members: list[_Member]) -> Iterator[list[_Member]]:
     """Yield neighbours that are widened at a time."""
     part: list[_Member] = []
+    entries = 0
     for member in members:
-        entries = sum(math.prod(m.array.shape) for m in (*part, member))
-        if part and entries > _ENTRIES_ON_DEVICE:
+        own = math.prod(member.array.shape)
+        if part and entries + own > _ENTRIES_ON_DEVICE:
             yield part
-            part = []
+            part, entries = [], 0
         part.append(member)
+        entries += own
     yield part
+
+
+def _for_slices(members: list[_Member], numbers: list[float]) -> Any:
+    """Return a number of each array as one for each of its slices, where the arrays are."""
+    xp, options = members[0].library.xp, {"device": members[0].library.device(members[0].array)}
+    pairs = zip([math.prod(member.slices) for member in members], numbers, strict=True)
+    return xp.concat([xp.full((n,), x, dtype=xp.float64, **options) for n, x in pairs])
 
 
 class _DeviceGroup:
@@ -161,18 +172,14 @@ class _DeviceGroup:
         self.arrays = [member.array for member in members]
         self.axes, rescalers = [m.axes for m in members], [m.rescaler for m in members]
         self.bounded = any(r.bounded for r in rescalers)
-        self.most = self._for_slices([r.most for r in rescalers])
-        self.least = self._for_slices([r.least if r.bounded else -math.inf for r in rescalers])
+        self.most = _for_slices(members, [r.most for r in rescalers])
+        self.least = _for_slices(
+            members, [r.least if r.bounded else -math.inf for r in rescalers]
+        )
         limits = [r.found.limits for r in rescalers]
-        self.upper = self._for_slices([found.upper_target for found in limits])
-        self.lower = self._for_slices([found.lower_target for found in limits])
+        self.upper = _for_slices(members, [found.upper_target for found in limits])
+        self.lower = _for_slices(members, [found.lower_target for found in limits])
         self.one = self.library.xp.ones_like(self.most)
-
-    def _for_slices(self, numbers: list[float]) -> Any:
-        """Return a number of each array as one for each of its slices, where the arrays are."""
-        xp, options = self.library.xp, {"device": self.members[0].array.device}
-        pairs = zip([math.prod(m.slices) for m in self.members], numbers, strict=True)
-        return xp.concat([xp.full((n,), x, dtype=xp.float64, **options) for n, x in pairs])
 
     def run(self) -> list[_Member]:
         """Change the arrays, and return those that have to be run alone."""
@@ -207,13 +214,15 @@ class _Group:
         rescalers = [member.rescaler for member in members]
         self.bounded = any(r.bounded for r in rescalers)
         self.near, self.far = rescalers[0].near, rescalers[0].far  # of this power
-        self.most = self._for_slices([r.most for r in rescalers])
-        self.upper = self._for_slices([float(r.upper_target) for r in rescalers])
-        self.least = self._for_slices([r.least if r.bounded else -math.inf for r in rescalers])
-        self.lower = self._for_slices([float(r.lower_target) for r in rescalers])
+        self.most = _for_slices(members, [r.most for r in rescalers])
+        self.upper = _for_slices(members, [float(r.upper_target) for r in rescalers])
+        self.least = _for_slices(
+            members, [r.least if r.bounded else -math.inf for r in rescalers]
+        )
+        self.lower = _for_slices(members, [float(r.lower_target) for r in rescalers])
         rates = [r.rate for r in rescalers]
         self.two_targets = any(r.two_targets for r in rescalers)
-        self.rate = self._for_slices(rates) if any(rate != 1 for rate in rates) else None
+        self.rate = _for_slices(members, rates) if any(rate != 1 for rate in rates) else None
         self.one = library.number(1.0)
         self.kept_up_to = min(r.most for r in rescalers)
         self.kept_from = max((r.least for r in rescalers if r.bounded), default=-math.inf)
@@ -221,13 +230,6 @@ class _Group:
         self.factors = library.xp.astype(self.most, library.xp.float32)
         self.factors_of_arrays = library.apart(self.factors, shapes)
         self._quiet_run = library.quiet(_Group._run)
-
-    def _for_slices(self, numbers: list[float]) -> Any:
-        """Return a number of each array as one for each of its slices."""
-        xp = self.library.xp
-        counts = [math.prod(member.slices) for member in self.members]
-        pairs = zip(counts, numbers, strict=True)
-        return xp.concat([xp.full((count,), x, dtype=xp.float64) for count, x in pairs])
 
     def run(self) -> list[_Member]:
         """Change the arrays, and return those that have to be run alone."""

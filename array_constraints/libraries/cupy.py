@@ -1,10 +1,11 @@
-"""CuPy: its kernels take the subnormal numbers of float32 for zeros."""
+"""CuPy: subnormal numbers of float32 are zeros to its kernels, expanded arrays writable."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from array_constraints.libraries.base import Library
+from array_constraints.libraries.strided import overlapping
 from array_constraints.numerics import subnormals
 from array_constraints.numerics.formats import FORMATS
 
@@ -19,3 +20,6 @@ class Cupy(Library):
         if self.name_of(w.dtype) not in FORMATS:
             return w < 0
         return subnormals.negative(self.bits(w), self.precision(w).weight.digits)
+
+    def unwritable(self, w: Any) -> str | None:
+        return overlapping(w.shape, w.strides, w.dtype.itemsize)

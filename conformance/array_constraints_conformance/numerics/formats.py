@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, cached_property
@@ -42,46 +41,30 @@ class Format:
         return float(ml_dtypes.finfo(self.dtype).max)
 
     def band(self, n: int) -> Fraction:
-        return self._allowed(n)["band"]
+        return (Fraction(_log(n), 2) + Fraction(3, 2)) * self.u
 
     def tolerance(self, n: int) -> Fraction:
-        return self._allowed(n)["tolerance"]
+        return self._times(8, n)
 
     def depth(self, n: int) -> Fraction:
-        return self._allowed(n)["depth"]
+        return self._times(12, n)
 
     def near(self, n: int) -> Fraction:
         """Return how far a right result may be from the nearest point, relative to its norm."""
-        return self._allowed(n)["near"]
+        return self.depth(n) + 3 * self.u
 
     def underflow(self, n: int) -> Fraction:
         """Return the distance that entries add which become subnormal."""
-        return self._allowed(n)["underflow"]
+        return Fraction(int(np.ceil(np.sqrt(n)))) * self.u * Fraction(self.smallest)
 
-    def _allowed(self, n: int) -> dict[str, Fraction]:
-        """Return all of them for slices of ``n`` entries, each computed once."""
-        found = self._of_lengths.get(n)
-        if found is None:
-            found = self._of_lengths[n] = _allowed(self, n)
-        return found
-
-    @cached_property
-    def _of_lengths(self) -> dict[int, dict[str, Fraction]]:
-        return {}
+    def _times(self, constant: int, n: int) -> Fraction:
+        if self.half:
+            return Fraction(205, 100) * self.u
+        return (constant + Fraction(3, 2) * _log(n)) * self.u
 
 
-def _allowed(fmt: Format, n: int) -> dict[str, Fraction]:
-    u, log = fmt.u, max(n - 1, 0).bit_length()
-    tolerance, depth = (constant + Fraction(3, 2) * log for constant in (8, 12))
-    if fmt.half:
-        tolerance = depth = Fraction(205, 100)
-    return {
-        "band": (Fraction(log, 2) + Fraction(3, 2)) * u,
-        "tolerance": tolerance * u,
-        "depth": depth * u,
-        "near": (depth + 3) * u,
-        "underflow": math.ceil(math.sqrt(n)) * u * Fraction(fmt.smallest),
-    }
+def _log(n: int) -> int:
+    return max(n - 1, 0).bit_length()
 
 
 FORMATS = {
