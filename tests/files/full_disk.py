@@ -14,6 +14,7 @@ import errno
 import os
 import sys
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -66,6 +67,17 @@ def check_error(error: BaseException, form: Format, out: Path) -> None:
     assert not out.exists()
 
 
+def check_over(left: Path) -> None:
+    """Raise AssertionError where something is still written once a run has failed."""
+    before = contents(left)
+    time.sleep(0.1)
+    assert contents(left) == before
+
+
+def contents(folder: Path) -> list[tuple[str, int]]:
+    return sorted((str(path), path.lstat().st_mtime_ns) for path in folder.rglob("*"))
+
+
 def tried(form: Format, source: Path, folder: Path) -> int:
     """Return how often the disk was full before it had room."""
     out = folder / f"out{form.suffix}"
@@ -75,6 +87,7 @@ def tried(form: Format, source: Path, folder: Path) -> int:
         if error is None:
             return full
         check_error(error, form, out)
+        check_over(out.with_name(out.name + ".partial"))
         report = project_file(source, out, RULES, resume=True)  # there is room again
         assert report.satisfied
         remove(out)

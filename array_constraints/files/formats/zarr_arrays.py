@@ -82,11 +82,12 @@ class ZarrTensor(Tensor):
             sync(path)
 
     def _fill(self, opened: Any, region: Region, block: Any, chunks: Any) -> None:
+        """Write chunk by chunk: of several, zarr still writes some once one has failed."""
         with naming(self.folder), zarr_errors(self.folder):
-            opened[region] = block
             for _, part, inside in chunks:
-                if _has_other_nan(block[inside], opened.fill_value):
-                    opened.with_config({"write_empty_chunks": True})[part] = block[inside]
+                always = _has_other_nan(block[inside], opened.fill_value)
+                stored = opened.with_config({"write_empty_chunks": True}) if always else opened
+                stored[part] = block[inside]
 
     def stores(self, metadata: Any, file: Path) -> bool:
         """Return whether a file is that of a chunk of the array, as its metadata names them."""
