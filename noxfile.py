@@ -37,6 +37,9 @@ def shared(session: nox.Session, *groups: str) -> str:
     )
     session.env["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
     session.env["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
+    # Compiling is most of the time that JAX takes: processes reuse what another has compiled.
+    session.env["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
+    session.env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     return python
 
 

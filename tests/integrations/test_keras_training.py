@@ -20,11 +20,7 @@ def test_training_saving_loading_and_going_on(backend, tmp_path):
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,
-        # Compiling is most of the time that JAX takes: the second process reuses what it can.
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
     # Keras itself meets a deprecation of NumPy's.
     command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", str(SCRIPT)]
