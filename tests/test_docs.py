@@ -158,6 +158,7 @@ def test_the_commands_on_files(page, tmp_path):
     rng, text = np.random.default_rng(0), (ROOT / page).read_text()
     names = [f"layers.{i}.{kind}" for i in range(3) for kind in ("weight", "bias")]
     tensors = {n: rng.standard_normal((8, 30) if "weight" in n else 8) for n in names}
+    tensors["embed.weight"] = rng.standard_normal((50, 30))
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
     for rules in re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL):
         (tmp_path / "rules.toml").write_text(rules)

@@ -50,13 +50,13 @@ def test_upper_and_lower_case_differ():
 
 def test_a_rule_that_matches_no_kind_says_which_kinds_there_are():
     role = Role("Linear", "dense", (1,))
-    with pytest.raises(LookupError, match=r"none of the 1 weights: 'head' \(dense\)$"):
+    with pytest.raises(LookupError, match=r"does not match the only weight: 'head' \(dense\)$"):
         Rules([Rule("*", NonNeg(), kind="conv")]).select([Weight("head", role=role)])
 
 
 def test_a_rule_that_never_acts_is_an_error_that_says_why():
     rules = Rules([Rule("*", NonNeg()), Rule("head.*", UnitNorm())])
-    with pytest.raises(LookupError, match=r"'head\.\*' never acts: earlier rules take all 1"):
+    with pytest.raises(LookupError, match=r"'head\.\*' never acts: earlier rules take the only weight"):
         rules.match(NAMES)
 
 

@@ -157,7 +157,15 @@ def _adding(arguments: list[Any]) -> Callable[[Command], Command]:
 of_a_run = _adding(_WHAT + _HOW)
 of_a_result = _adding(_RESULT)
 of_a_check = _adding(
-    [click.option("--slices", type=click.IntRange(0), default=0, help="List the worst slices.")]
+    [
+        click.option(
+            "--slices",
+            type=click.IntRange(0),
+            default=0,
+            metavar="N",
+            help="List the N worst of each weight.",
+        )
+    ]
 )
 of_a_listing = _adding(
     [

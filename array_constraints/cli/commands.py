@@ -7,7 +7,6 @@ run was stopped and can be resumed; 4, it failed.
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -229,11 +228,7 @@ def _note(text: str) -> None:
 
 def _warn(plan: Plan, verbose: bool) -> None:
     for warning in plan.warnings:
-        say(f"Warning: {warning}")
-    names = [name for t in plan.source.tensors.values() for name in (t.name, *t.also)]
-    for pattern in {p: None for rule in plan.rules.rules for p in rule.exclude}:
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            _note(f"exclude {printable(pattern)!r} matches no tensor")
+        say(f"Warning: {as_flags(warning)}")
     if plan.skipped:
         count = counted(len(plan.skipped), "tensor")
         matrix = next((s for s in plan.skipped if s.is_weight), None)

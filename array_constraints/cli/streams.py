@@ -23,6 +23,7 @@ _SET = re.compile(
 
 
 _TRANSPOSED = "if none is transposed add --transposed none, else --transposed PATTERN"
+_BY_KIND = "by exclude, or in a model by kind=('dense', 'conv')"
 
 
 def as_flags(text: str) -> str:
@@ -34,6 +35,7 @@ def as_flags(text: str) -> str:
         return f"--{name}{value}"
 
     text = text.replace("say by transposed= which are so", _TRANSPOSED)
+    text = text.replace(_BY_KIND, "by --exclude")  # a file tells no kinds
     return with_flags(_SET.sub(flag, text), ["chunk_size", "patience"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -152,6 +153,26 @@ class Rule:
 
 OPTIONS = tuple(field.name for field in fields(Rule) if field.name != "constraint")
 """What a rule says beside its constraint."""
+
+
+def meant_by(pattern: str, names: Collection[str]) -> str:
+    """Say which name, or pattern of some, is meant by one that matches none; nothing if it does.
+
+    It is the end of a message, and empty where no name is like the pattern, too.
+    """
+    import difflib  # only for a mistake
+
+    if matches_any(pattern, names):
+        return ""
+    close = difflib.get_close_matches(pattern, names, 1, 0.8)
+    wider = (f"*{pattern}", f"*{pattern.strip('*')}*")
+    found = [*close, *(p for p in wider if matches_any(p, names))]
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def matches_any(pattern: str, names: Collection[str]) -> bool:
+    """Whether a pattern matches one of several names."""
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names)
 
 
 def _several(name: str, value: Any, cls: type) -> tuple[Any, ...]:

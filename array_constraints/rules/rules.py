@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
@@ -11,7 +10,7 @@ from array_constraints.config import get
 from array_constraints.layers import Weight, weights_of
 from array_constraints.rules.applying import applied
 from array_constraints.rules.explanation import Explanation
-from array_constraints.rules.rule import Rule
+from array_constraints.rules.rule import Rule, meant_by
 from array_constraints.rules.selection import Selection
 from array_constraints.typing import Map
 
@@ -253,25 +252,15 @@ def _rule(entry: Any) -> Rule:
 def _unused(rule: Rule, taken: list[str], weights: list[Weight]) -> str:
     if taken:
         return (
-            f"the rule {rule.shown} never acts: earlier rules take all {len(taken)} "
-            f"weights that it matches, {taken[0]!r} first; put it before them"
+            f"the rule {rule.shown} never acts: earlier rules take "
+            f"{'the only weight' if len(taken) == 1 else f'all {len(taken)} weights'} that it "
+            f"matches, {taken[0]!r} first; put it before them"
         )
     names = [repr(weight.name) for weight in weights[:5]]
     if rule.kind is not None:
         names = [f"{name} ({w.kind})" for name, w in zip(names, weights, strict=False)]
     shown = ", ".join(names) + (", ..." if len(weights) > 5 else "")
-    meant = f"; did you mean {near!r}?" if (near := _near(rule.select, weights)) else ""
-    return f"the rule {rule.shown} matches none of the {len(weights)} weights: {shown}{meant}"
-
-
-def _near(select: str, weights: list[Weight]) -> str:
-    """Return the name, or the pattern of some, that was meant by one that selects none."""
-    import difflib  # only for a mistake
-
-    names = [weight.name for weight in weights]
-    if any(fnmatch.fnmatchcase(name, select) for name in names):
-        return ""
-    wider = f"*{select}"
-    if near := difflib.get_close_matches(select, names, 1, 0.8):
-        return near[0]
-    return wider if any(fnmatch.fnmatchcase(name, wider) for name in names) else ""
+    meant = meant_by(rule.select, [weight.name for weight in weights])
+    one = "does not match the only weight"
+    no = one if len(weights) == 1 else f"matches none of the {len(weights)} weights"
+    return f"the rule {rule.shown} {no}: {shown}{meant}"

@@ -108,13 +108,17 @@ def warn_of_axes(selections: Iterable[Selection], stacklevel: int = 3) -> None:
     if not found:
         return
     (selection, said), *more = found
-    others = f"; the same holds for {len(more)} more weights" if more else ""
+    others = f"; the same holds for {_more(len(more))}" if more else ""
     warnings.warn(
         f"{selection.weight.name!r}: {name_of(type(selection.constraint))} along axis "
         f"{selection.constraint.axis} {said}{others}. Write axis='incoming' for all weights "
         "into one unit, select by kind, or write the axis as a tuple where it is meant",
         stacklevel=stacklevel,
     )
+
+
+def _more(count: int) -> str:
+    return "1 more weight" if count == 1 else f"{count} more weights"
 
 
 def _said_of_axis(selection: Selection) -> str:

@@ -138,6 +138,12 @@ def test_layers_of_keras_are_warned_of_by_their_paths(path, shape, right, others
 
 
 def test_other_shapes_and_styles_are_not_warned_of(tmp_path):
-    assert warned(tmp_path, {"fc.bias": (4,)}, 0) == ()
+    assert warned(tmp_path, {"fc.bias": (4,)}, None) == ()
     np.save(tmp_path / "kernel.npy", np.ones((6, 4)))
     assert check_file(tmp_path / "kernel.npy", MaxNorm(9.0, axis=0)).warnings == ()
+
+
+def test_gains_and_biases_along_an_axis_by_default_are_warned_of(tmp_path):
+    (text,) = warned(tmp_path, {"norm.weight": (4,), "norm.bias": (4,)}, 0)
+    assert text.startswith("'norm.bias' of shape (4,), axes (0,) (and 1 more): all of it is one")
+    assert warned(tmp_path, {"norm.weight": (4,), "fc.weight": (8, 4)}, 1) == ()

@@ -132,7 +132,7 @@ def test_the_axis_mistake_is_warned_of(here):
             "either --constraint or --rules",
         ),
         (["check", "w.npy", "--constraint", "max_norm", "--max-value", "-1"], 2, "at least 0"),
-        (["check", "w.npy", *MAX_NORM, "--select", "x*"], 2, "matches none of the 1"),
+        (["check", "w.npy", *MAX_NORM, "--select", "x*"], 2, "does not match the only weight"),
         (["check", "w.npy", *MAX_NORM, "--chunk-size", "12 parsecs"], 2, "number of bytes"),
         (
             ["check", "w.npy", *MAX_NORM, "--chunk-size", "1KiB"],
@@ -328,7 +328,9 @@ def test_an_axis_is_asked_for_with_norms_alone(here):
 
 def test_patterns_that_leave_nothing_out_are_named(here):
     result = run("check", "in.safetensors", *MAX_NORM, "--exclude", "embed*", code=1)
-    assert "exclude 'embed*' matches no tensor" in result.stderr
+    assert "Warning: exclude 'embed*' matches no tensor\n" in result.stderr
+    result = run("check", "in.safetensors", *MAX_NORM, "--exclude", "eight", code=1)
+    assert "matches no tensor; did you mean " in result.stderr
 
 
 def test_what_norms_are_not_shown_of_is_named_with_what_to_do(here):

@@ -17,6 +17,10 @@ from array_constraints.layers.by_shape import module_of
 _EMBEDDINGS = ("emb", "shared", "token_embd", "tok_emb", "pos_emb", "wpe", "wte")
 
 _SINGLE = "each slice has one entry"
+_VECTOR = (
+    "all of it is one slice; what has one dimension is the gain of a normalization or a bias, "
+    "most often: axis='incoming' and ndim=2 leave those alone"
+)
 _TORCH = (
     "torch keeps (outputs, inputs), most often: then a slice is what one input gives to all "
     "outputs, and the incoming weights of one output are those along axis 1"
@@ -59,6 +63,8 @@ def warnings_of(source: Source, options: Options, items: Sequence[_Selected]) ->
         if isinstance(work, SlicesWork) and work.tensor.entries:
             if math.prod([work.tensor.shape[i] for i in work.axes]) == 1:
                 said: str | None = _SINGLE
+            elif (layout or known) and _is_given_vector(work):
+                said = _VECTOR
             elif layout == KERAS:
                 said = _said_of_keras(work)
             else:
@@ -69,6 +75,13 @@ def warnings_of(source: Source, options: Options, items: Sequence[_Selected]) ->
         tensor, more = works[0].tensor, len(works) - 1
         shown = f"{tensor.name!r} of shape {tensor.shape}, axes {works[0].axes}"
         yield f"{shown} (and {more} more): {said}" if more else f"{shown}: {said}"
+
+
+def _is_given_vector(work: TensorWork) -> bool:
+    """Whether a tensor has one dimension, and the axis is a number, such as the default."""
+    return len(work.tensor.shape) == 1 and isinstance(
+        getattr(work.constraint, "axis", None), int
+    )
 
 
 def _said_of_keras(work: TensorWork) -> str | None:
