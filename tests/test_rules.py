@@ -56,7 +56,9 @@ def test_a_rule_that_matches_no_kind_says_which_kinds_there_are():
 
 def test_a_rule_that_never_acts_is_an_error_that_says_why():
     rules = Rules([Rule("*", NonNeg()), Rule("head.*", UnitNorm())])
-    with pytest.raises(LookupError, match=r"'head\.\*' never acts: earlier rules take the only weight"):
+    with pytest.raises(
+        LookupError, match=r"'head\.\*' never acts: earlier rules take the only weight"
+    ):
         rules.match(NAMES)
 
 

@@ -38,7 +38,6 @@ from array_constraints.cli.streams import (
     Commands,
     as_flags,
     output,
-    printable,
     say,
 )
 from array_constraints.cli.text import counted

@@ -156,9 +156,9 @@ OPTIONS = tuple(field.name for field in fields(Rule) if field.name != "constrain
 
 
 def meant_by(pattern: str, names: Collection[str]) -> str:
-    """Say which name, or pattern of some, is meant by one that matches none; nothing if it does.
+    """Return the end of a message about a pattern that matches no name: what may be meant.
 
-    It is the end of a message, and empty where no name is like the pattern, too.
+    It is empty where the pattern matches one, or is like none.
     """
     import difflib  # only for a mistake
 

@@ -156,6 +156,14 @@ class MembershipRule(Rule):
         found |= {"idempotent maps", "projections"} if self.idempotent else set()
         return frozenset(found)
 
+    @property
+    def left_out(self) -> str:
+        """What is not judged, and by which arguments it is, as the end of a sentence."""
+        whole = "contains= is given whole weights, not slices (axis=)"
+        far = "no law of a nearest point is judged (convex=True)"
+        said = ([whole] if self.axis is None else []) + ([] if self.convex else [far])
+        return f"; {', and '.join(said)}" if said else ""
+
     def axes(self, ndim: int) -> tuple[int, ...]:
         return normalized(self.axis, ndim)
 

@@ -145,5 +145,7 @@ def test_other_shapes_and_styles_are_not_warned_of(tmp_path):
 
 def test_gains_and_biases_along_an_axis_by_default_are_warned_of(tmp_path):
     (text,) = warned(tmp_path, {"norm.weight": (4,), "norm.bias": (4,)}, 0)
-    assert text.startswith("'norm.bias' of shape (4,), axes (0,) (and 1 more): all of it is one")
+    assert text.startswith(
+        "'norm.bias' of shape (4,), axes (0,) (and 1 more): all of it is one"
+    )
     assert warned(tmp_path, {"norm.weight": (4,), "fc.weight": (8, 4)}, 1) == ()

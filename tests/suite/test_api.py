@@ -53,9 +53,25 @@ class TestACustomConstraint:
         assert report.outcome("SET-1") == "not met"
         (failure,) = [r for r in report.failures if r.requirement.id == "SET-1"]
         assert failure.counterexample.expected == "an allowed value"
-        assert "check_constraint(..., only=['SET-1'], xp='numpy', profile='quick')" in str(
+        again = (
+            "check_constraint(..., contains=..., only=['SET-1'], xp='numpy', profile='quick')"
+        )
+        assert again in str(report)
+        assert "; contains= is given whole weights, not slices (axis=), and no law" in str(
             report
         )
+
+    def test_is_judged_again_by_the_arguments_it_was_given(self):
+        def small(w):
+            return w.clip(-2, 2)
+
+        given = {"axis": 0, "convex": True, "idempotent": False}
+        report = check_constraint(small, contains=inside, profile="quick", **given)
+        again = (
+            "check_constraint(small, contains=..., axis=0, convex=True, idempotent=False, only="
+        )
+        assert again in str(report)
+        assert "any callable is judged as a map\n" in str(report)
 
     def test_that_moves_members_is_not_met(self):
         report = check_constraint(lambda w: w.clip(-0.5, 0.5), contains=inside, profile="quick")
@@ -290,7 +306,8 @@ class TestTheScopesThatAreJudged:
 
     def test_are_the_map_alone_of_a_function(self):
         found, plan = self.scopes(clip)
-        assert found == {"map": "any callable is judged as a map"}
+        assert set(found) == {"map"}
+        assert found["map"].startswith("any callable is judged as a map; contains= is given")
         assert [choice.reason for choice in plan.choices[1:]] == [
             "it has no get, serialize, deserialize or get_config",
             "it has no apply, violation or copy=",

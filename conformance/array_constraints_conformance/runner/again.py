@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def _python() -> str:
 
 def call_again(plan: Plan, result: Result) -> str:
     """Return the call in Python that judges a constraint of the caller's code again."""
-    words = [f"only={[result.requirement.id]!r}", f"xp={result.library!r}"]
+    words = [*_judged(plan), f"only={[result.requirement.id]!r}", f"xp={result.library!r}"]
     words += [f"profile={plan.profile.name!r}"]
     for name, value in (
         ("seed", plan.seed),
@@ -74,7 +74,18 @@ def call_again(plan: Plan, result: Result) -> str:
         ("gaps", plan.gaps_named),
     ):
         words += [f"{name}={value!r}"] if value else []
-    return f"check_constraint(..., {', '.join(words)})"
+    return f"check_constraint({', '.join(words)})"
+
+
+def _judged(plan: Plan) -> Iterator[str]:
+    """Return the arguments that say what is judged, where they can be written."""
+    rule, name = plan.subject.member, plan.subject.name
+    yield name if rule is not None and name.isidentifier() else "..."
+    if rule is not None:
+        yield "contains=..."
+        yield from [] if rule.axis is None else [f"axis={rule.axis!r}"]
+        yield from ["convex=True"] if rule.convex else []
+        yield from [] if rule.idempotent else ["idempotent=False"]
 
 
 def line_again(plan: Plan, result: Result, timeout: float | None) -> str:

@@ -67,11 +67,20 @@ class Subject:
         claim = looked_up(self.module, "CONFORMANCE_SCOPES")
         if claim is not None:
             return claimed_by(claim)
-        if self.made is not None:
-            return found_in(None, [self.made])
+        if self.member is not None:
+            first, *others = found_in(None, [self.made])
+            return [replace(first, reason=f"{first.reason}{self.member.left_out}"), *others]
         return found_in(
             self.module, (looked_up(self.module, name) for name in self.definitions)
         )
+
+    @property
+    def member(self) -> MembershipRule | None:
+        """The rule of a constraint that is judged as it is, by a membership test."""
+        if self.made is None:
+            return None
+        (rule,) = self.definitions[self.name].rules()
+        return rule if isinstance(rule, MembershipRule) else None
 
     def function(self, name: str) -> Callable[..., Any]:
         """Return a function or class of the module, or raise :class:`NotProvided`."""
