@@ -59,7 +59,11 @@ def _orthant_inequality(seen: Observation) -> int:
     finite = np.isfinite(w) & np.isfinite(image) & ~seen.zero
     holds = (w <= image) & ((w == image) | (image == 0))
     for i in where(finite & ~holds):
-        seen.fail(i, "the variational inequality fails at some allowed z", max(0.0, w[i]))
+        seen.fail(
+            i,
+            "the result is not the nearest allowed point: an allowed z is nearer",
+            max(0.0, w[i]),
+        )
     return int(finite.sum())
 
 
@@ -72,7 +76,9 @@ def _demand(seen: Observation, i: int, member: Vector) -> None:
     allowed = error * (root(product(step, step)) + root(product(away, away)) + 3 * error)
     along = product(step, away)
     if along > allowed:
-        message = f"<w - P(w), z - P(w)> = {relative(along)} at an allowed z"
+        message = (
+            f"not the nearest allowed point: <w - P(w), z - P(w)> = {relative(along)} at some z"
+        )
         seen.fail(i, message, f"at most {relative(allowed)}")
 
 
