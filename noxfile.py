@@ -13,6 +13,8 @@ nox.options.sessions = ["lint", "types", "tests", "conformance", "docs", "wheel"
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 CONSTRAINTS = ("--constraint", "tests/constraints.txt")
+# Compiling is most of the time that JAX takes: processes reuse what another has compiled.
+COMPILED = tempfile.TemporaryDirectory(prefix="compiled-by-jax-")
 
 
 def install(session: nox.Session, *groups: str, package: bool = True) -> None:
@@ -31,14 +33,14 @@ def shared(session: nox.Session, *groups: str) -> str:
     wanted = nox.project.dependency_groups(PROJECT, *groups)
     session.run(
         *(python, "-m", "pip", "install", "--quiet"),
-        "--no-compile",  # Python compiles what is imported: half of the minutes of this
+        "--no-compile",  # half of the minutes of this: Python compiles what is imported
         *(*CONSTRAINTS, *wanted, "--editable", "."),
         external=True,
     )
     session.env["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""  # and once, for all processes that are started
     session.env["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
-    # Compiling is most of the time that JAX takes: processes reuse what another has compiled.
-    session.env["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
+    session.env["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
     session.env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     return python
 
