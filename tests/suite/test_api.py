@@ -61,6 +61,15 @@ class TestACustomConstraint:
             report
         )
 
+    def test_that_always_raises_the_same_is_said_to(self):
+        def broken(w):
+            raise RuntimeError("at least 2 dimensions")
+
+        report = check_constraint(broken, contains=inside, profile="quick")
+        count = len(report.failures)
+        assert count > 5
+        assert f"see all {count} counterexamples, {count} with this exception: " in str(report)
+
     def test_is_judged_again_by_the_arguments_it_was_given(self):
         def small(w):
             return w.clip(-2, 2)

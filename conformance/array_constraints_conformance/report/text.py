@@ -25,7 +25,7 @@ def first_lines(record: Record, width: int) -> list[Line]:
     found = next(_failures(record, failed))
     first, *others = _explained(record, found, width, True)
     example = [[("First counterexample: ", ""), *first], *others]
-    after = [[], *example, _plain(_how_to_see_all(record)), *after]
+    after = [[], *example, _plain(_how_to_see_all(record, found)), *after]
     heads, rows, legend = table(record, failed, width)
     counted = any("/" in text for row in rows for text, outcome in row if outcome)
     shares = " (3/4: by 3 of the 4 constraints that were judged)" if counted else ""
@@ -102,12 +102,20 @@ def _values(result: Record, found: Record | None) -> list[str]:
     return [" ".join(line.strip() for line in value.splitlines()) for value in values]
 
 
-def _how_to_see_all(record: Record) -> str:
-    count = sum(result["outcome"] in FAILURES for result in record["results"])
+def _how_to_see_all(record: Record, first: Record) -> str:
+    failures = [result for result in record["results"] if result["outcome"] in FAILURES]
+    count, said = len(failures), _exception(first)
+    alike = sum(_exception(result) == said for result in failures) if said else 0
     command = record["timeout"] is not None
     ways = "--all, or --report DIR" if command else ".text(every=True), or .write(folder)"
     whole = "everything" if count == 1 else f"all {count} counterexamples"
-    return f"  see {whole}: {ways}"
+    return f"  see {whole}{f', {alike} with this exception' if alike > 1 else ''}: {ways}"
+
+
+def _exception(result: Record) -> str:
+    """Return the exception that a counterexample raised, or nothing."""
+    message = (result["counterexample"] or {"message": ""})["message"]
+    return message if message.startswith("raised ") else ""
 
 
 def _foot(record: Record, width: int) -> list[Line]:
