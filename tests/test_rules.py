@@ -263,3 +263,27 @@ def test_a_table_cuts_nothing(width):
     end = next(i for i, line in enumerate(cells) if line[:1] == ["b"])
     column = lines[start].index("128x64")
     assert "".join(line[:column].strip() for line in lines[start:end]) == name
+
+
+@pytest.mark.parametrize(
+    ("exclude", "meant"),
+    [
+        ("head", "; did you mean '*head'?"),
+        ("*HEAD*", "; did you mean '*head*'?"),
+        ("*embd*", "; did you mean '*embed*'?"),
+        ("*nothing*", ""),
+        ("*", None),
+    ],
+)
+def test_a_pattern_that_excludes_nothing_is_an_error_with_the_nearest(exclude, meant):
+    names = ["embed.weight", "body.head", "body.tail"]
+    rule = Rule("*.weight", NonNeg(), exclude=exclude)
+    if meant is None:  # it matches all, so that the rule has none
+        with pytest.raises(LookupError, match="matches none of the 3 weights"):
+            Rules([rule]).match(names)
+        return
+    with pytest.raises(LookupError) as raised:
+        Rules([rule]).match(names)
+    assert str(raised.value) == f"exclude {exclude!r} matches none of the 3 weights{meant}"
+    allowed = Rule("*.weight", NonNeg(), exclude=exclude, required=False)
+    assert list(Rules([allowed]).match(names)) == ["embed.weight"]

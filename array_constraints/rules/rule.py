@@ -38,7 +38,8 @@ class Rule:
     exclude
         A pattern, or several, of names that are not selected.
     required
-        Whether it is an error if the rule never acts.
+        Whether it is an error if the rule never acts, or ``exclude`` has a pattern that matches
+        nothing.
     min_size
         How many entries a weight has at least.
 
@@ -162,10 +163,13 @@ def meant_by(pattern: str, names: Collection[str]) -> str:
     """
     import difflib  # only for a mistake
 
-    if matches_any(pattern, names):
+    bare = pattern.strip("*")
+    if not bare or matches_any(pattern, names):
         return ""
     close = difflib.get_close_matches(pattern, names, 1, 0.8)
-    wider = (f"*{pattern}", f"*{pattern.strip('*')}*")
+    wider = [f"*{pattern}", f"*{bare}*", f"*{bare.lower()}*"]
+    parts = {part for name in names for part in re.split(r"[\W_]", name) if part}
+    wider += [f"*{part}*" for part in difflib.get_close_matches(bare, sorted(parts), 1)]
     found = [*close, *(p for p in wider if matches_any(p, names))]
     return f"; did you mean {found[0]!r}?" if found else ""
 

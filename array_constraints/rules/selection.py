@@ -99,6 +99,10 @@ class Selection:
         return None if axes is None or shape is None else math.prod([shape[i] for i in axes])
 
 
+_VECTORS = ("norm", "bias")
+"""The kinds that have no incoming weights."""
+
+
 def warn_of_axes(selections: Iterable[Selection], stacklevel: int = 3) -> None:
     """Warn once where an axis that is one number is most often not what is meant in a layer.
 
@@ -107,8 +111,12 @@ def warn_of_axes(selections: Iterable[Selection], stacklevel: int = 3) -> None:
     found = [(s, said) for s in selections if (said := _said_of_axis(s))]
     if not found:
         return
-    (selection, said), *more = found
-    others = f"; the same holds for {_more(len(more))}" if more else ""
+    (selection, said), *more = sorted(found, key=lambda pair: _is_vector(pair[0]))
+    vectors = 0 if _is_vector(selection) else sum(_is_vector(s) for s, _ in more)
+    alike = len(more) - vectors
+    others = f"; the same holds for {alike} more weight{'s'[alike == 1 :]}" if alike else ""
+    each = "1 bias or gain is" if vectors == 1 else f"{vectors} biases or gains are each"
+    others += f"; {each} one slice" if vectors else ""
     warnings.warn(
         f"{selection.weight.name!r}: {name_of(type(selection.constraint))} along axis "
         f"{selection.constraint.axis} {said}{others}. Write axis='incoming' for all weights "
@@ -117,8 +125,9 @@ def warn_of_axes(selections: Iterable[Selection], stacklevel: int = 3) -> None:
     )
 
 
-def _more(count: int) -> str:
-    return "1 more weight" if count == 1 else f"{count} more weights"
+def _is_vector(selection: Selection) -> bool:
+    role = selection.weight.role
+    return role is not None and role.kind in _VECTORS
 
 
 def _said_of_axis(selection: Selection) -> str:
@@ -126,7 +135,7 @@ def _said_of_axis(selection: Selection) -> str:
     role, given = selection.weight.role, selection.stated
     if role is None or not isinstance(getattr(given, "axis", None), int):
         return ""
-    if role.kind in ("norm", "bias"):
+    if _is_vector(selection):
         return f"takes all of the {role.layer}'s {role.kind} as one slice"
     if isinstance(role.incoming, str) or selection.axes == role.incoming:
         return ""

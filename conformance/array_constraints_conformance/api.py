@@ -60,7 +60,8 @@ def check_constraint(
         The scopes and requirements that are judged. Unless they are named: all requirements of
         the scopes that the constraint offers; the report says which, and why.
     profile, seed
-        ``"quick"``, ``"default"`` or ``"thorough"``; what is drawn.
+        ``"quick"``, ``"default"`` or ``"thorough"``; what is drawn, beside the numbers in the
+        caller's own modules, which Hypothesis tries, too.
     gaps
         A TOML file of known gaps.
     dtypes

@@ -159,8 +159,8 @@ class MembershipRule(Rule):
     @property
     def left_out(self) -> str:
         """What is not judged, and by which arguments it is, as the end of a sentence."""
-        whole = "contains= is given whole weights, not slices (axis=)"
-        far = "no law of a nearest point is judged (convex=True)"
+        whole = "contains= is given whole weights: pass axis= for slices"
+        far = "nearest points are not judged: pass convex=True"
         said = ([whole] if self.axis is None else []) + ([] if self.convex else [far])
         return f"; {', and '.join(said)}" if said else ""
 

@@ -132,9 +132,8 @@ def test_layers_of_keras_are_warned_of_by_their_paths(path, shape, right, others
     for axis in {*every} - {right}:
         (text,) = found(axis)
         along = f"axes {right}" if isinstance(right, tuple) else f"axis {right}"
-        assert text.endswith(
-            f"along {along}" if shape[axis] > 1 else "each slice has one entry"
-        )
+        right_one = f"along {along}: axis='incoming' takes those"
+        assert text.endswith(right_one if shape[axis] > 1 else "each slice has one entry")
 
 
 def test_other_shapes_and_styles_are_not_warned_of(tmp_path):

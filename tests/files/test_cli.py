@@ -326,11 +326,10 @@ def test_an_axis_is_asked_for_with_norms_alone(here):
     assert "--axis is that of --norms" in run("show", "w.npy", "--axis", "0", code=2).stderr
 
 
-def test_patterns_that_leave_nothing_out_are_named(here):
-    result = run("check", "in.safetensors", *MAX_NORM, "--exclude", "embed*", code=1)
-    assert "Warning: exclude 'embed*' matches no tensor\n" in result.stderr
-    result = run("check", "in.safetensors", *MAX_NORM, "--exclude", "eight", code=1)
-    assert "matches no tensor; did you mean " in result.stderr
+def test_patterns_that_leave_nothing_out_are_an_error(here):
+    result = run("project", "in.safetensors", "o", *MAX_NORM, "--exclude", "embed*", code=2)
+    assert "Error: exclude 'embed*' matches none of the " in result.stderr
+    assert not Path("o").exists()
 
 
 def test_what_norms_are_not_shown_of_is_named_with_what_to_do(here):

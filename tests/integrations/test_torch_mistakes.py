@@ -83,7 +83,8 @@ class TestWarningsOfAnAxis:
         assert found.filename == __file__
         assert str(found.message).startswith(
             "'conv.weight': MaxNorm along axis 0 is not that of the weights into one unit of "
-            "Conv1d, which is (1, 2); the same holds for 7 more weights. Write axis='incoming'"
+            "Conv1d, which is (1, 2); the same holds for 2 more weights; 5 biases "
+            "or gains are each one slice. Write axis='incoming'"
         )
 
     def test_that_takes_a_normalization_as_one_slice(self):

@@ -57,7 +57,7 @@ class TestACustomConstraint:
             "check_constraint(..., contains=..., only=['SET-1'], xp='numpy', profile='quick')"
         )
         assert again in str(report)
-        assert "; contains= is given whole weights, not slices (axis=), and no law" in str(
+        assert "; contains= is given whole weights: pass axis= for slices, and nearest" in str(
             report
         )
 

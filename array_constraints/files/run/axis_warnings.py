@@ -74,6 +74,7 @@ def warnings_of(source: Source, options: Options, items: Sequence[_Selected]) ->
     for said, works in found.items():
         tensor, more = works[0].tensor, len(works) - 1
         shown = f"{tensor.name!r} of shape {tensor.shape}, axes {works[0].axes}"
+        said += "" if said in (_SINGLE, _VECTOR) else ": axis='incoming' takes those"
         yield f"{shown} (and {more} more): {said}" if more else f"{shown}: {said}"
 
 

@@ -15,7 +15,7 @@ from array_constraints.files.formats.base import Source, Target, Tensor
 from array_constraints.files.options import Options
 from array_constraints.files.run.axis_warnings import warnings_of
 from array_constraints.files.run.report import Skipped
-from array_constraints.files.run.selecting import selected, unmatched
+from array_constraints.files.run.selecting import selected
 from array_constraints.files.run.work import TensorWork
 from array_constraints.rules import Rules
 
@@ -157,7 +157,7 @@ def plan_for(
     items = tuple([Item(work, options.chunk_size, in_order) for work in works])
     for item in items:
         next(item.panels, None)  # or raise, where slices do not fit
-    warnings = (*unmatched(source, rules), *warnings_of(source, options, items))
+    warnings = tuple(warnings_of(source, options, items))
     return Plan(source, rules, items, options, workers, to_project, warnings, skipped)
 
 
