@@ -40,7 +40,8 @@ def shared(session: nox.Session, *groups: str) -> str:
     session.env["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
     session.env["PYTHONDONTWRITEBYTECODE"] = ""  # and once, for all processes that are started
     session.env["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
-    session.env["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+    compiled = os.environ.get("JAX_COMPILATION_CACHE_DIR", COMPILED.name)
+    session.env["JAX_COMPILATION_CACHE_DIR"] = compiled
     session.env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     return python
 
@@ -152,13 +153,15 @@ def wheel(session: nox.Session) -> None:
 def readme(session: nox.Session) -> None:
     """Run all of conformance/README.md as it stands there, in an empty directory."""
     text = Path("conformance/README.md").read_text()
-    commands, own_constraint, in_pytest = text.split("```")[1:6:2]
+    commands, *examples, in_pytest = text.split("```")[1::2]
     pins = str(Path("tests/constraints.txt").resolve())
     environment = {"PIP_CONSTRAINT": pins, "PYTHONPATH": ""}
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         session.chdir(folder)
         Path("pytest.ini").touch()  # not the settings of this project
-        Path("own.py").write_text(own_constraint.removeprefix("python"))
+        Path("own.py").write_text(
+            "".join(example.removeprefix("python") for example in examples)
+        )
         Path("test_own.py").write_text(in_pytest.removeprefix("python"))
         install, finds, passes = commands.strip().splitlines()
         own, tests = ".venv/bin/python own.py", ".venv/bin/python -m pytest -q test_own.py"

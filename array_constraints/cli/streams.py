@@ -13,6 +13,8 @@ from typing import Any, TextIO
 
 import click
 
+from array_constraints.layers import OR_BY_KIND
+
 VIOLATED, USAGE, STOPPED, FAILED = 1, 2, 3, 4
 """Exit codes; 0 is for constraints that hold."""
 
@@ -23,7 +25,6 @@ _SET = re.compile(
 
 
 _TRANSPOSED = "if none is transposed add --transposed none, else --transposed PATTERN"
-_BY_KIND = "by exclude, or in a model by kind=('dense', 'conv')"
 
 
 def as_flags(text: str) -> str:
@@ -35,8 +36,8 @@ def as_flags(text: str) -> str:
         return f"--{name}{value}"
 
     text = text.replace("say by transposed= which are so", _TRANSPOSED)
-    text = text.replace(_BY_KIND, "by --exclude")  # a file tells no kinds
-    return with_flags(_SET.sub(flag, text), ["chunk_size", "patience"])
+    text = text.replace(OR_BY_KIND, "")  # a file tells no kinds
+    return with_flags(_SET.sub(flag, text), ["chunk_size", "exclude", "patience"])
 
 
 def with_flags(text: str, names: Iterable[str]) -> str:

@@ -15,12 +15,20 @@ incoming weights.
 
 from array_constraints.layers.by_shape import KERAS, LAYOUTS, TORCH, require_layout
 from array_constraints.layers.table import weights_of
-from array_constraints.layers.weight import KINDS, Role, UnknownAxisError, Weight, resolved
+from array_constraints.layers.weight import (
+    KINDS,
+    OR_BY_KIND,
+    Role,
+    UnknownAxisError,
+    Weight,
+    resolved,
+)
 
 __all__ = [
     "KERAS",
     "KINDS",
     "LAYOUTS",
+    "OR_BY_KIND",
     "TORCH",
     "Role",
     "UnknownAxisError",

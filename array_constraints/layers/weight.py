@@ -23,9 +23,10 @@ MADE = (
 )
 """Why a weight that another is made of is not constrained."""
 
+OR_BY_KIND = ", or in a model by kind=('dense', 'conv')"
 NO_UNITS = (
     "a bias, or the gain of a normalization, is one weight for each unit, so that there are no "
-    "incoming weights: leave it out, by exclude, or in a model by kind=('dense', 'conv'); "
+    f"incoming weights: leave it out, by exclude{OR_BY_KIND}; "
     "axis=None takes all of it as one slice"
 )
 """Why biases and gains have no incoming axis."""

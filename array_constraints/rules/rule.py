@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import math
 import re
 from collections.abc import Collection
@@ -38,8 +39,7 @@ class Rule:
     exclude
         A pattern, or several, of names that are not selected.
     required
-        Whether it is an error if the rule never acts, or ``exclude`` has a pattern that matches
-        nothing.
+        Whether it is an error if the rule never acts.
     min_size
         How many entries a weight has at least.
 
@@ -170,7 +170,7 @@ def meant_by(pattern: str, names: Collection[str]) -> str:
     wider = [f"*{pattern}", f"*{bare}*", f"*{bare.lower()}*"]
     parts = {part for name in names for part in re.split(r"[\W_]", name) if part}
     wider += [f"*{part}*" for part in difflib.get_close_matches(bare, sorted(parts), 1)]
-    found = [*close, *(p for p in wider if matches_any(p, names))]
+    found = [*map(glob.escape, close), *(p for p in wider if matches_any(p, names))]
     return f"; did you mean {found[0]!r}?" if found else ""
 
 

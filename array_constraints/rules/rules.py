@@ -10,7 +10,7 @@ from array_constraints.config import get
 from array_constraints.layers import Weight, weights_of
 from array_constraints.rules.applying import applied
 from array_constraints.rules.explanation import Explanation
-from array_constraints.rules.rule import Rule, matches_any, meant_by
+from array_constraints.rules.rule import Rule, meant_by
 from array_constraints.rules.selection import Selection
 from array_constraints.typing import Map
 
@@ -74,7 +74,7 @@ class Rules:
         ------
         LookupError
             If no weight is left for a rule that is required: it would never act, which is most
-            often a mistake. So is a pattern of ``exclude`` that matches nothing.
+            often a mistake.
         ValueError
             If a rule asks what is not known of a weight, or ``axis="incoming"`` has no answer.
         """
@@ -107,7 +107,6 @@ class Rules:
             As :meth:`match`.
         """
         first = [self.first(weight) for weight in weights]
-        self._require_exclusions(weights)
         self._require_all_to_act(weights, first)
         return first
 
@@ -194,14 +193,6 @@ class Rules:
         found = weights_of(weights, layout)
         return Explanation(tuple(found), tuple(self.select(found)))
 
-    def _require_exclusions(self, weights: list[Weight]) -> None:
-        names = [name for weight in weights for name, _ in weight.places]
-        for rule in self.rules:
-            for pattern in rule.exclude if rule.required else ():
-                if not matches_any(pattern, names):
-                    meant = meant_by(pattern, names)
-                    raise LookupError(f"exclude {pattern!r} {_none_of(weights)}{meant}")
-
     def _require_all_to_act(
         self, weights: list[Weight], first: list[tuple[int, Rule | None]]
     ) -> None:
@@ -269,10 +260,7 @@ def _unused(rule: Rule, taken: list[str], weights: list[Weight]) -> str:
     if rule.kind is not None:
         names = [f"{name} ({w.kind})" for name, w in zip(names, weights, strict=False)]
     shown = ", ".join(names) + (", ..." if len(weights) > 5 else "")
-    meant = meant_by(rule.select, [weight.name for weight in weights])
-    return f"the rule {rule.shown} {_none_of(weights)}: {shown}{meant}"
-
-
-def _none_of(weights: list[Weight]) -> str:
+    meant = meant_by(rule.select, [name for weight in weights for name, _ in weight.places])
     one = "does not match the only weight"
-    return one if len(weights) == 1 else f"matches none of the {len(weights)} weights"
+    no = one if len(weights) == 1 else f"matches none of the {len(weights)} weights"
+    return f"the rule {rule.shown} {no}: {shown}{meant}"

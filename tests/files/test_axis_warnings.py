@@ -148,3 +148,11 @@ def test_gains_and_biases_along_an_axis_by_default_are_warned_of(tmp_path):
         "'norm.bias' of shape (4,), axes (0,) (and 1 more): all of it is one"
     )
     assert warned(tmp_path, {"norm.weight": (4,), "fc.weight": (8, 4)}, 1) == ()
+    assert warned(tmp_path, {"norm.weight": (4,)}, (0,)) == ()  # a tuple is meant
+
+
+def test_an_axis_that_is_incoming_is_named_where_it_is_known(tmp_path):
+    (text,) = warned(tmp_path, {"fc.weight": (8, 4)}, 0)
+    assert text.endswith("those along axis 1: axis='incoming' takes those")
+    (text,) = warned(tmp_path, {"conv.weight": (6, 4, 3, 3)}, 0)  # or a transposed one
+    assert text.endswith("those along all axes but that of the outputs")

@@ -326,10 +326,12 @@ def test_an_axis_is_asked_for_with_norms_alone(here):
     assert "--axis is that of --norms" in run("show", "w.npy", "--axis", "0", code=2).stderr
 
 
-def test_patterns_that_leave_nothing_out_are_an_error(here):
-    result = run("project", "in.safetensors", "o", *MAX_NORM, "--exclude", "embed*", code=2)
-    assert "Error: exclude 'embed*' matches none of the " in result.stderr
-    assert not Path("o").exists()
+def test_patterns_that_leave_nothing_out_are_named(here):
+    check = ("check", "in.safetensors", *MAX_NORM)
+    result = run(*check, "--exclude", "embed*", code=1)
+    assert "Warning: --exclude='embed*' matches no tensor\n" in result.stderr
+    result = run(*check, "--exclude", "B*", "--strict", code=2)
+    assert "Error: --exclude='B*' matches no tensor; did you mean '*b*'?" in result.stderr
 
 
 def test_what_norms_are_not_shown_of_is_named_with_what_to_do(here):

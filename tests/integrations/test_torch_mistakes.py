@@ -75,6 +75,13 @@ class TestMistakes:
 
 
 class TestWarningsOfAnAxis:
+    def test_counts_in_words_what_is_alike(self):
+        model = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 4, bias=False))
+        with pytest.warns(
+            UserWarning, match="; the same holds for 1 more weight; 1 bias or ga"
+        ):
+            constrain(model, MaxNorm(2.0), torch.optim.SGD(model.parameters(), lr=0.1))
+
     def test_that_is_not_the_one_of_the_units(self):
         model = Net()
         with pytest.warns(UserWarning, match="MaxNorm along axis 0 is not") as caught:

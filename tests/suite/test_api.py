@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 from collections import Counter
+from functools import partial
 from xml.etree import ElementTree
 
 import numpy as np
@@ -81,6 +82,8 @@ class TestACustomConstraint:
         )
         assert again in str(report)
         assert "any callable is judged as a map\n" in str(report)
+        called = check_constraint(partial(small), contains=inside, profile="quick")
+        assert "check_constraint(..., contains=..., only=" in str(called)  # it has no name
 
     def test_that_moves_members_is_not_met(self):
         report = check_constraint(lambda w: w.clip(-0.5, 0.5), contains=inside, profile="quick")

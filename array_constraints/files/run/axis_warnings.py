@@ -19,7 +19,7 @@ _EMBEDDINGS = ("emb", "shared", "token_embd", "tok_emb", "pos_emb", "wpe", "wte"
 _SINGLE = "each slice has one entry"
 _VECTOR = (
     "all of it is one slice; what has one dimension is the gain of a normalization or a bias, "
-    "most often: axis='incoming' and ndim=2 leave those alone"
+    "most often: ndim=2 leaves those alone"
 )
 _TORCH = (
     "torch keeps (outputs, inputs), most often: then a slice is what one input gives to all "
@@ -65,17 +65,28 @@ def warnings_of(source: Source, options: Options, items: Sequence[_Selected]) ->
                 said: str | None = _SINGLE
             elif (layout or known) and _is_given_vector(work):
                 said = _VECTOR
-            elif layout == KERAS:
-                said = _said_of_keras(work)
             else:
-                said = _said_of_torch(work, known) if known else None
+                said = _said_of_layer(work, layout, known)
             if said:
                 found.setdefault(said, []).append(work)
     for said, works in found.items():
         tensor, more = works[0].tensor, len(works) - 1
         shown = f"{tensor.name!r} of shape {tensor.shape}, axes {works[0].axes}"
-        said += "" if said in (_SINGLE, _VECTOR) else ": axis='incoming' takes those"
         yield f"{shown} (and {more} more): {said}" if more else f"{shown}: {said}"
+
+
+def _said_of_layer(work: TensorWork, layout: str | None, known: OfPyTorch | None) -> str | None:
+    """Return what is wrong about the axis, and whether one that is incoming would be right."""
+    tensor = work.tensor
+    if layout == KERAS:
+        said, role = _said_of_keras(work), of_keras(Weight(tensor.name, tensor)).role
+    elif known:
+        said, role = _said_of_torch(work, known), known.role(tensor.name, tensor.shape)
+    else:
+        return None
+    if said is None or layout is None or role is None or isinstance(role.incoming, str):
+        return said
+    return f"{said}: axis='incoming' takes those"
 
 
 def _is_given_vector(work: TensorWork) -> bool:

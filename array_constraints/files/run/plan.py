@@ -15,7 +15,7 @@ from array_constraints.files.formats.base import Source, Target, Tensor
 from array_constraints.files.options import Options
 from array_constraints.files.run.axis_warnings import warnings_of
 from array_constraints.files.run.report import Skipped
-from array_constraints.files.run.selecting import selected
+from array_constraints.files.run.selecting import selected, unmatched
 from array_constraints.files.run.work import TensorWork
 from array_constraints.rules import Rules
 
@@ -148,8 +148,12 @@ def plan_for(
     Raises
     ------
     LookupError, TypeError, ValueError
-        As :func:`selected` has them; or if slices are too many to be measured at a time.
+        As :func:`selected` has them; if ``exclude`` has a pattern that matches nothing, where
+        ``strict`` is asked for; or if slices are too many to be measured at a time.
     """
+    unused = tuple(unmatched(source, rules))
+    if unused and options.strict:
+        raise LookupError(unused[0])
     works, skipped = selected(source, rules, options, to_project=to_project)
     copy = source.target([work.tensor for work in works], Path()) if to_project else None
     in_order = copy is not None and not copy.shared
@@ -157,7 +161,7 @@ def plan_for(
     items = tuple([Item(work, options.chunk_size, in_order) for work in works])
     for item in items:
         next(item.panels, None)  # or raise, where slices do not fit
-    warnings = tuple(warnings_of(source, options, items))
+    warnings = (*unused, *warnings_of(source, options, items))
     return Plan(source, rules, items, options, workers, to_project, warnings, skipped)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from array_constraints.constraint import Constraint
@@ -21,7 +21,7 @@ from array_constraints.files.run.work_on_whole import CallableConstraint, WholeW
 from array_constraints.forms import Form
 from array_constraints.layers import UnknownAxisError, resolved
 from array_constraints.parameters import axes_of
-from array_constraints.rules import Rule, Rules
+from array_constraints.rules import Rule, Rules, matches_any, meant_by
 
 _OF_OPTIMIZER = "a state of the optimizer, no weight"
 _WORK: dict[str, type[TensorWork]] = {
@@ -44,7 +44,7 @@ def selected(
     Raises
     ------
     LookupError
-        If a rule is left without a tensor, or excludes by a pattern that no tensor has.
+        If a rule is left without a tensor.
     UnknownAxisError
         If an axis is ``"incoming"``, and no layer, or more than one, is known to have it.
     TypeError, ValueError
@@ -82,6 +82,14 @@ def selected(
         if rule.required and number not in left:
             _require_other([one for by, one in skipped if by is rule], rule)
     return works, tuple([one for _, one in skipped])
+
+
+def unmatched(source: Source, rules: Rules) -> Iterator[str]:
+    """Say which patterns of ``exclude`` match no tensor."""
+    names = [name for t in source.tensors.values() for name in (t.name, *t.also)]
+    for pattern in {p: None for rule in rules.rules for p in rule.exclude}:
+        if not matches_any(pattern, names):
+            yield f"exclude={pattern!r} matches no tensor{meant_by(pattern, names)}"
 
 
 def _of_optimizer(name: str) -> bool:

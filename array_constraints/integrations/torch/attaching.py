@@ -238,15 +238,16 @@ class Constrained:
     def choose_again(self) -> None:
         """Take over the parameters that are new in the model, or have got a shape by now."""
         weights = weights_of(self.model)
-        was_lazy, self._lazy = self._lazy, any(is_lazy(weight.array) for weight in weights)
+        lazy = any(is_lazy(weight.array) for weight in weights)
         there = [w for w in weights if not is_lazy(w.array) and id(w.array) not in self._known]
-        if was_lazy and not self._lazy:
+        if self._lazy and not lazy:
             there = weights  # now it is known whether each rule acts
         chosen = self.rules.select(there, all_must_act=there is weights)
         new = judged([s for s in chosen if id(s.weight.array) not in self._known])
         require_in_optimizers(new, [step.optimizer for step in self._steps])
         warn_of_axes(new)
         self._take(new)
+        self._lazy = lazy  # and not before: what is wrong is wrong at the next step, too
 
 
 def _largest(violation: Any) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
 import shutil
@@ -80,7 +81,8 @@ def call_again(plan: Plan, result: Result) -> str:
 def _judged(plan: Plan) -> Iterator[str]:
     """Return the arguments that say what is judged, where they can be written."""
     rule, name = plan.subject.member, plan.subject.name
-    yield name if rule is not None and name.isidentifier() else "..."
+    named = inspect.isfunction(plan.subject.made) and name.isidentifier()
+    yield name if named else "..."
     if rule is not None:
         yield "contains=..."
         yield from [] if rule.axis is None else [f"axis={rule.axis!r}"]
