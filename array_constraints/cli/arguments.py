@@ -68,7 +68,8 @@ _SKIPPING = [
     click.option(
         "--strict",
         is_flag=True,
-        help="Fail where a pattern selects what the constraint does not fit.",
+        help="Fail where a pattern selects what the constraint does not fit, or excludes "
+        "nothing.",
     ),
     click.option("--verbose", is_flag=True, help="List what is skipped, and why."),
 ]

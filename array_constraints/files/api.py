@@ -104,8 +104,8 @@ def check_file(
         Which convolutions of PyTorch are transposed, as patterns of names, and ``()`` for none:
         where neither a bias nor the shape tells it.
     strict
-        Whether a tensor that a pattern with wildcards selects has to be one that its constraint
-        fits; else it is skipped, and listed in the report. A tensor that is named has to.
+        Whether a tensor that a pattern with wildcards selects has to fit its constraint, as one
+        that is named has to, and a pattern of ``exclude`` to match; else the report tells.
     follow_links
         Whether links out of a folder are followed, wherever they lead. Without, only those are
         that lead from a snapshot to the blobs of the same repository of Hugging Face's cache.

@@ -74,8 +74,9 @@ def selected(
         except (TypeError, ValueError) as error:
             unknown = isinstance(error, UnknownAxisError) and not options.detail.distribution
             if unknown or has_to:
-                said = f"{weight.name!r}: {error}; leave this weight out if it is not meant"
-                raise type(error)(said) from None
+                told = "leave it out" in str(error)  # with how
+                hint = "" if told else "; leave this weight out if it is not meant"
+                raise type(error)(f"{weight.name!r}: {error}{hint}") from None
             is_weight = tensor.supported and len(tensor.shape) > 1
             skipped.append((rule, Skipped(weight.name, str(error), tensor.shape, is_weight)))
     for number, rule in enumerate(rules.rules):
