@@ -88,7 +88,7 @@ def tried(form: Format, source: Path, folder: Path) -> int:
         if error is None:
             return full
         check_error(error, form, out)
-        if form.resumable:
+        if isinstance(error, ResumableError):
             check_over(out.with_name(out.name + ".partial"))
         report = project_file(source, out, RULES, resume=True)  # there is room again
         assert report.satisfied
