@@ -52,16 +52,23 @@ def check_constraint(
         ``w`` is one slice, flattened, where ``axis`` is given; else the weight, flattened.
     axis
         What one slice of a constraint with ``contains`` runs along.
-    convex, idempotent
-        What is claimed of it: a projection onto a convex set; that applying twice is once.
-    xp, device
-        The array library, or several, as ``"jax.numpy+x64"``; where its arrays are made.
-    scope, only
-        The scopes and requirements that are judged. Unless they are named: all requirements of
-        the scopes that the constraint offers; the report says which, and why.
-    profile, seed
-        ``"quick"``, ``"default"`` or ``"thorough"``; what is drawn, beside the numbers in the
-        caller's own modules, which Hypothesis tries, too.
+    convex
+        Whether it is claimed to return the nearest point of a convex set.
+    idempotent
+        Whether applying it twice is claimed to be applying it once.
+    xp
+        The array library, or several, as ``"jax.numpy+x64"``.
+    device
+        Where its arrays are made.
+    scope
+        The scopes that are judged: unless they are named, those that the constraint offers; the
+        report says which, and why.
+    only
+        The requirements that are judged: unless they are named, all of the scopes.
+    profile
+        How much is drawn: ``"quick"``, ``"default"`` or ``"thorough"``.
+    seed
+        What is drawn, beside numbers of the caller's own modules, which Hypothesis tries, too.
     gaps
         A TOML file of known gaps.
     dtypes

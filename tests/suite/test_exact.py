@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from array_constraints_conformance.catalogue import CATALOGUE, NormRule
+from array_constraints_conformance.numerics.bits import relative
 from array_constraints_conformance.numerics.exact import (
     Slices,
     difference,
@@ -141,3 +142,16 @@ def test_the_tolerances_are_those_of_the_specification():
         info = ml_dtypes.finfo(fmt.dtype)
         assert float(fmt.u) == float(info.eps) / 2
         assert fmt.smallest == float(info.smallest_normal)
+
+
+@pytest.mark.parametrize(
+    ("x", "shown"),
+    [
+        (Fraction(1, 3), "0.333333"),
+        (Fraction(-5 * 10**400), "-5.00000e+400"),
+        (Fraction(2, 3) * 10**400, "6.66667e+399"),
+        (Fraction(1, 10**400), "0"),
+    ],
+)
+def test_numbers_beyond_float64_are_shown(x, shown):
+    assert relative(x) == shown

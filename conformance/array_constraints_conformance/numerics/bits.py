@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -37,4 +38,7 @@ def same_values(a: np.ndarray, b: np.ndarray, flushes: bool = False) -> np.ndarr
 
 def relative(x: Fraction) -> str:
     """Return a rational number in six digits, to be read."""
-    return f"{float(x):.6g}"
+    try:
+        return f"{float(x):.6g}"
+    except OverflowError:  # as of the square of a number that is near the largest float64
+        return f"{Decimal(x.numerator) / Decimal(x.denominator):.6g}"
