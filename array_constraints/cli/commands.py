@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -53,6 +53,7 @@ from array_constraints.files.run.check import Checking
 from array_constraints.files.run.layers import named_in
 from array_constraints.files.run.project import project
 from array_constraints.files.run.report import Skipped
+from array_constraints.files.run.selecting import unmatched
 from array_constraints.files.run.target import check_target
 from array_constraints.parameters import INCOMING
 from array_constraints.rules import Rule, Rules
@@ -175,10 +176,12 @@ def show(source: str, as_json: bool, norms: bool, **options: Any) -> None:
         open_weights(source, follow_links=options["follow_links"]) as opened,
     ):
         chosen = Rules(Rule(pattern, None, **chosen_by) for pattern in patterns)
+        warnings = unmatched(opened, chosen, options["strict"])
         weights = named_in(opened)
         first = chosen.acting_on(weights) if weights else []
         pairs = zip(opened.tensors.values(), first, strict=True)
         tensors = [tensor for tensor, (_, rule) in pairs if rule is not None]
+    _say_warnings(warnings)
     with output():
         print_tensors(tensors, as_json)
 
@@ -225,9 +228,13 @@ def _note(text: str) -> None:
     say(f"Note: {text}")
 
 
-def _warn(plan: Plan, verbose: bool) -> None:
-    for warning in plan.warnings:
+def _say_warnings(warnings: Iterable[str]) -> None:
+    for warning in warnings:
         say(f"Warning: {as_flags(warning)}")
+
+
+def _warn(plan: Plan, verbose: bool) -> None:
+    _say_warnings(plan.warnings)
     if plan.skipped:
         count = counted(len(plan.skipped), "tensor")
         matrix = next((s for s in plan.skipped if s.is_weight), None)

@@ -332,6 +332,9 @@ def test_patterns_that_leave_nothing_out_are_named(here):
     assert "Warning: --exclude='embed*' matches no tensor\n" in result.stderr
     result = run(*check, "--exclude", "B*", "--strict", code=2)
     assert "Error: --exclude='B*' matches no tensor; did you mean '*b*'?" in result.stderr
+    show = ("show", "in.safetensors", "--exclude", "embed*")
+    assert "Warning: --exclude='embed*' matches no tensor\n" in run(*show, code=0).stderr
+    assert "Error: --exclude='embed*' matches no" in run(*show, "--strict", code=2).stderr
 
 
 def test_what_norms_are_not_shown_of_is_named_with_what_to_do(here):

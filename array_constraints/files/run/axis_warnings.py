@@ -11,7 +11,7 @@ from array_constraints.files.options import Options
 from array_constraints.files.run.layers import OfPyTorch, of_keras
 from array_constraints.files.run.work import TensorWork
 from array_constraints.files.run.work_on_slices import SlicesWork
-from array_constraints.layers import KERAS, TORCH, Weight
+from array_constraints.layers import KERAS, TORCH, Role, Weight
 from array_constraints.layers.by_shape import module_of
 
 _EMBEDDINGS = ("emb", "shared", "token_embd", "tok_emb", "pos_emb", "wpe", "wte")
@@ -79,9 +79,11 @@ def _said_of_layer(work: TensorWork, layout: str | None, known: OfPyTorch | None
     """Return what is wrong about the axis, and whether one that is incoming would be right."""
     tensor = work.tensor
     if layout == KERAS:
-        said, role = _said_of_keras(work), of_keras(Weight(tensor.name, tensor)).role
+        role = of_keras(Weight(tensor.name, tensor)).role
+        said = _said_of_keras(work, role) if role else None
     elif known:
-        said, role = _said_of_torch(work, known), known.role(tensor.name, tensor.shape)
+        role = known.role(tensor.name, tensor.shape)
+        said = _said_of_torch(work, role, known)
     else:
         return None
     if said is None or layout is None or role is None or isinstance(role.incoming, str):
@@ -96,10 +98,9 @@ def _is_given_vector(work: TensorWork) -> bool:
     )
 
 
-def _said_of_keras(work: TensorWork) -> str | None:
+def _said_of_keras(work: TensorWork, role: Role) -> str | None:
     tensor, axes = work.tensor, work.axes
-    role = of_keras(Weight(tensor.name, tensor)).role
-    if role is None or isinstance(role.incoming, str) or axes == role.incoming:
+    if isinstance(role.incoming, str) or axes == role.incoming:
         return None
     if len(axes) == len(tensor.shape) or (len(axes) > 1 and set(axes) < set(role.incoming)):
         return None  # all of it as one slice, or each kernel of two dimensions
@@ -110,7 +111,7 @@ def _said_of_keras(work: TensorWork) -> str | None:
     return f"the incoming weights of one output of this {role.layer} are those along {along}"
 
 
-def _said_of_torch(work: TensorWork, known: OfPyTorch) -> str | None:
+def _said_of_torch(work: TensorWork, role: Role, known: OfPyTorch) -> str | None:
     tensor, axes = work.tensor, work.axes
     if 3 <= len(tensor.shape) <= 5:
         if not tensor.name.endswith("weight"):  # experts, stacked
@@ -119,7 +120,7 @@ def _said_of_torch(work: TensorWork, known: OfPyTorch) -> str | None:
         return _CONVOLUTION if both or axes in ((0,), (1,)) else None
     if len(axes) != 1 or len(tensor.shape) != 2:
         return None
-    incoming = known.role(tensor.name, tensor.shape).incoming
+    incoming = role.incoming
     if isinstance(incoming, str) or axes == incoming:
         return None
     if incoming == (0,):

@@ -148,12 +148,10 @@ def plan_for(
     Raises
     ------
     LookupError, TypeError, ValueError
-        As :func:`selected` has them; if ``exclude`` has a pattern that matches nothing, where
-        ``strict`` is asked for; or if slices are too many to be measured at a time.
+        As :func:`selected` and :func:`unmatched` have them; or if slices are too many to be
+        measured at a time.
     """
-    unused = tuple(unmatched(source, rules))
-    if unused and options.strict:
-        raise LookupError(unused[0])
+    unused = unmatched(source, rules, options.strict)
     works, skipped = selected(source, rules, options, to_project=to_project)
     copy = source.target([work.tensor for work in works], Path()) if to_project else None
     in_order = copy is not None and not copy.shared

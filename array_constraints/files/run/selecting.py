@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from array_constraints.constraint import Constraint
@@ -85,12 +85,23 @@ def selected(
     return works, tuple([one for _, one in skipped])
 
 
-def unmatched(source: Source, rules: Rules) -> Iterator[str]:
-    """Say which patterns of ``exclude`` match no tensor."""
+def unmatched(source: Source, rules: Rules, strict: bool) -> tuple[str, ...]:
+    """Return warnings of the patterns of ``exclude`` that match no tensor.
+
+    Raises
+    ------
+    LookupError
+        If there is one, and ``strict`` is asked for.
+    """
     names = [name for t in source.tensors.values() for name in (t.name, *t.also)]
-    for pattern in {p: None for rule in rules.rules for p in rule.exclude}:
-        if not matches_any(pattern, names):
-            yield f"exclude={pattern!r} matches no tensor{meant_by(pattern, names)}"
+    found = tuple(
+        f"exclude={pattern!r} matches no tensor{meant_by(pattern, names)}"
+        for pattern in dict.fromkeys(p for rule in rules.rules for p in rule.exclude)
+        if not matches_any(pattern, names)
+    )
+    if found and strict:
+        raise LookupError(found[0])
+    return found
 
 
 def _of_optimizer(name: str) -> bool:
