@@ -10,11 +10,10 @@ from array_constraints.sets.norms import (
     MaxNorm,
     MinMaxNorm,
     NormConstraint,
-    UnitNorm,
     max_norm,
     min_max_norm,
-    unit_norm,
 )
+from array_constraints.sets.spheres import Sphere, UnitNorm, unit_norm
 from array_constraints.trees import apply
 from array_constraints.typing import Array, Bound, Namespace
 
@@ -33,6 +32,7 @@ __all__ = [
     "RadialConstraint",
     "Rescaling",
     "Slicewise",
+    "Sphere",
     "UnitNorm",
     "WholeSlice",
     "apply",

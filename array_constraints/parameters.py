@@ -36,18 +36,59 @@ def number(name: str, value: object, *, lower: float, upper: float = math.inf) -
     return int(plain) if isinstance(plain, int) else plain + 0.0  # -0.0 becomes 0.0
 
 
-def number_or_numbers(name: str, value: object, *, lower: float) -> Any:
+def number_or_numbers(
+    name: str, value: object, *, lower: float, upper: float = math.inf
+) -> Any:
     """Return one number, or a tuple of numbers: one for each slice; or what is traced."""
     if isinstance(value, int | float):
-        return number(name, value, lower=lower)
+        return number(name, value, lower=lower, upper=upper)
     if traced(value) and getattr(value, "ndim", 0) == 1:
         return _real(name, value)
     plain = value.tolist() if getattr(value, "ndim", 0) == 1 else value  # type: ignore[attr-defined]
     if not isinstance(plain, list | tuple):
-        return number(name, plain, lower=lower)
+        return number(name, plain, lower=lower, upper=upper)
     if not plain:
         raise ValueError(f"{name} must hold at least one number, got {value!r}")
-    return tuple(number(f"{name}[{i}]", entry, lower=lower) for i, entry in enumerate(plain))
+    return tuple(
+        number(f"{name}[{i}]", entry, lower=lower, upper=upper) for i, entry in enumerate(plain)
+    )
+
+
+def judge_order(low: Any, high: Any) -> None:
+    """Raise ValueError where a ``min_value`` exceeds its ``max_value``; none is traced."""
+    lows, highs = ((x,) if isinstance(x, int | float) else x for x in (low, high))
+    if not (isinstance(lows, tuple) and isinstance(highs, tuple)):
+        return
+    for i in range(max(len(lows), len(highs)) if min(len(lows), len(highs)) else 0):
+        a, b = lows[i if len(lows) > 1 else 0], highs[i if len(highs) > 1 else 0]
+        if a > b:
+            raise ValueError(f"min_value must not exceed max_value, got {a!r} > {b!r}")
+
+
+def choice(name: str, value: object, known: tuple[Any, ...]) -> Any:
+    """Return the one of ``known`` that equals ``value``, or raise."""
+    plain = _plain(value)
+    for one in known:
+        if type(plain) is not bool and isinstance(plain, str | int | float) and plain == one:
+            return one
+    error = ValueError if isinstance(plain, str | int | float) else TypeError
+    raise error(f"{name} must be {_one_of(known)}, got {_shown(value)}")
+
+
+def whole_number(name: str, value: object, *, lower: float, upper: float = math.inf) -> int:
+    """Return ``value`` as an ``int`` in ``[lower, upper]``."""
+    plain = _plain(value)
+    if isinstance(plain, bool) or not hasattr(plain, "__index__") or hasattr(plain, "shape"):
+        raise TypeError(f"{name} must be an int, got {_shown(value)}")
+    found = operator.index(plain)
+    if not lower <= found <= upper:
+        raise ValueError(f"{name} must be {_range(lower, upper)}, got {_shown(found)}")
+    return found
+
+
+def _one_of(known: tuple[Any, ...]) -> str:
+    *others, last = map(repr, known)
+    return f"{', '.join(others)} or {last}"
 
 
 def _real(name: str, value: Any) -> Any:
@@ -139,6 +180,8 @@ def _shown(value: object) -> str:
 
 
 def _range(lower: float, upper: float) -> str:
+    if lower == -math.inf:
+        return "a number" if upper == math.inf else f"at most {upper:g}"
     if upper == math.inf:
         return f"at least {lower:g}"
     if upper == _LARGEST:

@@ -28,6 +28,7 @@ __all__ = [
     "largest_magnitude",
     "merge",
     "norm",
+    "root_mean_square",
     "roundoffs_of_norm",
     "roundoffs_of_sum",
     "sum",
@@ -164,11 +165,25 @@ def norm(measure: Any, xp: Namespace) -> Size:
     >>> from array_constraints import reductions
     >>> block = np.asarray([[3.0], [4.0]], dtype="float32")
     >>> reductions.norm(reductions.sum_of_squares(block, (0,), np), np)
-    Size(value=array([[25.]]), scale=None, power=2)
+    Size(value=array([[25.]]), scale=None, power=2, mean=False)
     """
     if isinstance(measure, Largest):
         return Size(measure.value)
     return Size(sums.total(measure), measure.scale, measure.power)
+
+
+def root_mean_square(measure: Any, xp: Namespace) -> Size:
+    """Return the root mean square that a sum of squares stands for: norm / sqrt(n).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from array_constraints import reductions
+    >>> block = np.asarray([[3.0], [4.0]], dtype="float32")
+    >>> reductions.root_mean_square(reductions.sum_of_squares(block, (0,), np), np).value
+    array([[12.5]])
+    """
+    return Size(sums.total(measure) / measure.entries, measure.scale, measure.power, True)
 
 
 def roundoffs_of_sum(entries: Count, precision: Precision) -> Number:
@@ -177,7 +192,10 @@ def roundoffs_of_sum(entries: Count, precision: Precision) -> Number:
 
 
 def roundoffs_of_norm(entries: Count, precision: Precision) -> Number:
-    """Return how many roundoffs of the accumulator a Euclidean norm may be off."""
+    """Return how many roundoffs of the accumulator a Euclidean norm may be off.
+
+    Or a root mean square: half a roundoff more, of the division, is less than what is rounded up.
+    """
     return margins.roundoffs_of_norm(tree_depth(entries), precision)
 
 
@@ -187,9 +205,9 @@ def tree_depth(entries: Count) -> Number:
 
 
 def power_of(form: Any) -> int | None:
-    """Return the power that entries are raised to, if the size of a form is a norm from here.
+    """Return the power that entries are raised to, if the size of a form is one from here.
 
     1 for a sum of magnitudes, 2 for one of squares; None where measure or size are its own.
     """
     powers: dict[object, int] = {sum_of_magnitudes: 1, sum_of_squares: 2}
-    return powers.get(form.measure) if form.size is norm else None
+    return powers.get(form.measure) if form.size in (norm, root_mean_square) else None

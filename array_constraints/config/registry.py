@@ -10,13 +10,14 @@ from array_constraints.constraint import Constraint
 from array_constraints.parameters import INCOMING, from_json
 from array_constraints.sets.elementwise import NonNeg
 from array_constraints.sets.kernels import RadialConstraint
-from array_constraints.sets.norms import MaxNorm, MinMaxNorm, UnitNorm
+from array_constraints.sets.norms import MaxNorm, MinMaxNorm
+from array_constraints.sets.spheres import Sphere, UnitNorm
 from array_constraints.typing import Map, name_of
 
 PACKAGE = "array_constraints"
 BUILT_IN: dict[str, type[Constraint]] = {
     name_of(cls): cls
-    for cls in (Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm, RadialConstraint)
+    for cls in (Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm, RadialConstraint, Sphere)
 }
 _ABSENT_FROM_KERAS_3 = {"RadialConstraint"}
 _registered: dict[str, type[Constraint]] = {}

@@ -6,7 +6,6 @@ memory, in files and in the chunks of a Dask array.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -47,13 +46,13 @@ class Change:
     def __init__(
         self,
         library: Any,
-        applied: Callable[[Array], Any] | None = None,
+        applied: Callable[[Any, Array], Any] | None = None,
         factor: Array | None = None,
         others: Array | None = None,
         nothing: bool = False,
     ) -> None:
         self._library = library
-        self._applied = applied  # to a piece: what apply makes of it
+        self._applied = applied  # by the form of a piece, to it: what apply makes of it
         self._factor = factor
         self._others = others  # slices that apply is asked for; None: all, without a factor
         self.nothing = nothing  # all slices are kept
@@ -70,20 +69,28 @@ class Change:
             return None
         return factor
 
-    def made(self, block: Array, axes: tuple[int, ...]) -> Any:
-        """Return the changed block as a new array, or the block itself where all are kept."""
+    def made(self, form: Any, block: Array, axes: tuple[int, ...]) -> Any:
+        """Return the changed block as a new array, or the block itself where all are kept.
+
+        ``form`` is the one for the block: see ``Form.for_part``.
+        """
         if self.nothing:
             return block
         if self._factor is not None and self._others is None:
             return self._library.product(block, self._factor)
         if math.prod(block.shape) <= ENTRIES_OF_PIECE:
-            return self._changed(block)
+            return self._changed(form, block)
         out = self._library.empty_like(block)
-        self.onto(block, out, axes)
+        self.onto(form, block, out, axes)
         return out
 
     def onto(
-        self, block: Array, out: Any, axes: tuple[int, ...], most: int = ENTRIES_OF_PIECE
+        self,
+        form: Any,
+        block: Array,
+        out: Any,
+        axes: tuple[int, ...],
+        most: int = ENTRIES_OF_PIECE,
     ) -> None:
         """Write the changed block into ``out``, which may be the block itself.
 
@@ -93,7 +100,8 @@ class Change:
             self._library.multiply(block, self._factor, out)
             return
         for piece in _pieces(block.shape, axes, most):
-            out[piece] = self._changed(block[piece])
+            part = form.for_part(block.shape, axes, piece)
+            out[piece] = self._changed(part, block[piece])
 
     @property
     def factor(self) -> Array | None:
@@ -107,9 +115,9 @@ class Change:
         found: list[bool] = self._library.rows_with_any(self._others)
         return found
 
-    def _changed(self, block: Array) -> Any:
+    def _changed(self, form: Any, block: Array) -> Any:
         assert self._applied is not None  # noqa: S101 - else all are multiplied, or kept
-        applied = self._applied(block)
+        applied = self._applied(form, block)
         if self._others is None:
             return applied
         rest = block if self._factor is None else self._library.product(block, self._factor)
@@ -143,6 +151,8 @@ class Rescaler:
         self.form, self.library = form, library
         found: Sizes = sizes_of(form, measure, library)
         self.found, inner, power = found, found.limits, found.size.power
+        self.entries: Any = measure.entries if found.size.mean else 1
+        """What a sum is divided by to be a size."""
         unscaled = found.size._replace(scale=None)
         self.least, self.most = (
             powered(limit, unscaled, found.precision, library.xp)
@@ -177,6 +187,10 @@ class Rescaler:
         if isinstance(size, Size):
             return self.change_of(size.value, size.scale)
         return self.change_of(size, None)
+
+    def change_of_sum(self, total: Any) -> Change:
+        """Return the change of slices whose sum of magnitudes, or squares, is ``total``."""
+        return self.change_of(total if self.entries == 1 else total / self.entries, None)
 
     def change_of(self, value: Any, scale: Any) -> Change:
         """Return the change of slices whose size, scaled and to its power, is ``value``."""
@@ -218,7 +232,10 @@ class Rescaler:
         if not bool(xp.any(moved)):
             return NOTHING
         library, found = self.library, self.found._replace(size=size)
-        applied = functools.partial(rescaled, found=found, library=library)
+
+        def applied(form: Any, block: Array) -> Any:
+            return rescaled(block, found, library)
+
         if self.ordinary is False:
             return Change(library, applied)
         plain = moved & (value >= self.near) & (value <= self.far)
@@ -242,7 +259,7 @@ def _applied(form: Any, measure: Any, library: Any) -> Change:
     if bool(xp.all(allowed)):
         return NOTHING
 
-    def applied(block: Array) -> Any:
+    def applied(form: Any, block: Array) -> Any:
         return form.apply(block, measure, xp)
 
     return Change(library, applied, None, ~allowed if bool(xp.any(allowed)) else None)
@@ -250,18 +267,19 @@ def _applied(form: Any, measure: Any, library: Any) -> Change:
 
 def _pieces(
     shape: tuple[int, ...], axes: tuple[int, ...], most: int
-) -> Iterator[tuple[Any, ...]]:
+) -> Iterator[tuple[slice, ...]]:
     """Cut a block along one of the axes of its slices, in pieces that stay in the caches."""
-    entries = math.prod(shape)
+    entries, whole = math.prod(shape), tuple([slice(0, n) for n in shape])
     long = [i for i in axes if shape[i] > 1]
     if entries <= most or not long:
-        yield (...,)
+        yield whole
         return
     along = long[0]
-    length, before = shape[along], (slice(None),) * along
+    length = shape[along]
     step = max(1, length * most // entries)
     for start in range(0, length, step):
-        yield (*before, slice(start, min(start + step, length)), ...)
+        part = slice(start, min(start + step, length))
+        yield (*whole[:along], part, *whole[along + 1 :])
 
 
 NOTHING = Change(None, nothing=True)

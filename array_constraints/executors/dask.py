@@ -84,8 +84,10 @@ def _projected(constraint: Any, w: Any) -> Any:
     if 0 in w.shape:
         return w
     like_w = {"dtype": w.dtype, "meta": w._meta}
-    crossed = _crossed(constraint, w)
-    if needs_of(constraint) not in ("measures", "sizes"):
+    crossed, needs = _crossed(constraint, w), needs_of(constraint)
+    if needs == "entries":
+        return w.map_blocks(_project_part, form=constraint, shape=w.shape, **like_w)
+    if needs == "slices":
         return w.map_blocks(constraint, **like_w)
     axes = parameters.axes_of(constraint, w)
     chunks = _Chunks(constraint, axes, w.shape, w.chunksize, w._meta)
@@ -120,17 +122,29 @@ def _judge(constraint: Any, w: Any) -> None:
             "w.compute_chunk_sizes() first"
         )
     acceptance.accepted_by(constraint, w)
-    if needs == "slices" and (crossed := _crossed(constraint, w)):
+    if needs in ("entries", "slices") and (crossed := _crossed(constraint, w)):
+        what, lengths = "slices", dict.fromkeys(crossed, -1)
+        if needs == "entries":
+            what, groups = "groups", constraint.groups(w.ndim)
+            lengths = {i: -(-max(w.chunks[i]) // groups[i]) * groups[i] for i in crossed}
         raise ValueError(
-            f"{name} needs whole slices, and these cross chunks in dimension "
-            f"{', '.join(map(str, crossed))}: pass w.rechunk({dict.fromkeys(crossed, -1)})"
+            f"{name} needs whole {what}, and these cross chunks in dimension "
+            f"{', '.join(map(str, crossed))}: pass w.rechunk({lengths})"
         )
 
 
+def _project_part(block: Any, form: Any, shape: tuple[int, ...], block_info: Any) -> Any:
+    """Return the allowed chunk of an array of that shape, under an elementwise form."""
+    part = tuple([slice(*borders) for borders in block_info[0]["array-location"]])
+    return form.for_part(shape, (), part)(block)
+
+
 def _crossed(constraint: Any, w: Any) -> list[int]:
-    """Return the dimensions in which slices cross the borders of chunks."""
-    axes = () if constraint.needs == "entries" else parameters.axes_of(constraint, w)
-    return [i for i in axes if w.numblocks[i] > 1]
+    """Return the dimensions in which slices, or groups, cross the borders of chunks."""
+    if constraint.needs == "entries":
+        groups = enumerate(constraint.groups(w.ndim))
+        return [i for i, length in groups if any(n % length for n in w.chunks[i][:-1])]
+    return [i for i in parameters.axes_of(constraint, w) if w.numblocks[i] > 1]
 
 
 def _measured(chunks: _Chunks, w: Any) -> Any:
@@ -255,7 +269,7 @@ class _Chunks:
                 continue
             if result is block:
                 result = library.copied(block)
-            result[tile] = changes[column].made(block[tile], self.axes)
+            result[tile] = changes[column].made(form, block[tile], self.axes)
         return result
 
     def _tiles(self, block: Any, place: dict[str, Any]) -> Iterator[Any]:

@@ -49,6 +49,8 @@ class Grid:
         The dimensions from the slowest to the fastest in the file.
     most
         The entries of a tile at most; by default 2**20, so many as a measure takes at once.
+    groups
+        How many neighbours in each dimension no border of tiles parts; by default 1.
     """
 
     shape: tuple[int, ...]
@@ -56,17 +58,31 @@ class Grid:
     chunks: tuple[int, ...] | None
     order: tuple[int, ...]
     most: int | None = None
+    groups: tuple[int, ...] | None = None
+
+    @cached_property
+    def least(self) -> tuple[int, ...]:
+        """The shortest tile in each dimension, where the chunks of a file do not say more."""
+        return self.groups or (1,) * len(self.shape)
+
+    @cached_property
+    def parts(self) -> tuple[int, ...] | None:
+        """The least that is read in each dimension, where there are chunks: whole groups."""
+        if not self.chunks:
+            return None
+        lengths = map(math.lcm, self.chunks, self.least)
+        return tuple([min(pair) for pair in zip(lengths, self.shape, strict=True)])
 
     @cached_property
     def steps(self) -> tuple[int, ...]:
         """The tile's length in each dimension: at least 16 entries of a slice, where it has."""
-        within, least = list(self.shape), [1] * len(self.shape)
+        within, least = list(self.shape), list(self.least)
         most = self.most or ENTRIES_OF_TILE
-        if self.chunks:
-            chunk = [min(pair) for pair in zip(self.chunks, self.shape, strict=True)]
+        if self.parts:
+            chunk = list(self.parts)
             within, least = (chunk, least) if math.prod(chunk) >= most else (within, chunk)
         free = math.prod(n for i, n in enumerate(least) if i not in self.axes)
-        room = most // math.prod(least)
+        room = max(1, most // math.prod(least))
         slices = max(1, most // 16 // free) if self.axes else room
         for i in reversed(self.order):
             parts = -(-within[i] // least[i])
@@ -80,7 +96,7 @@ class Grid:
     @cached_property
     def quanta(self) -> tuple[int, ...]:
         """The least length of a region in each dimension: whole tiles and whole chunks."""
-        chunks = self.chunks or self.steps
+        chunks = self.parts or self.steps
         pairs = zip(chunks, self.steps, self.shape, strict=True)
         return tuple(min(max(chunk, step), n) for chunk, step, n in pairs)
 
@@ -175,9 +191,10 @@ def grid_of(
     chunks: tuple[int, ...] | None,
     order: tuple[int, ...],
     most: int,
+    groups: tuple[int, ...] | None = None,
 ) -> Grid:
     """Return a grid, the same one for all tensors of a shape: a model has many of few."""
-    return Grid(shape, axes, chunks, order, most)
+    return Grid(shape, axes, chunks, order, most, groups)
 
 
 def _cut(whole: Region, lengths: list[int], order: tuple[int, ...]) -> Iterator[Region]:

@@ -40,7 +40,7 @@ def violation(form: Any, w: Array, library: Any) -> Any:
     result: Any = None
     for panel, tiles in _grid(w, axes, most, library).columns():
         part = form.for_part(w.shape, axes, panel)
-        excess = part.excess(_measure(part, w, tiles, axes, xp), xp)
+        excess = part.excess(_measure(form, w, tiles, axes, xp), xp)
         if result is None:
             result = xp.ones(shape, dtype=excess.dtype, device=library.device(w))
         result[_of_slices(panel, axes)] = excess
@@ -64,14 +64,22 @@ def entries_of_block(w: Array, library: Any) -> int | None:
     return min(max(entries // share, least), 2**20)
 
 
-def _grid(w: Array, axes: tuple[int, ...], most: int, library: Any) -> Grid:
+def _grid(
+    w: Array,
+    axes: tuple[int, ...],
+    most: int,
+    library: Any,
+    groups: tuple[int, ...] | None = None,
+) -> Grid:
     order = library.memory_order(w) or tuple(range(w.ndim))
-    return Grid(tuple(w.shape), axes, None, order, most)
+    return Grid(tuple(w.shape), axes, None, order, most, groups)
 
 
 def _measure(form: Any, w: Array, tiles: list[Region], axes: tuple[int, ...], xp: Any) -> Any:
+    parts = ((form.for_part(w.shape, axes, tile), w[tile]) for tile in tiles)
     return functools.reduce(
-        lambda a, b: form.merge(a, b, xp), (form.measure(w[tile], axes, xp) for tile in tiles)
+        lambda a, b: form.merge(a, b, xp),
+        (part.measure(block, axes, xp) for part, block in parts),
     )
 
 
@@ -83,7 +91,7 @@ def _of_slices(panel: Region, axes: tuple[int, ...]) -> Region:
 def _run_on_one_block(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
     axes = parameters.axes_of(form, w)
     change = Change.of(form, measured(form, w, axes, copy, library), library)
-    return changed(change, w, axes, copy)
+    return changed(change, form, w, axes, copy)
 
 
 def measured(form: Any, w: Any, axes: tuple[int, ...], copy: bool | None, library: Any) -> Any:
@@ -93,11 +101,11 @@ def measured(form: Any, w: Any, axes: tuple[int, ...], copy: bool | None, librar
     return form.measure(w, axes, library.xp)
 
 
-def changed(change: Change, w: Any, axes: tuple[int, ...], copy: bool | None) -> Any:
+def changed(change: Change, form: Any, w: Any, axes: tuple[int, ...], copy: bool | None) -> Any:
     """Return ``w`` changed as one block: in place where ``copy`` is False."""
     if copy is not False or change.nothing:
-        return change.made(w, axes)
-    change.onto(w, w, axes, entries_of_piece(w))
+        return change.made(form, w, axes)
+    change.onto(form, w, w, axes, entries_of_piece(w))
     return w
 
 
@@ -108,7 +116,7 @@ def _run_on_slices(form: Any, w: Array, copy: bool | None, library: Any, most: i
     at_once = entries_of_piece(w) if copy is False else ENTRIES_OF_PIECE
     for panel, tiles in _grid(w, axes, most, library).columns():
         part = form.for_part(w.shape, axes, panel)
-        change = changes.of(part, _measure(part, w, tiles, axes, xp))
+        change = changes.of(part, _measure(form, w, tiles, axes, xp))
         factor = change.product(w)
         if change.nothing:
             out.keep(panel)
@@ -116,7 +124,8 @@ def _run_on_slices(form: Any, w: Array, copy: bool | None, library: Any, most: i
             out.multiply(panel, factor)
         else:
             for tile in tiles:
-                change.onto(w[tile], out.at(tile), axes, at_once)
+                part = form.for_part(w.shape, axes, tile)
+                change.onto(part, w[tile], out.at(tile), axes, at_once)
     return out.result()
 
 
@@ -138,15 +147,17 @@ def _run_on_entries(form: Any, w: Array, copy: bool | None, library: Any) -> Any
     elif copy is False:
         most = entries_of_piece(w) // 2  # some four arrays in float64: half of the weight
     out = Destination(w, copy, (), library)
-    for _, tiles in _grid(w, tuple(range(w.ndim)), most, library).columns():
+    every, groups = tuple(range(w.ndim)), form.groups(w.ndim)
+    for _, tiles in _grid(w, every, most, library, groups).columns():
         for tile in tiles:
-            outside = form._outside_at_hand(w[tile], xp)
+            part = form.for_part(w.shape, (), tile)
+            outside = part._outside_at_hand(w[tile], xp)
             if outside is None:
                 out.keep(tile)
             elif write is None:
-                out.at(tile)[...] = form.project(w[tile], xp)
+                out.at(tile)[...] = part.project(w[tile], xp)
             else:
-                write(w[tile], outside, xp)
+                part._project_in_place(w[tile], outside, xp)
     return out.result()
 
 

@@ -57,7 +57,7 @@ def _run_on_stack(form: Any, arrays: list[Any]) -> dict[int, Any]:
 def _rescaled(form: Any, arrays: list[Any], library: Any) -> dict[int, Any]:
     axes, xp = parameters.axes_of(form, arrays[0]), library.xp
     rescaler = Rescaler(form, form.measure(arrays[0], axes, xp), library)
-    value = _sizes(form, arrays, axes, library)
+    value = _sizes(form, arrays, axes, library, rescaler.entries)
     if value is None:
         return {}
     change = rescaler.change_of(value, None)
@@ -74,16 +74,18 @@ def _rescaled(form: Any, arrays: list[Any], library: Any) -> dict[int, Any]:
     return kept | dict(zip(chosen, products, strict=True))
 
 
-def _sizes(form: Any, arrays: list[Any], axes: tuple[int, ...], library: Any) -> Any:
+def _sizes(
+    form: Any, arrays: list[Any], axes: tuple[int, ...], library: Any, entries: int
+) -> Any:
     """Return the sizes of all slices as one array; None where they are scaled.
 
-    Each array is measured in the way that it is alone.
+    Each array is measured in the way that it is alone. ``entries``: what a sum is divided by.
     """
     power = reductions.power_of(form)
     if power is not None:
         found = library.sums_of_each(power, arrays, axes)
         if found is not None:
-            return found
+            return found if entries == 1 else found / entries
     values = []
     for w in arrays:
         size = form.size(form.measure(w, axes, library.xp), library.xp)

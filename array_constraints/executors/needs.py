@@ -16,3 +16,9 @@ def needs_of(constraint: Any) -> str:
     cls = type(constraint)
     own_call = cls.__call__ is not getattr(cls, "_call_of_forms", None)
     return EVERYTHING if own_call else str(constraint.needs)
+
+
+def is_alike_everywhere(form: Any, ndim: int) -> bool:
+    """Whether an elementwise form treats entries alike, wherever in the array they are."""
+    cls = type(form)
+    return cls.for_part is cls._for_part_of_forms and max(form.groups(ndim), default=1) == 1

@@ -47,9 +47,9 @@ def _run(plan: Plan, w: Any, copy: bool | None) -> Any:
         measure = in_memory.measured(plan.form, w, plan.axes, copy, library)
         change = plan.rescaler.change(measure)
     else:
-        value = library.sparingly(plan.sum_of, w) if copy is False else plan.sum_of(w)
-        change = plan.rescaler.change_of(value, None)
-    return w if change is NOTHING else in_memory.changed(change, w, plan.axes, copy)
+        total = library.sparingly(plan.sum_of, w) if copy is False else plan.sum_of(w)
+        change = plan.rescaler.change_of_sum(total)
+    return w if change is NOTHING else in_memory.changed(change, plan.form, w, plan.axes, copy)
 
 
 def known(form: Any, w: Any) -> Plan | None:
@@ -72,7 +72,7 @@ def run_first(form: Any, w: Any, copy: bool | None, library: Any) -> Any:
             _PLANS.clear()
         _PLANS[id(form), type(w), w.dtype, w.shape] = Plan(form, w, axes, rescaler)
         _LIBRARY_OF_TYPE[type(w)] = library
-    return in_memory.changed(rescaler.change(measure), w, axes, copy)
+    return in_memory.changed(rescaler.change(measure), form, w, axes, copy)
 
 
 def _never_changes(form: Any) -> bool:

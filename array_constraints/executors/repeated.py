@@ -161,6 +161,12 @@ def _for_slices(members: list[_Member], numbers: list[float]) -> Any:
     return xp.concat([xp.full((n,), x, dtype=xp.float64, **options) for n, x in pairs])
 
 
+def _entries_of(members: list[_Member]) -> Any:
+    """Return what the sum of each slice is divided by to be a size; None where by 1 alone."""
+    entries = [m.rescaler.entries for m in members]
+    return _for_slices(members, entries) if any(n != 1 for n in entries) else None
+
+
 class _DeviceGroup:
     """Arrays on one accelerator, whose slices are decided on at once: no value is read.
 
@@ -180,6 +186,7 @@ class _DeviceGroup:
         self.upper = _for_slices(members, [found.upper_target for found in limits])
         self.lower = _for_slices(members, [found.lower_target for found in limits])
         self.one = self.library.xp.ones_like(self.most)
+        self.entries = _entries_of(members)
 
     def run(self) -> list[_Member]:
         """Change the arrays, and return those that have to be run alone."""
@@ -189,6 +196,7 @@ class _DeviceGroup:
         if not (library.on_device(self.arrays[0]) or library.at_hand(self.arrays[0])):
             return self.members
         value = library.sums_on_device(self.power, self.arrays, self.axes)
+        value = value if self.entries is None else value / self.entries
         above, goal = value > self.most, self.upper
         moved = above & (value < math.inf)
         if self.bounded:
@@ -224,6 +232,7 @@ class _Group:
         self.two_targets = any(r.two_targets for r in rescalers)
         self.rate = _for_slices(members, rates) if any(rate != 1 for rate in rates) else None
         self.one = library.number(1.0)
+        self.entries = _entries_of(members)
         self.kept_up_to = min(r.most for r in rescalers)
         self.kept_from = max((r.least for r in rescalers if r.bounded), default=-math.inf)
         shapes = [member.slices for member in members]
@@ -243,7 +252,7 @@ class _Group:
 
     def _run(self) -> list[_Member]:
         library = self.library
-        value = self.sums()
+        value = self.sums() if self.entries is None else self.sums() / self.entries
         largest = library.largest(value)
         smallest = library.smallest(value) if self.bounded else math.inf
         if largest <= self.kept_up_to and smallest >= self.kept_from:

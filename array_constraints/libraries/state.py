@@ -95,6 +95,17 @@ def with_values(form: Any, values: dict[str, Any]) -> Any:
     return other
 
 
+def bounds_by_slice(form: Any) -> dict[str, Any]:
+    """Return the bounds of a dataclass that have one number for each slice, by field."""
+    names = _fields_of(type(form)) or {}
+    values = {name: getattr(form, name) for name, is_bound in names.items() if is_bound}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, tuple) or getattr(value, "ndim", 0) == 1
+    }
+
+
 def data_of(form: Any) -> dict[str, Any]:
     """Return the fields of a form that are arrays: bounds that have no value yet."""
     values = {name: getattr(form, name) for name in getattr(form, "__dataclass_fields__", ())}

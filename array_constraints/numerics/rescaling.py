@@ -32,7 +32,7 @@ class Size(NamedTuple):
     >>> import numpy as np
     >>> from array_constraints.reductions import Size
     >>> Size(np.asarray([[25.0]]), power=2)  # slices of norm 5
-    Size(value=array([[25.]]), scale=None, power=2)
+    Size(value=array([[25.]]), scale=None, power=2, mean=False)
     """
 
     value: Array
@@ -41,6 +41,8 @@ class Size(NamedTuple):
     """A power of two that keeps ``value`` in the range; None for 1."""
     power: int = 1
     """1, or 2 where the size is the square root of ``value``."""
+    mean: bool = False
+    """Whether ``value`` is a mean over the entries, as in a root mean square."""
 
 
 class Sizes(NamedTuple):
@@ -84,6 +86,7 @@ def sizes(
     numbers = all(isinstance(bound, float) for bound in bounds)
     like = None if numbers and isinstance(entries, int) else Like(value, xp)
     bounds = representable(bounds, precision, like)
+    entries = 1 if size.mean else entries  # of a mean, the share of each that is subnormal
     if like is None and isinstance(entries, int):
         found = limits_of_numbers(bounds, entries, precision, roundoffs, size.power)
     else:
@@ -105,7 +108,7 @@ def beyond(found: Sizes) -> tuple[Array, Array]:
 
 def powered(limit: Number, size: Size, precision: Precision, xp: Namespace) -> Number:
     """Return a limit as values of ``size`` compare with it: raised to its power, scaled."""
-    value, scale, power = size
+    value, scale, power, _ = size
     if scale is None:
         return limit if power == 1 else limit * limit
     # Above the size of any slice of 2**40 scaled entries; and its power is in the range.
@@ -119,7 +122,7 @@ def powered(limit: Number, size: Size, precision: Precision, xp: Namespace) -> N
 
 def magnitude(found: Sizes) -> Array:
     """Return the size of each slice: infinite where it is above the accumulator's range."""
-    (value, scale, power), xp = found.size, found.xp
+    (value, scale, power, _), xp = found.size, found.xp
     root = value if power == 1 else _root(value, xp)
     if scale is None:
         return root
@@ -204,7 +207,7 @@ def derivative(
 ) -> Array:
     r"""Return the derivative of ``rescaled`` at ``w``, a whole weight, along ``tangent``.
 
-    The sizes are Euclidean norms. The derivative is the identity where a slice is kept; on a
+    The sizes are Euclidean norms, or root mean squares. The derivative is the identity where a slice is kept; on a
     sphere (``lower == upper``) it is the rescaling's for every slice with a direction. The
     rescaling's Jacobian is symmetric, so that a cotangent is taken as a tangent is:
 
@@ -215,6 +218,10 @@ def derivative(
     lower, upper, rate = found.interval
     xp, scale = found.xp, found.size.scale
     moved, target = _moves(found, lower == upper)
+    if found.size.mean:  # the norm, and the one to reach
+        entries = library.count(w, axes)
+        size = found.size._replace(value=found.size.value * entries, mean=False)
+        found, target = found._replace(size=size), target * xp.sqrt(xp.ones_like(target) * entries)
     one, wide, v = xp.ones_like(target), library.accumulated(tangent), library.accumulated(w)
     v = xp.where(moved, v, xp.zeros_like(v))
     square = xp.where(moved, found.size.value, one)

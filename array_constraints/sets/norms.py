@@ -1,10 +1,11 @@
-"""Constraints on the Euclidean norm of each slice."""
+"""Constraints on the norm of each slice: balls, and what lies between two of them."""
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 from array_constraints import parameters, reductions
 from array_constraints.forms import Measuring, Rescaling, Sizing
@@ -24,10 +25,15 @@ from array_constraints.typing import (
 )
 
 
+UNITS = ("norm", "rms")
+
+
 class NormConstraint(Rescaling):
     """A constraint that rescales each slice so that its Euclidean norm lies in an interval.
 
-    A subclass states the interval; measuring, merging and rescaling are shared.
+    A subclass states the interval; measuring, merging and rescaling are shared. Its ``unit``
+    may be ``"rms"``: then the interval is one of root mean squares, norms over the square root
+    of the number of entries.
 
     Examples
     --------
@@ -40,9 +46,17 @@ class NormConstraint(Rescaling):
     array([1.8, 2.4])
     """
 
-    measure: Measuring[reductions.Sum] = staticmethod(reductions.sum_of_squares)
+    measure: Measuring[Any] = staticmethod(reductions.sum_of_squares)
 
-    size: Sizing = staticmethod(reductions.norm)
+    unit: str = "norm"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parameters.choice("unit", self.unit, UNITS)
+
+    @property
+    def size(self) -> Sizing:  # type: ignore[override]
+        return reductions.root_mean_square if self.unit == "rms" else reductions.norm
 
     def roundoffs(self, entries: Count, precision: Precision) -> Number:
         return reductions.roundoffs_of_norm(entries, precision)
@@ -60,14 +74,14 @@ class NormConstraint(Rescaling):
 @final
 @dataclass(frozen=True)
 class MaxNorm(NormConstraint):
-    r"""Shrink each slice along ``axis`` whose Euclidean norm exceeds ``max_value``.
+    r"""Shrink each slice along ``axis`` whose norm exceeds ``max_value``.
 
     .. math::
 
         P(w) = w \cdot \min\!\left(1, \frac{c}{\lVert w \rVert_2}\right), \qquad P(0) = 0
 
-    This is the Euclidean projection onto the ball of radius :math:`c`: convex, idempotent,
-    non-expansive.
+    This is the Euclidean projection onto the ball of radius :math:`c`, the nearest point of it:
+    convex, idempotent, non-expansive.
 
     Parameters
     ----------
@@ -77,12 +91,20 @@ class MaxNorm(NormConstraint):
     axis
         The dimension, or dimensions, that one slice runs along; ``None`` takes the whole array
         as one slice.
+    unit
+        ``"norm"``, or ``"rms"``: the bound is one of the root mean square,
+        :math:`\lVert w \rVert_2 / \sqrt n` of a slice of n entries.
+    order
+        2, the Euclidean norm; 1, the sum of magnitudes; or infinity, the largest magnitude. Of
+        these two the slice is shrunk as well: it keeps its direction, and is not the nearest
+        point.
 
     Raises
     ------
     ValueError
-        At construction, if ``max_value`` is negative or NaN; on call, if ``axis`` or the number
-        of radii does not fit the shape.
+        At construction, if ``max_value`` is negative or NaN, ``unit`` or ``order`` is another,
+        or ``unit="rms"`` is of another order than 2; on call, if ``axis`` or the number of
+        radii does not fit the shape.
     TypeError
         At construction, if a parameter is not of the type above; on call, if the dtype is not
         real floating.
@@ -99,43 +121,49 @@ class MaxNorm(NormConstraint):
     >>> MaxNorm(max_value=1.0)(np.asarray([[3.0, 0.3], [4.0, 0.4]]))
     array([[0.6, 0.3],
            [0.8, 0.4]])
+    >>> MaxNorm(1.0, order=1)(np.asarray([3.0, 1.0]))
+    array([0.75, 0.25])
     """
 
     max_value: Bound = 2
     axis: Axis = 0
+    unit: str = "norm"
+    order: float = 2
 
     if TYPE_CHECKING:  # what is taken; a field has the type of what is stored
 
-        def __init__(self, max_value: BoundLike = 2, axis: AxisLike = 0) -> None: ...
+        def __init__(
+            self,
+            max_value: BoundLike = 2,
+            axis: AxisLike = 0,
+            unit: Literal["norm", "rms"] = "norm",
+            order: float = 2,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         super().__post_init__()
         radius = parameters.number_or_numbers("max_value", self.max_value, lower=0)
         object.__setattr__(self, "max_value", radius)
+        order = parameters.choice("order", self.order, (1, 2, math.inf))
+        object.__setattr__(self, "order", order)
+        if self.unit != "norm" and order != 2:
+            raise ValueError(f"unit must be 'norm' where order is not 2, got {self.unit!r}")
 
-    def validate(self, w: Array) -> None:
-        super().validate(w)
-        radii: Any = self.max_value
-        if isinstance(radii, int | float) or (not isinstance(radii, tuple) and not radii.ndim):
-            return
-        slices = parameters.number_of_slices(w.shape, parameters.axes_of(self, w))
-        if slices == len(radii):
-            return
-        raise ValueError(
-            f"MaxNorm: max_value has {len(radii)} entries, an array of shape {tuple(w.shape)} "
-            f"has {slices} slices along axis {self.axis}"
-        )
+    @property
+    def measure(self) -> Measuring[Any]:  # type: ignore[override]
+        if self.order == 2:
+            return reductions.sum_of_squares
+        return reductions.sum_of_magnitudes if self.order == 1 else reductions.largest_magnitude
 
-    def for_part(
-        self, shape: tuple[int, ...], axes: tuple[int, ...], part: tuple[slice, ...]
-    ) -> MaxNorm:
-        if not isinstance(self.max_value, tuple):
-            return self
-        numbers = [0]
-        for i in sorted(set(range(len(shape))) - set(axes)):
-            inside = range(*part[i].indices(shape[i]))
-            numbers = [number * shape[i] + j for number in numbers for j in inside]
-        return MaxNorm(tuple(self.max_value[number] for number in numbers), self.axis)
+    def roundoffs(self, entries: Count, precision: Precision) -> Number:
+        if self.order == 2:
+            return super().roundoffs(entries, precision)
+        return reductions.roundoffs_of_sum(entries, precision) if self.order == 1 else 0.0
+
+    @property
+    def _derivative(self) -> Any:  # type: ignore[override]
+        """Only that of a Euclidean norm is stated."""
+        return super()._derivative if self.order == 2 else None
 
     def interval(self) -> Interval:
         return Interval(0.0, self.max_value)
@@ -160,17 +188,22 @@ class MinMaxNorm(NormConstraint):
     ----------
     min_value, max_value
         The bounds :math:`0 \le a \le b`; ``max_value`` may be infinity.
+        A sequence gives each slice its own bound, in C order of the dimensions that ``axis``
+        leaves.
     rate
         The share :math:`r` of the way that one call goes, in ``[0, 1]``.
     axis
         The dimension, or dimensions, that one slice runs along; ``None`` takes the whole array
         as one slice.
+    unit
+        ``"norm"``, or ``"rms"``: the bounds are those of the root mean square.
 
     Raises
     ------
     ValueError
-        At construction, if a bound is negative or NaN, ``min_value > max_value``, or ``rate``
-        is outside ``[0, 1]``; on call, if ``axis`` does not fit the shape.
+        At construction, if a bound is negative or NaN, ``min_value > max_value``, ``rate`` is
+        outside ``[0, 1]``, or ``unit`` another; on call, if ``axis`` or the number of bounds
+        does not fit the shape.
     TypeError
         At construction, if a parameter is not of the type above; on call, if the dtype is not
         real floating.
@@ -193,25 +226,25 @@ class MinMaxNorm(NormConstraint):
     max_value: Bound = 1.0
     rate: Bound = 1.0
     axis: Axis = 0
+    unit: str = "norm"
 
     if TYPE_CHECKING:  # what is taken; a field has the type of what is stored
 
         def __init__(
             self,
-            min_value: NumberLike = 0.0,
-            max_value: NumberLike = 1.0,
+            min_value: BoundLike = 0.0,
+            max_value: BoundLike = 1.0,
             rate: NumberLike = 1.0,
             axis: AxisLike = 0,
+            unit: Literal["norm", "rms"] = "norm",
         ) -> None: ...
 
     def __post_init__(self) -> None:
         super().__post_init__()
         finite = sys.float_info.max
-        low: Any = parameters.number("min_value", self.min_value, lower=0, upper=finite)
-        high: Any = parameters.number("max_value", self.max_value, lower=0)
-        judged = isinstance(low, int | float) and isinstance(high, int | float)
-        if judged and low > high:
-            raise ValueError(f"min_value must not exceed max_value, got {low!r} > {high!r}")
+        low = parameters.number_or_numbers("min_value", self.min_value, lower=0, upper=finite)
+        high = parameters.number_or_numbers("max_value", self.max_value, lower=0)
+        parameters.judge_order(low, high)
         object.__setattr__(self, "min_value", low)
         object.__setattr__(self, "max_value", high)
         rate = parameters.number("rate", self.rate, lower=0, upper=1)
@@ -221,57 +254,5 @@ class MinMaxNorm(NormConstraint):
         return Interval(self.min_value, self.max_value, self.rate)
 
 
-@final
-@dataclass(frozen=True)
-class UnitNorm(NormConstraint):
-    r"""Rescale each slice along ``axis`` to Euclidean norm 1.
-
-    .. math::
-
-        P(w) = \frac{w}{\lVert w \rVert_2}, \qquad P(0) = 0
-
-    This is the Euclidean projection onto the unit sphere (outside zero): idempotent; the
-    sphere is not convex.
-
-    Parameters
-    ----------
-    axis
-        The dimension, or dimensions, that one slice runs along; ``None`` takes the whole array
-        as one slice.
-
-    Raises
-    ------
-    ValueError
-        On call, if ``axis`` does not fit the shape.
-    TypeError
-        At construction, if ``axis`` is not of the type above; on call, if the dtype is not real
-        floating.
-
-    Notes
-    -----
-    Shape ``(..., n, ...)`` to the same shape; dtype and device are kept. A slice whose norm is
-    1 within roundoff comes back bit for bit, with the derivative of the rescaling. A zero slice
-    has no direction: it stays zero, and its violation is 1; a slice holding NaN or infinity
-    stays too.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> UnitNorm()(np.asarray([[3.0, 0.0], [4.0, 0.0]]))
-    array([[0.6, 0. ],
-           [0.8, 0. ]])
-    """
-
-    axis: Axis = 0
-
-    if TYPE_CHECKING:  # what is taken; a field has the type of what is stored
-
-        def __init__(self, axis: AxisLike = 0) -> None: ...
-
-    def interval(self) -> Interval:
-        return Interval(1.0, 1.0)
-
-
 max_norm = MaxNorm
 min_max_norm = MinMaxNorm
-unit_norm = UnitNorm

@@ -143,14 +143,15 @@ def work_of(constraint: Any, tensor: Tensor) -> TensorWork:
     whole = stand_in(tensor)
     if isinstance(constraint, Form):
         constraint.validate(whole)
-    needs = needs_of(constraint)
+    needs, groups = needs_of(constraint), None
     kind = _WORK.get(needs, WholeWork)
     most = 1 if kind is WholeWork else grid.ENTRIES_OF_TILE
     if needs == "entries":
         axes: tuple[int, ...] = ()
+        groups = constraint.groups(len(tensor.shape))
     elif needs == EVERYTHING:
         axes = tuple(range(len(tensor.shape)))
     else:
         axes = axes_of(constraint, whole)
-    cut = grid.grid_of(tensor.shape, axes, tensor.chunks, tensor.order, most)
+    cut = grid.grid_of(tensor.shape, axes, tensor.chunks, tensor.order, most, groups)
     return kind(constraint, tensor, cut)

@@ -7,6 +7,7 @@ from typing import Any
 
 from array_constraints.executors import grid, whole
 from array_constraints.executors.grid import Region
+from array_constraints.executors.needs import is_alike_everywhere
 from array_constraints.files.options import COUNTED
 from array_constraints.files.run.report import Summary
 from array_constraints.files.run.work import (
@@ -26,11 +27,11 @@ class EntriesWork(TensorWork):
         for _, _, place in self.grid.tiles(region):
             read = tiles.read(place)
             if self.detail != COUNTED:
-                excess = whole.violation(self.constraint, read, numpy_namespace())
+                excess = whole.violation(self._form(place), read, numpy_namespace())
                 before += summary_of(excess, place, (), self.detail)
                 continue
-            for tile in _flat(read):
-                before += self._summary(tile)
+            for form, tile in self._parts(place, read):
+                before += _summary(form, tile)
         return Outcome(before)
 
     def project(
@@ -40,20 +41,35 @@ class EntriesWork(TensorWork):
         before = after = Summary()
         for _, _, place in self.grid.tiles(region):
             read = tiles.read(place)
-            for tile in _flat(read):
-                found = left = self._summary(tile)
+            for form, tile in self._parts(place, read):
+                found = left = _summary(form, tile)
                 if found.violating:
-                    tile[...] = self.constraint.project(tile, numpy_namespace())
-                    left = self._summary(tile)
+                    tile[...] = form.project(tile, numpy_namespace())
+                    left = _summary(form, tile)
                 before, after = before + found, after + left
             tiles.write(place, read)
         return Outcome(before, after, block=tiles.finish(self.durable))
 
-    def _summary(self, tile: Any) -> Summary:
-        xp = numpy_namespace()
-        if not (xp.any(self.constraint.outside(tile, xp)) or xp.any(xp.isnan(tile))):
-            return Summary(tile.size)
-        return summary_of(whole.violation(self.constraint, tile, xp), (), ())
+    def _form(self, place: Region) -> Any:
+        return self.constraint.for_part(self.tensor.shape, (), place)
+
+    def _parts(self, place: Region, read: Any) -> Iterator[tuple[Any, Any]]:
+        """Return views of a tile that stay in the caches, each with the form for it."""
+        if is_alike_everywhere(self.constraint, read.ndim):
+            yield from ((self.constraint, tile) for tile in _flat(read))
+            return
+        form, groups = self._form(place), self.constraint.groups(read.ndim)
+        every = tuple(range(read.ndim))
+        cut = grid.Grid(read.shape, every, None, every, grid.ENTRIES_OF_TILE // 4, groups)
+        for _, parts in cut.columns():
+            yield from ((form.for_part(read.shape, (), part), read[part]) for part in parts)
+
+
+def _summary(form: Any, tile: Any) -> Summary:
+    xp = numpy_namespace()
+    if not (xp.any(form.outside(tile, xp)) or xp.any(xp.isnan(tile))):
+        return Summary(tile.size)
+    return summary_of(whole.violation(form, tile, xp), (), ())
 
 
 def _flat(whole: Any) -> Iterator[Any]:

@@ -54,7 +54,7 @@ class SlicesWork(TensorWork):
             tile, measure = tiles.read(place), measures[column]
             if column not in changes:
                 changes[column] = self._change(place, measure)
-            self._constrain(tile, changes[column])
+            self._constrain(place, tile, changes[column])
             tiles.write(place, tile)
             forest.add(column, 0, index, self._measure(place, tile))
         return Outcome(nodes=forest.left(), block=tiles.finish(self.durable))
@@ -70,7 +70,7 @@ class SlicesWork(TensorWork):
             measure, found = self._measured(read)
             change, left = self._change(column[0][1], measure), found
             for _, place, tile in read:
-                self._constrain(tile, change)
+                self._constrain(place, tile, change)
                 tiles.write(place, tile)
             if not change.nothing:
                 _, left = self._measured(read)
@@ -123,7 +123,7 @@ class SlicesWork(TensorWork):
         library = libraries.of_namespace(numpy_namespace())
         return Change.of(self._form(place), measure, library)
 
-    def _constrain(self, tile: Any, change: Change) -> None:
+    def _constrain(self, place: Region, tile: Any, change: Change) -> None:
         """Constrain a tile in place."""
         if not change.nothing:
-            change.onto(tile, tile, self.axes)
+            change.onto(self._form(place), tile, tile, self.axes)
