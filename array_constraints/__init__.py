@@ -4,7 +4,7 @@ from array_constraints.config import deserialize, get, register, serialize
 from array_constraints.constraint import Constraint
 from array_constraints.forms import Elementwise, Form, Rescaling, Slicewise, WholeSlice
 from array_constraints.numerics.margins import Interval
-from array_constraints.sets.elementwise import NonNeg, non_neg
+from array_constraints.sets.elementwise import Box, NonNeg, non_neg
 from array_constraints.sets.kernels import RadialConstraint, radial_constraint
 from array_constraints.sets.norms import (
     MaxNorm,
@@ -13,19 +13,25 @@ from array_constraints.sets.norms import (
     max_norm,
     min_max_norm,
 )
+from array_constraints.sets.patterns import Banded, Mask, Triangular
+from array_constraints.sets.sparsity import NMSparse
 from array_constraints.sets.spheres import Sphere, UnitNorm, unit_norm
 from array_constraints.trees import apply
 from array_constraints.typing import Array, Bound, Namespace
 
 __all__ = [
     "Array",
+    "Banded",
     "Bound",
+    "Box",
     "Constraint",
     "Elementwise",
     "Form",
     "Interval",
+    "Mask",
     "MaxNorm",
     "MinMaxNorm",
+    "NMSparse",
     "Namespace",
     "NonNeg",
     "NormConstraint",
@@ -33,6 +39,7 @@ __all__ = [
     "Rescaling",
     "Slicewise",
     "Sphere",
+    "Triangular",
     "UnitNorm",
     "WholeSlice",
     "apply",

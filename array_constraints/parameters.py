@@ -143,6 +143,14 @@ _UNRESOLVED = (
 )
 
 
+def pair_of_axes(owner: str, axis: Any, ndim: int) -> tuple[int, int]:
+    """Return the dimensions of the rows and of the columns of matrices, from the front."""
+    rows, columns = (normalized_axes(owner, i, ndim)[0] for i in axis)
+    if rows == columns:
+        raise ValueError(f"{owner}: axis {axis} names a dimension of {ndim} twice")
+    return rows, columns
+
+
 def axes_of(form: Any, w: Any) -> tuple[int, ...]:
     """Return the dimensions of ``w`` that one slice of a form with an ``axis`` runs along."""
     return normalized_axes(name_of(type(form)), form.axis, w.ndim)

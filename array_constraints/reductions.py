@@ -194,7 +194,7 @@ def roundoffs_of_sum(entries: Count, precision: Precision) -> Number:
 def roundoffs_of_norm(entries: Count, precision: Precision) -> Number:
     """Return how many roundoffs of the accumulator a Euclidean norm may be off.
 
-    Or a root mean square: half a roundoff more, of the division, is less than what is rounded up.
+    Or a root mean square: its division is in what that number is rounded up by.
     """
     return margins.roundoffs_of_norm(tree_depth(entries), precision)
 

@@ -45,6 +45,7 @@ class Namespace(Protocol):
     __name__: str
     float32: Any
     float64: Any
+    int8: Any
     int32: Any
     int64: Any
     inf: float

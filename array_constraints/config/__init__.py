@@ -1,8 +1,8 @@
 """Constraints to and from configurations: strict JSON, and every dialect of Keras."""
 
+from array_constraints.config.built_in import BUILT_IN
 from array_constraints.config.models import read_constraints
 from array_constraints.config.registry import (
-    BUILT_IN,
     PACKAGE,
     deserialize,
     get,

@@ -4,15 +4,55 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
-from array_constraints.parameters import judge_depth, tuples_restored
+from array_constraints.parameters import INCOMING, from_json, judge_depth, tuples_restored
 
 _KERAS_MODULES = re.compile(
     r"(tensorflow\.(python\.)?)?(tf_)?keras\.(src\.)?constraints(\.\w+)*"
 )
 # Keras 1 named the parameters otherwise, in one flat dictionary.
 _KERAS_1_PARAMETERS = {"m": "max_value", "low": "min_value", "high": "max_value"}
+
+
+_IN_KERAS_3 = {
+    "Constraint": (),
+    "MaxNorm": ("max_value", "axis"),
+    "MinMaxNorm": ("min_value", "max_value", "rate", "axis"),
+    "NonNeg": (),
+    "UnitNorm": ("axis",),
+}
+"""The constraints of Keras 3, with their parameters."""
+
+
+def for_keras(name: str, constraint: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config that Keras 3 reads as its own class.
+
+    Raises
+    ------
+    ValueError
+        If Keras has no such constraint, or not with these parameters.
+    """
+    advice = "use dialect='array_constraints'"
+    if name not in _IN_KERAS_3:
+        raise ValueError(f"Keras 3 has no {name}: {advice}")
+    defaults = {f.name: f.default for f in fields(constraint)} if config else {}
+    values = {key: from_json(value) for key, value in config.items()}
+    for key, value in values.items():
+        if key not in _IN_KERAS_3[name] and value != defaults.get(key):
+            raise ValueError(f"Keras has no {key} of {name}, got {value!r}: {advice}")
+        if key != "axis" and isinstance(value, tuple):
+            raise ValueError(f"Keras has no {key} per slice: {advice}")
+    if values.get("axis") == INCOMING:
+        raise ValueError(f"Keras has no axis 'incoming': {advice}")
+    kept = {key: values[key] for key in _IN_KERAS_3[name]}
+    return {
+        "module": "keras.constraints",
+        "class_name": name,
+        "config": {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()},
+        "registered_name": None,
+    }
 
 
 def read(config: Mapping[str, Any]) -> tuple[str, str | None, str | None, dict[str, Any]]:

@@ -6,20 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar, overload
 
 from array_constraints.config import dialects
+from array_constraints.config.built_in import ALIASES, BUILT_IN
 from array_constraints.constraint import Constraint
-from array_constraints.parameters import INCOMING, from_json
-from array_constraints.sets.elementwise import NonNeg
-from array_constraints.sets.kernels import RadialConstraint
-from array_constraints.sets.norms import MaxNorm, MinMaxNorm
-from array_constraints.sets.spheres import Sphere, UnitNorm
 from array_constraints.typing import Map, name_of
 
 PACKAGE = "array_constraints"
-BUILT_IN: dict[str, type[Constraint]] = {
-    name_of(cls): cls
-    for cls in (Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm, RadialConstraint, Sphere)
-}
-_ABSENT_FROM_KERAS_3 = {"RadialConstraint"}
 _registered: dict[str, type[Constraint]] = {}
 _listeners: list[Callable[[str, type[Constraint]], None]] = []
 
@@ -133,20 +124,7 @@ def serialize(constraint: Constraint | None, dialect: str = PACKAGE) -> dict[str
     if dialect == PACKAGE:
         key = f"{PACKAGE}>{name_of(cls)}"
         return {"module": PACKAGE, "class_name": key, "config": config, "registered_name": key}
-    if name_of(cls) in _ABSENT_FROM_KERAS_3:
-        raise ValueError(f"Keras 3 has no {name_of(cls)}: use dialect='array_constraints'")
-    config = {name: from_json(value) for name, value in config.items()}
-    if isinstance(config.get("max_value"), tuple):
-        raise ValueError("Keras has no radius per slice: use dialect='array_constraints'")
-    if config.get("axis") == INCOMING:
-        raise ValueError("Keras has no axis 'incoming': use dialect='array_constraints'")
-    config = {k: list(v) if isinstance(v, tuple) else v for k, v in config.items()}
-    return {
-        "module": "keras.constraints",
-        "class_name": name_of(cls),
-        "config": config,
-        "registered_name": None,
-    }
+    return dialects.for_keras(name_of(cls), constraint, config)
 
 
 @overload
@@ -298,4 +276,4 @@ def _origin(cls: type) -> str:
 
 _SPELLINGS = {
     spelling: cls for name, cls in BUILT_IN.items() for spelling in dialects.spellings(name)
-}
+} | {alias: cls for name, cls in BUILT_IN.items() for alias in ALIASES.get(name, ())}

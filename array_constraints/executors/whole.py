@@ -27,7 +27,7 @@ def violation(form: Any, w: Array, xp: Namespace) -> Array:
     """Return the violation of all of ``w``."""
     library = of_namespace(xp)
     if form.needs == "entries":
-        result = form.excess(library.accumulated(w), xp)
+        result = library.by_entry(_excess_of_entries, form, w)
     elif form.needs == "slices":
         order, back = _slices_last(form, w)
         slices = xp.permute_dims(library.accumulated(w), order)
@@ -39,7 +39,15 @@ def violation(form: Any, w: Array, xp: Namespace) -> Array:
     return found
 
 
+def _excess_of_entries(form: Any, w: Array, xp: Namespace) -> Any:
+    return form.excess(of_namespace(xp).accumulated(w), xp)
+
+
 def _project_entries(form: Any, w: Array, xp: Namespace) -> Any:
+    return of_namespace(xp).by_entry(_projected_entries, form, w)
+
+
+def _projected_entries(form: Any, w: Array, xp: Namespace) -> Any:
     return form.project(w, xp)
 
 

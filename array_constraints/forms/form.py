@@ -95,8 +95,8 @@ class AlongAxis(Form):
         for name, bounds in state.bounds_by_slice(self).items():
             if len(bounds) != slices:
                 raise ValueError(
-                    f"{name_of(type(self))}: {name} has {len(bounds)} entries, an array of shape "
-                    f"{tuple(w.shape)} has {slices} slices along axis {self.axis}"
+                    f"{name_of(type(self))}: {name} has {len(bounds)} entries, an array of "
+                    f"shape {tuple(w.shape)} has {slices} slices along axis {self.axis}"
                 )
 
     def for_part(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from array_constraints.libraries.entries import Entries
 from array_constraints.numerics import subnormals
 from array_constraints.numerics.formats import FORMATS, PRECISIONS, Precision
 from array_constraints.numerics.margins import rounded_down
@@ -19,7 +20,7 @@ from array_constraints.numerics.sums import (
 from array_constraints.typing import Array, Count, Namespace
 
 
-class Library:
+class Library(Entries):
     """An array library, as any conforming one is used: CuPy, array-api-strict, ...
 
     A subclass overrides what its library does otherwise, or faster, with the reason beside it.
@@ -77,19 +78,6 @@ class Library:
         )
         found: Array = xp.where(subnormal, exact, wide)
         return found
-
-    def bits(self, w: Any) -> Any:
-        """Return entries as signed integers of the same bits; None where that is unknown."""
-        return None
-
-    def negative(self, w: Array) -> Array:
-        """Return which entries are less than zero."""
-        return w < 0
-
-    def without_negative(self, w: Array) -> Array:
-        """Return ``w`` with zeros for what is less than zero; all other bits are kept."""
-        result: Array = self.xp.where(self.negative(w), self.xp.zeros_like(w), w)
-        return result
 
     def zero_dimensional(self, result: Any) -> Any:
         """Return a result as an array: NumPy makes a scalar of one without dimensions."""
@@ -231,6 +219,10 @@ class Library:
 
     def run(self, function: Callable[..., Any], form: Any, w: Any) -> Any:
         """Return ``function(form, w, xp)``, one expression of a form's methods."""
+        return function(form, w, self.xp)
+
+    def by_entry(self, function: Callable[..., Array], form: Any, w: Array) -> Array:
+        """Return ``function(form, w, xp)``, of an elementwise form."""
         return function(form, w, self.xp)
 
     def by_slice(self, method: Callable[..., Array], measure: Any, *blocks: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -39,6 +40,9 @@ class Dask(Library):
         """Ask for one dimension at least: dask.array.view fails without."""
         return negative(w, self) if w.ndim else negative(w[None], self)[0]
 
+    def booleans(self, raw: bytes, shape: tuple[int, ...], like: Any) -> Any:
+        return dask.array.asarray(numpy.frombuffer(raw, bool).reshape(shape))
+
     def largest_magnitude(self, x: Array, axes: tuple[int, ...]) -> Array:
         return _reduced(x, axes, largest_magnitude)  # dask.array.max fails on an empty chunk
 
@@ -52,6 +56,18 @@ class Dask(Library):
     def _add(self, x: Array, scale: Array | None, axes: tuple[int, ...], term: Term) -> Array:
         """Add chunk by chunk: halves would be n log n tasks, and need known chunks."""
         return _reduced(term(x, scale), axes, _pairwise)
+
+    def by_entry(self, function: Callable[..., Any], form: Any, w: Any) -> Any:
+        """Compute in each chunk at once; chunks whose borders part groups are cut otherwise."""
+        groups = form.groups(w.ndim)
+        whole = (
+            w.rechunk(_between_groups(w.chunks, groups)) if max(groups, default=1) > 1 else w
+        )
+        chunk = functools.partial(_of_part, function, form, w.shape)
+        nothing = [{"array-location": [(0, 0)] * w.ndim}]
+        meta = _of_part(function, form, w.shape, w._meta, nothing)
+        found = dask.array.map_blocks(chunk, whole, dtype=meta.dtype, meta=meta)
+        return found.rechunk(w.chunks) if whole is not w else found
 
     def by_slice(self, method: Callable[..., Array], measure: Any, *blocks: Array) -> Array:
         """Compute in each chunk at once, not step by step: one task for each, not fifty."""
@@ -69,6 +85,33 @@ class Dask(Library):
 
     def unwritable(self, w: Any) -> str | None:
         return IMMUTABLE
+
+
+def _of_part(
+    function: Callable[..., Any],
+    form: Any,
+    shape: tuple[int, ...],
+    block: Any,
+    block_info: Any = None,
+) -> Any:
+    """Call a function of an elementwise form on the part of an array of that shape."""
+    if block_info and not any(n != n for n in shape):  # else chunks are of unknown size
+        part = [slice(*borders) for borders in block_info[0]["array-location"]]
+        form = form.for_part(shape, (), tuple(part))
+    with numpy.errstate(all="ignore"):
+        return function(form, block, array_namespace(block))
+
+
+def _between_groups(
+    chunks: tuple[tuple[int, ...], ...], groups: tuple[int, ...]
+) -> tuple[tuple[int, ...], ...]:
+    """Return chunks like these whose borders part no groups of entries."""
+    found = []
+    for lengths, group in zip(chunks, groups, strict=True):
+        stops = [-(-stop // group) * group for stop in itertools.accumulate(lengths)]
+        ends = sorted({0, sum(lengths)} | {stop for stop in stops if stop < sum(lengths)})
+        found.append(tuple(b - a for a, b in itertools.pairwise(ends)) or lengths)
+    return tuple(found)
 
 
 def _is_of_numbers(method: Any, measure: Any) -> bool:

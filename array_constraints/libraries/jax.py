@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy
+import numpy
 
 from array_constraints.libraries import state
 from array_constraints.libraries.base import IMMUTABLE, Library
@@ -36,6 +37,9 @@ class Jax(Library):
 
     def traced(self, number: Any) -> bool:
         return isinstance(number, jax.core.Tracer)
+
+    def booleans(self, raw: bytes, shape: tuple[int, ...], like: Any) -> Any:
+        return self.xp.asarray(numpy.frombuffer(raw, bool).reshape(shape))
 
     def negative(self, w: Any) -> Any:
         """Tell them by their bits: XLA on CPUs compares subnormal numbers as zeros."""

@@ -97,7 +97,8 @@ def with_values(form: Any, values: dict[str, Any]) -> Any:
 
 def bounds_by_slice(form: Any) -> dict[str, Any]:
     """Return the bounds of a dataclass that have one number for each slice, by field."""
-    names = _fields_of(type(form)) or {}
+    cls: Any = type(form)
+    names = _fields_of(cls) or {}
     values = {name: getattr(form, name) for name, is_bound in names.items() if is_bound}
     return {
         name: value

@@ -49,6 +49,21 @@ class Torch(AtHand):
             return super().without_negative(w)
         return (self.bits(w) * ~self.negative(w)).view(w.dtype)
 
+    def clipped(self, w: Any, low: Any, high: Any) -> Any:
+        """Clamp, where that keeps the sign of zeros: torch.where takes many times as long."""
+        numbers = isinstance(low, int | float) and isinstance(high, int | float)
+        if numbers and low != 0 != high and self._clamps(w):
+            return w.clamp(low, high)
+        return super().clipped(w, low, high)
+
+    def booleans(self, raw: bytes, shape: tuple[int, ...], like: Any) -> Any:
+        flat = torch.frombuffer(bytearray(raw), dtype=torch.bool) if raw else torch.empty(0)
+        made = flat.to(device=like.device, dtype=torch.bool).reshape(shape)
+        return torch_sharded.beside(made, like)
+
+    def arange(self, n: int, like: Any) -> Any:
+        return torch_sharded.beside(super().arange(n, like), like)
+
     def some(self, mask: Any) -> bool:
         """Take the largest byte: torch.any takes up to 50 times as long."""
         if mask.dtype is not torch.bool:

@@ -207,9 +207,9 @@ def derivative(
 ) -> Array:
     r"""Return the derivative of ``rescaled`` at ``w``, a whole weight, along ``tangent``.
 
-    The sizes are Euclidean norms, or root mean squares. The derivative is the identity where a slice is kept; on a
-    sphere (``lower == upper``) it is the rescaling's for every slice with a direction. The
-    rescaling's Jacobian is symmetric, so that a cotangent is taken as a tangent is:
+    The sizes are Euclidean norms, or root mean squares. The derivative is the identity where a
+    slice is kept; on a sphere (``lower == upper``) it is the rescaling's for every slice with a
+    direction. The rescaling's Jacobian is symmetric, so that a cotangent is taken as a tangent:
 
     .. math::
 
@@ -221,7 +221,10 @@ def derivative(
     if found.size.mean:  # the norm, and the one to reach
         entries = library.count(w, axes)
         size = found.size._replace(value=found.size.value * entries, mean=False)
-        found, target = found._replace(size=size), target * xp.sqrt(xp.ones_like(target) * entries)
+        found, target = (
+            found._replace(size=size),
+            target * xp.sqrt(xp.ones_like(target) * entries),
+        )
     one, wide, v = xp.ones_like(target), library.accumulated(tangent), library.accumulated(w)
     v = xp.where(moved, v, xp.zeros_like(v))
     square = xp.where(moved, found.size.value, one)

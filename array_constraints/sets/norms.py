@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal, final
 
 from array_constraints import parameters, reductions
@@ -22,10 +22,11 @@ from array_constraints.typing import (
     Count,
     Namespace,
     NumberLike,
+    name_of,
 )
 
-
 UNITS = ("norm", "rms")
+_BEYOND_KERAS = {"unit": "norm", "order": 2}
 
 
 class NormConstraint(Rescaling):
@@ -54,6 +55,14 @@ class NormConstraint(Rescaling):
         super().__post_init__()
         parameters.choice("unit", self.unit, UNITS)
 
+    def __repr__(self) -> str:
+        """Return a call that makes it; without what Keras does not have, unless it is given."""
+        if not is_dataclass(self):
+            return object.__repr__(self)
+        shown = {f.name: getattr(self, f.name) for f in fields(self)}
+        given = {k: v for k, v in shown.items() if _BEYOND_KERAS.get(k) != v}
+        return f"{name_of(type(self))}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
+
     @property
     def size(self) -> Sizing:  # type: ignore[override]
         return reductions.root_mean_square if self.unit == "rms" else reductions.norm
@@ -72,7 +81,7 @@ class NormConstraint(Rescaling):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MaxNorm(NormConstraint):
     r"""Shrink each slice along ``axis`` whose norm exceeds ``max_value``.
 
@@ -161,7 +170,7 @@ class MaxNorm(NormConstraint):
         return reductions.roundoffs_of_sum(entries, precision) if self.order == 1 else 0.0
 
     @property
-    def _derivative(self) -> Any:  # type: ignore[override]
+    def _derivative(self) -> Any:
         """Only that of a Euclidean norm is stated."""
         return super()._derivative if self.order == 2 else None
 
@@ -170,7 +179,7 @@ class MaxNorm(NormConstraint):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MinMaxNorm(NormConstraint):
     r"""Move the Euclidean norm of each slice along ``axis`` towards ``[min_value, max_value]``.
 

@@ -64,7 +64,7 @@ class UnitNorm(NormConstraint):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sphere(NormConstraint):
     r"""Rescale each slice along ``axis`` to norm ``radius``.
 
@@ -74,8 +74,8 @@ class Sphere(NormConstraint):
              = \frac{r}{\lVert w \rVert_2}\, w, \qquad P(0) = 0
 
     The nearest point for every slice but zero, from which all are equally far. Idempotent; the
-    sphere is not convex. It is known as hyperball, as oblique manifold where slices are columns,
-    and as weight normalisation; nGPT takes ``radius=1``, EDM2 ``unit="rms"``.
+    sphere is not convex. It is known as hyperball, as weight normalisation, and as oblique
+    manifold where slices are columns; nGPT takes ``radius=1``, EDM2 ``unit="rms"``.
 
     Parameters
     ----------

@@ -1,0 +1,37 @@
+"""The library's own constraints by name, and other names that they are known by."""
+
+from __future__ import annotations
+
+from array_constraints.constraint import Constraint
+from array_constraints.sets.elementwise import Box, NonNeg
+from array_constraints.sets.kernels import RadialConstraint
+from array_constraints.sets.norms import MaxNorm, MinMaxNorm
+from array_constraints.sets.patterns import Banded, Mask, Triangular
+from array_constraints.sets.sparsity import NMSparse
+from array_constraints.sets.spheres import Sphere, UnitNorm
+from array_constraints.typing import name_of
+
+BUILT_IN: dict[str, type[Constraint]] = {
+    name_of(cls): cls
+    for cls in (
+        Constraint,
+        MaxNorm,
+        MinMaxNorm,
+        NonNeg,
+        UnitNorm,
+        RadialConstraint,
+        Banded,
+        Box,
+        Mask,
+        NMSparse,
+        Sphere,
+        Triangular,
+    )
+}
+
+ALIASES = {
+    "Box": ("clip", "Clip", "weight_clip", "WeightClip"),
+    "NMSparse": ("nm_sparse", "semi_structured"),
+    "Sphere": ("hyperball", "fixed_norm", "l2_sphere"),
+}
+"""What others call them, as ``get`` takes it; beside the spellings of each name."""
