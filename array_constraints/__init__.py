@@ -6,6 +6,7 @@ from array_constraints.forms import Elementwise, Form, Rescaling, Slicewise, Who
 from array_constraints.numerics.margins import Interval
 from array_constraints.sets.elementwise import Box, NonNeg, non_neg
 from array_constraints.sets.kernels import RadialConstraint, radial_constraint
+from array_constraints.sets.masks import Mask
 from array_constraints.sets.norms import (
     MaxNorm,
     MinMaxNorm,
@@ -13,7 +14,7 @@ from array_constraints.sets.norms import (
     max_norm,
     min_max_norm,
 )
-from array_constraints.sets.patterns import Banded, Mask, Triangular
+from array_constraints.sets.patterns import Banded, Triangular
 from array_constraints.sets.sparsity import NMSparse
 from array_constraints.sets.spheres import Sphere, UnitNorm, unit_norm
 from array_constraints.trees import apply

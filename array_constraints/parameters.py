@@ -71,7 +71,7 @@ def choice(name: str, value: object, known: tuple[Any, ...]) -> Any:
     for one in known:
         if type(plain) is not bool and isinstance(plain, str | int | float) and plain == one:
             return one
-    error = ValueError if isinstance(plain, str | int | float) else TypeError
+    error = ValueError if type(plain) in {type(one) for one in known} else TypeError
     raise error(f"{name} must be {_one_of(known)}, got {_shown(value)}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from array_constraints import MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+from array_constraints import MaxNorm, MinMaxNorm, NonNeg, Sphere, UnitNorm
 from array_constraints.libraries.state import data_of, state_of, structure_of
 from array_constraints.parameters import judge_depth, number_from_text
 from array_constraints.typing import Bound
@@ -57,7 +57,24 @@ NAN, INF = math.nan, math.inf
         (lambda: MinMaxNorm(rate=1.5), ValueError, r"rate must be between 0 and 1, got 1.5"),
         (lambda: MinMaxNorm(rate=-1), ValueError, r"rate must be between 0 and 1, got -1"),
         (lambda: MinMaxNorm(rate=NAN), ValueError, r"rate must be between 0 and 1, got nan"),
-        (lambda: MinMaxNorm([1.0]), TypeError, r"min_value must be a real number, got \[1.0\]"),
+        (
+            lambda: MinMaxNorm(["1"]),
+            TypeError,
+            r"min_value\[0\] must be a real number, got '1'",
+        ),
+        (lambda: MinMaxNorm([2.0, 1.0], 1.5), ValueError, "got 2.0 > 1.5"),
+        (
+            lambda: MinMaxNorm([math.inf], math.inf),
+            ValueError,
+            r"min_value\[0\] must be finite",
+        ),
+        (lambda: MaxNorm(unit="max"), ValueError, "unit must be 'norm' or 'rms', got 'max'"),
+        (lambda: MaxNorm(unit=2), TypeError, "unit must be 'norm' or 'rms', got 2"),
+        (lambda: MaxNorm(order=3), ValueError, "order must be 1, 2 or inf, got 3"),
+        (lambda: MaxNorm(order=True), TypeError, "order must be 1, 2 or inf, got True"),
+        (lambda: MaxNorm(order=1, unit="rms"), ValueError, "unit must be 'norm' where order"),
+        (lambda: Sphere(math.inf), ValueError, "radius must be finite and at least 0, got inf"),
+        (lambda: Sphere([1.0, -1.0]), ValueError, r"radius\[1\] must be finite and at least 0"),
         (
             lambda: UnitNorm(True),
             TypeError,
@@ -229,7 +246,7 @@ class TestJax:
         jax = pytest.importorskip("jax")
         for make, shape in (
             (MaxNorm, (2, 4)),
-            (lambda m: MinMaxNorm(0, m), (4,)),
+            (lambda m: MinMaxNorm(0, m), (2, 4)),
             (lambda m: MinMaxNorm(rate=m), (1,)),
         ):
             with pytest.raises(TypeError, match="must be a real number, got an array of type"):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from array_constraints.cli.constraints import CONSTRAINTS, ConstraintName, parameters
+from array_constraints.cli.constraints import CONSTRAINTS, ConstraintName, parameters, texts
 from array_constraints.files import CHUNK_SIZE, MOST_WORKERS, PATIENCE
 from array_constraints.layers import LAYOUTS
 from array_constraints.parameters import INCOMING, number_from_text
@@ -21,7 +21,15 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _VALUES = {
     "axis": "1, or 0,1, or none, or incoming: all weights into one unit",
+    "lower": "a number of diagonals, or none for all",
+    "mask": "a .npy file of truth values",
     "max_value": "a number, inf, or one for each slice, with commas between",
+    "min_value": "a number, -inf, or one for each slice, with commas between",
+    "order": "1, 2 or inf",
+    "part": "lower or upper",
+    "radius": "a number, or one for each slice, with commas between",
+    "unit": "norm or rms",
+    "upper": "a number of diagonals, or none for all",
 }
 """The values of parameters that are not just a number."""
 
@@ -184,6 +192,25 @@ of_a_listing = _adding(
         _PROGRESS,
     ]
 )
+
+
+def value_of(name: str, text: str) -> Any:
+    """Return a parameter of a constraint from its text: a word, a mask, or a number."""
+    if name == "mask":
+        return _mask(text)
+    return text if name in texts() else value_from_text(text)
+
+
+def _mask(path: str) -> Any:
+    import numpy
+
+    try:
+        found = numpy.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is no .npy file of truth values: {error}") from None
+    if found.dtype != bool:
+        raise ValueError(f"{path} holds {found.dtype}, not truth values")
+    return found
 
 
 def value_from_text(text: str) -> Any:

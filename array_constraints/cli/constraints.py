@@ -45,29 +45,45 @@ class ConstraintName(click.ParamType[str]):
         return [CompletionItem(name) for name in CONSTRAINTS if name.startswith(incomplete)]
 
 
+_LEFT_OUT = {"shape"}
+"""The parameters that follow from others: a mask in a file has its shape."""
+
+
 def parameters() -> dict[str, list[str]]:
     """Return the parameters, each with the constraints that have it: ``max_norm [2]``."""
     found: dict[str, list[str]] = {}
     for name, cls in CONSTRAINTS.items():
-        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        for field in _fields(cls):
             default = _default(field.default).strip()
             found.setdefault(field.name, []).append(f"{name} [{default}]" if default else name)
     return found
+
+
+def texts() -> set[str]:
+    """Return the names of the parameters that are words, not numbers."""
+    return {f.name for cls in CONSTRAINTS.values() for f in _fields(cls) if f.type == "str"}
 
 
 def described() -> str:
     """Return a text of all constraints: their parameters, defaults, and what they ask for."""
     lines = ["\b", "Constraints, with the defaults of their parameters:"]
     for name, cls in CONSTRAINTS.items():
-        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-        flags = [f"--{f.name.replace('_', '-')}{_default(f.default)}" for f in fields]
+        flags = [f"--{f.name.replace('_', '-')}{_default(f.default)}" for f in _fields(cls)]
         lines.append(f"  {' '.join([name, *flags])}")
         lines += textwrap.indent(textwrap.fill(_summary(cls), 68), " " * 6).splitlines()
     return "\n".join(lines)
 
 
+def _fields(cls: Any) -> list[Any]:
+    return [field for field in dataclasses.fields(cls) if field.name not in _LEFT_OUT]
+
+
 def _default(value: Any) -> str:
-    return "" if value is dataclasses.MISSING else f" {'none' if value is None else value}"
+    if value is dataclasses.MISSING:
+        return ""
+    if isinstance(value, tuple):
+        return f" {','.join(map(str, value))}"
+    return f" {'none' if value is None else value}"
 
 
 def _summary(cls: type) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from array_constraints.cli.arguments import value_from_text
+from array_constraints.cli.arguments import value_of
 from array_constraints.cli.constraints import parameters
 from array_constraints.cli.streams import with_flags
 from array_constraints.files import Options, Plan, planned
@@ -46,7 +46,7 @@ def _rules(constraint: str | None, given: dict[str, Any], rules: Path | None) ->
     values = {}
     for name, text in given.items():
         try:
-            values[name] = value_from_text(text)
+            values[name] = value_of(name, text)
         except ValueError as error:
             more = ", none or incoming" if name == "axis" else ""
             raise click.UsageError(f"--{name.replace('_', '-')}: {error}{more}") from None

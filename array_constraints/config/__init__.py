@@ -4,6 +4,7 @@ from array_constraints.config.built_in import BUILT_IN
 from array_constraints.config.models import read_constraints
 from array_constraints.config.registry import (
     PACKAGE,
+    class_named,
     deserialize,
     get,
     register,
@@ -14,6 +15,7 @@ from array_constraints.config.registry import (
 __all__ = [
     "BUILT_IN",
     "PACKAGE",
+    "class_named",
     "deserialize",
     "get",
     "read_constraints",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from array_constraints.constraint import Constraint
 from array_constraints.sets.elementwise import Box, NonNeg
 from array_constraints.sets.kernels import RadialConstraint
+from array_constraints.sets.masks import Mask
 from array_constraints.sets.norms import MaxNorm, MinMaxNorm
-from array_constraints.sets.patterns import Banded, Mask, Triangular
+from array_constraints.sets.patterns import Banded, Triangular
 from array_constraints.sets.sparsity import NMSparse
 from array_constraints.sets.spheres import Sphere, UnitNorm
 from array_constraints.typing import name_of

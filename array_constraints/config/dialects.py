@@ -43,7 +43,7 @@ def for_keras(name: str, constraint: Any, config: Mapping[str, Any]) -> dict[str
         if key not in _IN_KERAS_3[name] and value != defaults.get(key):
             raise ValueError(f"Keras has no {key} of {name}, got {value!r}: {advice}")
         if key != "axis" and isinstance(value, tuple):
-            raise ValueError(f"Keras has no {key} per slice: {advice}")
+            raise ValueError(f"Keras has no radius per slice: {advice}")
     if values.get("axis") == INCOMING:
         raise ValueError(f"Keras has no axis 'incoming': {advice}")
     kept = {key: values[key] for key in _IN_KERAS_3[name]}

@@ -212,13 +212,18 @@ def get(identifier: Any) -> Any:
     if isinstance(identifier, Mapping):
         return deserialize(identifier)
     if isinstance(identifier, str):
-        return _find(identifier, None, None, {})()
+        return class_named(identifier)()
     if isinstance(identifier, type):
         identifier = identifier()
     if callable(identifier):
         return identifier
     kind = type(identifier).__name__
     raise ValueError(f"a constraint is None, a name, config, class or callable, got {kind}")
+
+
+def class_named(name: str) -> type[Constraint]:
+    """Return the class of that name, whatever its spelling, or raise ValueError."""
+    return _find(name, None, None, {})
 
 
 def _find(

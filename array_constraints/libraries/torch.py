@@ -10,16 +10,14 @@ import array_api_compat.torch
 import torch
 
 from array_constraints.libraries import torch_autograd, torch_kinds, torch_rows, torch_sharded
-from array_constraints.libraries.block_sums import AtHand, sparing
+from array_constraints.libraries.block_sums import sparing
 from array_constraints.libraries.strided import by_stride, overlapping
-from array_constraints.numerics import subnormals
+from array_constraints.libraries.torch_entries import TorchEntries
 from array_constraints.numerics.sums import Term, largest_magnitude, pairwise_sum, plain_sum
 from array_constraints.typing import Array
 
-_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
-
-class Torch(AtHand):
+class Torch(TorchEntries):
     """PyTorch's tensors and parameters, on any device, sharded ones too."""
 
     partial_from = 2**16  # below, one pass in float64 is faster
@@ -31,73 +29,6 @@ class Torch(AtHand):
     def has_float64(self, w: Any) -> bool:
         found: bool = w.device.type != "mps"  # Metal has no float64
         return found
-
-    def bits(self, w: Any) -> Any:
-        return w.detach().resolve_neg().view(_BITS[w.dtype.itemsize])
-
-    def negative(self, w: Any) -> Any:
-        """Tell them by their bits where subnormal numbers look like zeros."""
-        if subnormals.flushed() and w.dtype.is_floating_point:
-            return subnormals.negative(self.bits(w), self.precision(w).weight.digits)
-        return w < 0
-
-    def without_negative(self, w: Any) -> Any:
-        """Clamp, or take the bits: torch.where takes up to 37 times as long."""
-        if self._clamps(w):
-            return w.clamp(min=0)
-        if not self.at_hand(w):  # the bits are no part of a graph
-            return super().without_negative(w)
-        return (self.bits(w) * ~self.negative(w)).view(w.dtype)
-
-    def clipped(self, w: Any, low: Any, high: Any) -> Any:
-        """Clamp, where that keeps the sign of zeros: torch.where takes many times as long."""
-        numbers = isinstance(low, int | float) and isinstance(high, int | float)
-        if numbers and low != 0 != high and self._clamps(w):
-            return w.clamp(low, high)
-        return super().clipped(w, low, high)
-
-    def booleans(self, raw: bytes, shape: tuple[int, ...], like: Any) -> Any:
-        flat = torch.frombuffer(bytearray(raw), dtype=torch.bool) if raw else torch.empty(0)
-        made = flat.to(device=like.device, dtype=torch.bool).reshape(shape)
-        return torch_sharded.beside(made, like)
-
-    def arange(self, n: int, like: Any) -> Any:
-        return torch_sharded.beside(super().arange(n, like), like)
-
-    def some(self, mask: Any) -> bool:
-        """Take the largest byte: torch.any takes up to 50 times as long."""
-        if mask.dtype is not torch.bool:
-            return super().some(mask)
-        return bool(mask.view(torch.uint8).max())
-
-    def negative_at_hand(self, w: Any) -> Any:
-        """Ask for the smallest entry where no mask is needed: that is a tenth of the time."""
-        if self._clamps(w):
-            smallest = self.smallest(w)
-            if smallest >= 0:
-                return None
-            if smallest < 0:
-                return True
-        return super().negative_at_hand(w)  # NaN: which of the others are
-
-    def zero_negative(self, w: Any, negative: Any) -> None:
-        if self._clamps(w):
-            w.clamp_(min=0)
-        elif w.is_neg():  # its sign is kept beside its bits
-            w.masked_fill_(negative, 0)
-        else:
-            super().zero_negative(w, negative)
-
-    @staticmethod
-    def _clamps(w: Any) -> bool:
-        """Whether torch.clamp keeps all other bits.
-
-        It changes the NaN of half types, and the negative zeros of GPUs.
-        """
-        if not w.dtype.is_floating_point:
-            return True
-        on_cpu = w.device.type == "cpu"
-        return on_cpu and w.dtype.itemsize != 2 and not subnormals.flushed()
 
     def traced(self, number: Any) -> bool:
         tracing: bool = torch.compiler.is_compiling()

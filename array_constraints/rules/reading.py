@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from array_constraints.config import get, strict_json
+from array_constraints.config import class_named, get, strict_json
 from array_constraints.parameters import from_json, number_from_text
 from array_constraints.rules.rule import OPTIONS, Rule
 from array_constraints.rules.rules import Rules
@@ -84,20 +84,16 @@ def constraint_of(identifier: Any, parameters: Mapping[str, Any]) -> Any:
         if parameters:
             raise ValueError(f"no constraint takes parameters, got {sorted(parameters)}")
         return None
-    constraint = get(identifier)
+    made = class_named(identifier) if isinstance(identifier, str) else get(identifier)
     if not parameters:
-        return constraint
-    known = [f.name for f in dataclasses.fields(constraint)] if _is_instance(constraint) else []
+        return get(made)
+    known = [f.name for f in dataclasses.fields(made)] if dataclasses.is_dataclass(made) else []
     unknown = sorted(set(parameters) - set(known))
     if unknown:
         raise ValueError(
-            f"{name_of(type(constraint))} has no parameter {', '.join(unknown)}: "
-            f"it has {', '.join(known) or 'none'}"
+            f"{name_of(made if isinstance(made, type) else type(made))} has no parameter "
+            f"{', '.join(unknown)}: it has {', '.join(known) or 'none'}"
         )
     plain = {k: None if v == _NONE else v for k, v in parameters.items()}  # TOML has no null
     values = {k: from_json(v) for k, v in plain.items()}
-    return dataclasses.replace(constraint, **values)
-
-
-def _is_instance(constraint: Any) -> bool:
-    return dataclasses.is_dataclass(constraint) and not isinstance(constraint, type)
+    return made(**values) if isinstance(made, type) else dataclasses.replace(made, **values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, final
 
 from array_constraints import parameters, reductions
@@ -55,13 +55,15 @@ class NormConstraint(Rescaling):
         super().__post_init__()
         parameters.choice("unit", self.unit, UNITS)
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments; of those that Keras has not, what is given."""
+        config = super().get_config()
+        left_out = _BEYOND_KERAS.items()
+        return {k: v for k, v in config.items() if (k, v) not in left_out}
+
     def __repr__(self) -> str:
-        """Return a call that makes it; without what Keras does not have, unless it is given."""
-        if not is_dataclass(self):
-            return object.__repr__(self)
-        shown = {f.name: getattr(self, f.name) for f in fields(self)}
-        given = {k: v for k, v in shown.items() if _BEYOND_KERAS.get(k) != v}
-        return f"{name_of(type(self))}({', '.join(f'{k}={v!r}' for k, v in given.items())})"
+        given = [(name, getattr(self, name)) for name in self.get_config()]
+        return f"{name_of(type(self))}({', '.join(f'{k}={v!r}' for k, v in given)})"
 
     @property
     def size(self) -> Sizing:  # type: ignore[override]

@@ -19,7 +19,6 @@ from typing import Any
 import array_constraints
 from array_constraints.config import BUILT_IN
 from array_constraints.files.formats.base import Source
-from array_constraints.parameters import INCOMING
 from array_constraints.rules import OPTIONS, Rules
 from array_constraints.typing import name_of
 
@@ -148,9 +147,7 @@ def why_not_identified(rules: Rules) -> str:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether a value is nothing but numbers: subclasses of them may hold anything."""
+    """Whether a value is nothing but numbers and text: subclasses may hold anything."""
     if type(value) is tuple:
         return all(type(entry) in (int, float) for entry in value)
-    if type(value) is str:
-        return value == INCOMING
-    return type(value) in (int, float, NoneType)
+    return type(value) in (int, float, bool, str, NoneType)
