@@ -31,7 +31,9 @@ def number(name: str, value: object, *, lower: float, upper: float = math.inf) -
     plain = _plain(value)
     if isinstance(plain, bool) or not isinstance(plain, int | float):
         raise TypeError(f"{name} must be a real number, got {_shown(value)}")
-    if not lower <= plain <= upper or (abs(plain) > _LARGEST and plain != math.inf):
+    if not lower <= plain <= upper or (
+        abs(plain) > _LARGEST and plain not in (math.inf, -math.inf)
+    ):
         raise ValueError(f"{name} must be {_range(lower, upper)}, got {_shown(plain)}")
     return int(plain) if isinstance(plain, int) else plain + 0.0  # -0.0 becomes 0.0
 

@@ -23,8 +23,8 @@ def none_is_no_bound() -> None:
     MaxNorm(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def a_list_is_no_bound_of_an_annulus() -> None:
-    MinMaxNorm([0.0, 1.0])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+def a_text_is_no_bound_of_an_annulus() -> None:
+    MinMaxNorm("0")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def a_float_is_no_axis() -> None:

@@ -248,7 +248,7 @@ def test_a_table_cuts_nothing(width):
     text = console.file.getvalue()
     assert "…" not in text
     shown = "".join(text.split())
-    assert "2ConstraintOfALongNameThatIsShownWhole(max_value=2.0,axis=1)" in shown
+    assert "2ConstraintOfALongNameThatIsShownWhole(max_value=2.0,axis=1," in shown
     assert "3absolute" in shown
     lines = text.splitlines()
     if width < 80:

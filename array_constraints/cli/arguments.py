@@ -12,6 +12,7 @@ import click
 
 from array_constraints.cli.constraints import CONSTRAINTS, ConstraintName, parameters, texts
 from array_constraints.files import CHUNK_SIZE, MOST_WORKERS, PATIENCE
+from array_constraints.files.masks import mask_of_file
 from array_constraints.layers import LAYOUTS
 from array_constraints.parameters import INCOMING, number_from_text
 
@@ -197,20 +198,8 @@ of_a_listing = _adding(
 def value_of(name: str, text: str) -> Any:
     """Return a parameter of a constraint from its text: a word, a mask, or a number."""
     if name == "mask":
-        return _mask(text)
+        return mask_of_file(text)
     return text if name in texts() else value_from_text(text)
-
-
-def _mask(path: str) -> Any:
-    import numpy
-
-    try:
-        found = numpy.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is no .npy file of truth values: {error}") from None
-    if found.dtype != bool:
-        raise ValueError(f"{path} holds {found.dtype}, not truth values")
-    return found
 
 
 def value_from_text(text: str) -> Any:

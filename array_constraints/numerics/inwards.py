@@ -16,7 +16,7 @@ def bounds(low: float, high: float, dtype: str) -> tuple[float, float]:
     Where there is none, the first is above the second, or infinite, or the second is.
     """
     if dtype in FORMATS:
-        return _least(low, FORMATS[dtype]), -_least(-high, FORMATS[dtype])
+        return _least(low, FORMATS[dtype]), 0.0 - _least(-high, FORMATS[dtype])
     bits, signed = int(dtype.removeprefix("u").removeprefix("int")), dtype[0] != "u"
     least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     lowest = least if low == -math.inf else math.inf if low == math.inf else math.ceil(low)
@@ -43,9 +43,8 @@ def arrays(low: Any, high: Any, w: Any, library: Any) -> tuple[Any, Any]:
     """Return bounds that are arrays in the dtype of ``w``'s accumulator in that of ``w``."""
     xp, fmt = library.xp, library.precision(w).weight
     if library.name_of(w.dtype) in FORMATS:
-        return _rounded_up(low, w.dtype, fmt, library), -_rounded_up(
-            -high, w.dtype, fmt, library
-        )
+        low, high = (_rounded_up(x, w, fmt, library) for x in (low, -high))
+        return low, xp.zeros_like(high) - high
     info = xp.iinfo(w.dtype)
     least, most = (xp.full_like(low, x) for x in (info.min, info.max))
     found = (
@@ -56,13 +55,14 @@ def arrays(low: Any, high: Any, w: Any, library: Any) -> tuple[Any, Any]:
     return low, high
 
 
-def _rounded_up(x: Any, dtype: Any, fmt: Format, library: Any) -> Any:
+def _rounded_up(x: Any, w: Any, fmt: Format, library: Any) -> Any:
     """Return an array of numbers in a wider dtype, each rounded to the next that is not less.
 
     Adding a roundoff takes what was rounded down past the middle to the next number, and less
     than a half beyond it: to that one it is rounded.
     """
-    xp = library.xp
+    xp, dtype = library.xp, w.dtype
+    x = xp.where(x > -math.inf, xp.maximum(x, xp.full_like(x, -fmt.largest)), x)
     near = xp.astype(x, dtype, copy=False)
     if near.dtype == x.dtype:
         return near

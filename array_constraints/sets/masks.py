@@ -85,9 +85,7 @@ class Mask(Pattern):
         return of_namespace(xp).booleans(unpacked(self.mask, math.prod(shape)), shape, w)
 
     def for_part(self, shape: tuple[int, ...], axes: tuple[int, ...], part: Region) -> Any:
-        lengths: Any = self.shape
-        own = [s if n > 1 else slice(0, n) for s, n in zip(part, lengths, strict=True)]
-        return _PartOfMask(self, tuple(own))
+        return _PartOfMask(self, part)
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,9 @@ class _PartOfMask(Pattern):
     region: Region
 
     def allowed(self, w: Array, xp: Namespace) -> Array:
-        return self.whole.allowed(w, xp)[self.region]
+        found = self.whole.allowed(w, xp)
+        pairs = zip(self.region, found.shape, strict=True)
+        return found[tuple([part if n > 1 else slice(0, n) for part, n in pairs])]
 
     def for_part(self, shape: tuple[int, ...], axes: tuple[int, ...], part: Region) -> Any:
-        return _PartOfMask(self, part) if part != tuple(slice(0, n) for n in shape) else self
+        return _PartOfMask(self, part)
