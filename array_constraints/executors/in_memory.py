@@ -138,7 +138,7 @@ def _run_on_entries(form: Any, w: Array, copy: bool | None, library: Any) -> Any
         if outside is None:
             return w
         if write is None:
-            return form.project(w, xp)
+            return form._project_known(w, outside, xp)
         write(w, outside, xp)
         return w
     most = ENTRIES_OF_PIECE
@@ -155,7 +155,7 @@ def _run_on_entries(form: Any, w: Array, copy: bool | None, library: Any) -> Any
             if outside is None:
                 out.keep(tile)
             elif write is None:
-                out.at(tile)[...] = part.project(w[tile], xp)
+                out.at(tile)[...] = part._project_known(w[tile], outside, xp)
             else:
                 part._project_in_place(w[tile], outside, xp)
     return out.result()

@@ -65,5 +65,9 @@ class Elementwise(Form):
         library: Any = of_namespace(xp)
         return outside if library.some(outside) else None
 
+    def _project_known(self, w: Any, outside: Any, xp: Namespace) -> Any:
+        """Return the projection of an array at hand, of which ``outside`` is not allowed."""
+        return self.project(w, xp)
+
     def validate(self, w: Array) -> None:
         acceptance.require_real_numeric(name_of(type(self)), w)

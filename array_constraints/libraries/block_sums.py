@@ -122,6 +122,10 @@ class AtHand(Library):
         bits = self.bits(w)
         bits *= self.xp.logical_not(negative, out=negative)
 
+    def zeroed(self, w: Any, mask: Any) -> Any:
+        """Return ``w`` with zeros where a mask is true, the other bits as they are."""
+        return (self.bits(w) * ~mask).view(w.dtype)
+
     def sparingly(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function so that its sums hold less than their blocks."""
         token = sparing.set(True)

@@ -42,6 +42,11 @@ class Entries:
             return v
         return ~self.xp.where(v > 0, -v, v) if name.startswith("int") else self.xp.abs(v)
 
+    def is_positive(self, magnitude: Any, dtype: Any) -> Any:
+        """Return which magnitudes of entries of a dtype are those of no zeros."""
+        signed = self.name_of(dtype).startswith("int")
+        return magnitude >= 0 if signed else magnitude > 0
+
     def nonzero(self, w: Array) -> Array:
         """Return which entries are neither zero nor NaN."""
         v = self.comparable(w)

@@ -33,6 +33,9 @@ class TorchEntries(AtHand):
             return super().without_negative(w)
         return (self.bits(w) * ~self.negative(w)).view(w.dtype)
 
+    def zeroed(self, w: Any, mask: Any) -> Any:
+        return w.masked_fill(mask, 0)
+
     def clipped(self, w: Any, low: Any, high: Any) -> Any:
         """Clamp, where that keeps the sign of zeros: torch.where takes many times as long."""
         numbers = isinstance(low, int | float) and isinstance(high, int | float)

@@ -25,6 +25,10 @@ class Pattern(Elementwise):
     def project(self, w: Array, xp: Namespace) -> Array:
         return xp.where(self.outside(w, xp), xp.zeros_like(w), w)
 
+    def _project_known(self, w: Any, outside: Any, xp: Namespace) -> Any:
+        library: Any = of_namespace(xp)
+        return library.zeroed(w, outside)
+
     def outside(self, w: Array, xp: Namespace) -> Array:
         return ~self.allowed(w, xp) & of_namespace(xp).nonzero(w)
 

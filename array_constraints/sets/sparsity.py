@@ -93,6 +93,10 @@ class NMSparse(Elementwise):
         pairs = zip(planes, self._dropped(w, xp), strict=True)
         return self._woven([xp.where(mask, zero, plane) for plane, mask in pairs], w, xp)
 
+    def _project_known(self, w: Any, outside: Any, xp: Namespace) -> Any:
+        library: Any = of_namespace(xp)
+        return library.zeroed(w, outside)
+
     def outside(self, w: Array, xp: Namespace) -> Array:
         return self._woven(self._dropped(w, xp), w, xp)
 
@@ -111,24 +115,22 @@ class NMSparse(Elementwise):
     def _dropped(self, w: Array, xp: Namespace) -> list[Array]:
         """Return which of the first, the second, ... entries of groups are to become zero.
 
-        A rank is how many entries come before one: larger, or as large and first. A sum of
-        magnitudes tells NaN, whose comparisons are all false.
+        A rank is how many entries come before one: larger, or as large and first; it is made
+        of one comparison for each pair. A sum of magnitudes tells NaN.
         """
         library = of_namespace(xp)
-        planes = self._planes(w)
-        sizes = [library.magnitude(plane) for plane in planes]
-        ranks: list[Any] = [0] * self.m
-        for i, j in combinations(range(self.m), 2):
-            first = sizes[i] >= sizes[j]
-            ranks[j] = ranks[j] + xp.astype(first, xp.int8)
-            ranks[i] = ranks[i] + xp.astype(~first, xp.int8)
+        sizes = [library.magnitude(plane) for plane in self._planes(w)]
         total = sum(sizes[1:], sizes[0])
         known = xp.equal(total, total)
+        ranks: list[Any] = list(range(self.m - 1, -1, -1))
+        for i, j in combinations(range(self.m), 2):
+            first = xp.astype(sizes[i] >= sizes[j], xp.int8)
+            ranks[i], ranks[j] = ranks[i] - first, ranks[j] + first
         if self.m == 1:
             return [~known & known]
         return [
-            (rank >= self.n) & library.nonzero(plane) & known
-            for rank, plane in zip(ranks, planes, strict=True)
+            (rank >= self.n) & library.is_positive(size, w.dtype) & known
+            for rank, size in zip(ranks, sizes, strict=True)
         ]
 
     def _woven(self, planes: list[Array], w: Array, xp: Namespace) -> Array:
