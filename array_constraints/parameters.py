@@ -36,18 +36,27 @@ def number(name: str, value: object, *, lower: float, upper: float = math.inf) -
     return int(plain) if isinstance(plain, int) else plain + 0.0  # -0.0 becomes 0.0
 
 
-def number_or_numbers(name: str, value: object, *, lower: float) -> Any:
+def finite(name: str, value: object) -> Any:
+    """Return one finite number, or a tuple of them: one for each slice; or what is traced."""
+    return number_or_numbers(name, value, lower=-_LARGEST, upper=_LARGEST)
+
+
+def number_or_numbers(
+    name: str, value: object, *, lower: float, upper: float = math.inf
+) -> Any:
     """Return one number, or a tuple of numbers: one for each slice; or what is traced."""
     if isinstance(value, int | float):
-        return number(name, value, lower=lower)
+        return number(name, value, lower=lower, upper=upper)
     if traced(value) and getattr(value, "ndim", 0) == 1:
         return _real(name, value)
     plain = value.tolist() if getattr(value, "ndim", 0) == 1 else value  # type: ignore[attr-defined]
     if not isinstance(plain, list | tuple):
-        return number(name, plain, lower=lower)
+        return number(name, plain, lower=lower, upper=upper)
     if not plain:
         raise ValueError(f"{name} must hold at least one number, got {value!r}")
-    return tuple(number(f"{name}[{i}]", entry, lower=lower) for i, entry in enumerate(plain))
+    return tuple(
+        number(f"{name}[{i}]", entry, lower=lower, upper=upper) for i, entry in enumerate(plain)
+    )
 
 
 def _real(name: str, value: Any) -> Any:
@@ -112,6 +121,40 @@ def number_of_slices(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     return math.prod([n for i, n in enumerate(shape) if i not in axes])
 
 
+def judge_number_of_slices(form: Any, name: str, w: Any) -> None:
+    """Raise ValueError where a parameter with one number for each slice has not as many."""
+    numbers: Any = getattr(form, name)
+    if isinstance(numbers, int | float) or not (isinstance(numbers, tuple) or numbers.ndim):
+        return
+    slices = number_of_slices(w.shape, axes_of(form, w))
+    if slices != len(numbers):
+        raise ValueError(
+            f"{name_of(type(form))}: {name} has {len(numbers)} entries, an array of shape "
+            f"{tuple(w.shape)} has {slices} slices along axis {form.axis}"
+        )
+
+
+def numbers_of_part(
+    shape: tuple[int, ...], dimensions: Sequence[int], part: tuple[slice, ...]
+) -> list[int]:
+    """Return the numbers, in C order of ``dimensions``, of what is in a part of an array."""
+    numbers = [0]
+    for i in sorted(dimensions):
+        inside = range(*part[i].indices(shape[i]))
+        numbers = [number * shape[i] + j for number in numbers for j in inside]
+    return numbers
+
+
+def of_slices_in_part(
+    numbers: Any, shape: tuple[int, ...], axes: tuple[int, ...], part: tuple[slice, ...]
+) -> Any:
+    """Return those of the numbers, one for each slice, whose slices are in a part."""
+    if not isinstance(numbers, tuple):
+        return numbers
+    others = [i for i in range(len(shape)) if i not in axes]
+    return tuple(numbers[number] for number in numbers_of_part(shape, others, part))
+
+
 def _dimension(entry: object, shown: object) -> int:
     plain = _plain(entry)
     if isinstance(plain, bool) or not hasattr(plain, "__index__") or hasattr(plain, "shape"):
@@ -139,6 +182,8 @@ def _shown(value: object) -> str:
 
 
 def _range(lower: float, upper: float) -> str:
+    if lower == -_LARGEST:
+        return "finite"
     if upper == math.inf:
         return f"at least {lower:g}"
     if upper == _LARGEST:

@@ -44,10 +44,21 @@ def _project_entries(form: Any, w: Array, xp: Namespace) -> Any:
 
 
 def _project_by_measure(form: Any, w: Array, xp: Namespace) -> Any:
-    measure = form.measure(w, parameters.axes_of(form, w), xp)
-    excess = form.excess(measure, xp)
-    allowed = xp.equal(excess, xp.zeros_like(excess))
-    return xp.where(allowed, w, form.apply(w, measure, xp))
+    axes, stated = parameters.axes_of(form, w), getattr(form, "_stated_derivative", None)
+
+    def value(w: Array, data: dict[str, Any]) -> Any:
+        own = state.with_values(form, data)
+        measure = own.measure(w, axes, xp)
+        excess = own.excess(measure, xp)
+        allowed = xp.equal(excess, xp.zeros_like(excess))
+        return xp.where(allowed, w, own.apply(w, measure, xp))
+
+    def derivative(w: Array, tangent: Array, data: dict[str, Any]) -> Any:
+        return state.with_values(form, data)._stated_derivative(w, tangent, axes, xp)
+
+    if stated is None:
+        return value(w, {})
+    return of_namespace(xp).differentiated(value, derivative, w, state.data_of(form))
 
 
 def _rescale(form: Any, w: Array, xp: Namespace) -> Any:

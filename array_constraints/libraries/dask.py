@@ -14,6 +14,7 @@ from array_api_compat import array_namespace
 from array_constraints.libraries.base import IMMUTABLE, Library
 from array_constraints.libraries.numpy import negative, refused
 from array_constraints.numerics.formats import Precision
+from array_constraints.numerics.signed_sums import sum_in_pairs
 from array_constraints.numerics.sums import (
     Sum,
     Term,
@@ -52,6 +53,11 @@ class Dask(Library):
     def _add(self, x: Array, scale: Array | None, axes: tuple[int, ...], term: Term) -> Array:
         """Add chunk by chunk: halves would be n log n tasks, and need known chunks."""
         return _reduced(term(x, scale), axes, _pairwise)
+
+    def sum_in_pairs(self, x: Any, axes: tuple[int, ...]) -> tuple[Array, Array]:
+        """Add chunk by chunk; a pair is a complex number on its way."""
+        found: Any = _reduced(x, axes, _in_pairs, "complex128")
+        return found.real, found.imag
 
     def by_slice(self, method: Callable[..., Array], measure: Any, *blocks: Array) -> Array:
         """Compute in each chunk at once, not step by step: one task for each, not fifty."""
@@ -94,10 +100,10 @@ def _scale(peak: Any, precision: Precision) -> Array:
     return power_of_two(peak, precision, array_namespace(peak))
 
 
-def _reduced(x: Array, axes: tuple[int, ...], reduce: Reduce) -> Array:
+def _reduced(x: Array, axes: tuple[int, ...], reduce: Reduce, dtype: Any = None) -> Array:
     """Reduce each chunk of a Dask array, then the results."""
     chunk = functools.partial(_of_chunk, reduce=reduce)  # a closure would be pickled by value
-    options = {"axis": axes, "keepdims": True, "dtype": x.dtype}
+    options = {"axis": axes, "keepdims": True, "dtype": dtype or x.dtype}
     return cast(Array, dask.array.reduction(x, chunk=chunk, aggregate=chunk, **options))
 
 
@@ -107,6 +113,14 @@ def _of_chunk(block: Any, axis: tuple[int, ...], keepdims: bool, reduce: Reduce)
 
 def _pairwise(block: Any, axes: tuple[int, ...], xp: Any) -> Array:
     return pairwise_sum(block, None, axes, xp)
+
+
+def _in_pairs(block: Any, axes: tuple[int, ...], xp: Any) -> Array:
+    parts = (block.real, block.imag) if block.dtype == xp.complex128 else (block, None)
+    high, low = sum_in_pairs(*parts, axes, xp)
+    found = xp.astype(high, xp.complex128)
+    found.imag[...] = low  # not high + 1j * low, which is NaN where low is infinite
+    return cast(Array, found)
 
 
 DASK = Dask(array_api_compat.dask.array)

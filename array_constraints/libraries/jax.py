@@ -37,6 +37,9 @@ class Jax(Library):
     def traced(self, number: Any) -> bool:
         return isinstance(number, jax.core.Tracer)
 
+    def flushes(self) -> bool:
+        return True  # XLA on CPUs
+
     def negative(self, w: Any) -> Any:
         """Tell them by their bits: XLA on CPUs compares subnormal numbers as zeros."""
         if w.dtype.name not in FORMATS:
