@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import array_api_compat.dask.array
@@ -14,7 +14,8 @@ from array_api_compat import array_namespace
 from array_constraints.libraries.base import IMMUTABLE, Library
 from array_constraints.libraries.numpy import negative, refused
 from array_constraints.numerics.formats import Precision
-from array_constraints.numerics.signed_sums import sum_in_pairs
+from array_constraints.numerics.moments import Moments
+from array_constraints.numerics.signed_sums import SignedSum, sum_in_pairs
 from array_constraints.numerics.sums import (
     Sum,
     Term,
@@ -63,12 +64,10 @@ class Dask(Library):
         """Compute in each chunk at once, not step by step: one task for each, not fifty."""
         if not _is_of_numbers(method, measure):
             return super().by_slice(method, measure, *blocks)
-        lazy = {name: x for name, x in measure._asdict().items() if hasattr(x, "chunks")}
-        like: Any = (blocks or (measure.value,))[0]
-        chunk = functools.partial(
-            _of_slices, method, measure._replace(**dict.fromkeys(lazy)), tuple(lazy)
-        )
-        arrays = (*blocks, *lazy.values())
+        lazy = [x for x in _leaves(measure) if hasattr(x, "chunks")]
+        like: Any = (*blocks, *lazy)[0]
+        chunk = functools.partial(_of_slices, method, _filled(measure, None), len(blocks))
+        arrays = (*blocks, *lazy)
         return cast(
             Array, dask.array.map_blocks(chunk, *arrays, dtype=like.dtype, meta=like._meta)
         )
@@ -79,21 +78,51 @@ class Dask(Library):
 
 def _is_of_numbers(method: Any, measure: Any) -> bool:
     """Whether slices differ in nothing but their measure: bounds and lengths are numbers."""
-    form = getattr(method, "__self__", None)  # none of a static method
-    if form is None or form.needs != "sizes" or not isinstance(measure, Sum):
+    if not isinstance(measure, Sum | SignedSum | Moments) or not isinstance(measure.entries, int):
         return False
-    bounds = (measure.entries, *form.interval())
+    form = getattr(method, "__self__", None)
+    if form is None:  # a function of one of these
+        return not isinstance(measure, Sum)
+    if isinstance(measure, Sum):
+        bounds = form.interval() if form.needs == "sizes" else (None,)
+    else:
+        bounds = [value for name, value in vars(form).items() if name != "axis"]
     return all(isinstance(bound, int | float) for bound in bounds)
 
 
+def _leaves(measure: Any) -> Iterator[Any]:
+    """Yield what a measure is made of, in the order of its fields."""
+    for x in measure:
+        if hasattr(x, "_fields"):
+            yield from _leaves(x)
+        else:
+            yield x
+
+
+def _filled(measure: Any, arrays: Iterator[Any] | None) -> Any:
+    """Return a measure with the next of some arrays for each lazy one; first, with a place."""
+    found: dict[str, Any] = {}
+    for name, x in measure._asdict().items():
+        if hasattr(x, "_fields"):
+            found[name] = _filled(x, arrays)
+        elif arrays is None and hasattr(x, "chunks"):
+            found[name] = _PLACE
+        elif arrays is not None and isinstance(x, str) and x == _PLACE:
+            found[name] = next(arrays)
+    return measure._replace(**found)
+
+
+_PLACE = "an array"
+
+
 def _of_slices(
-    method: Callable[..., Array], measure: Any, names: tuple[str, ...], *arrays: Any
+    method: Callable[..., Array], measure: Any, blocks: int, *arrays: Any
 ) -> Array:
     """Call a method of a form on a chunk, and on the parts of a measure that are for it."""
-    blocks, values = arrays[: -len(names)], arrays[-len(names) :]
-    measure = measure._replace(**dict(zip(names, values, strict=True)))
+    values = arrays[blocks:]
     with numpy.errstate(all="ignore"):
-        return method(*blocks, measure, array_namespace(*values))
+        whole = _filled(measure, iter(values))
+        return method(*arrays[:blocks], whole, array_namespace(*values))
 
 
 def _scale(peak: Any, precision: Precision) -> Array:
@@ -108,7 +137,8 @@ def _reduced(x: Array, axes: tuple[int, ...], reduce: Reduce, dtype: Any = None)
 
 
 def _of_chunk(block: Any, axis: tuple[int, ...], keepdims: bool, reduce: Reduce) -> Array:
-    return reduce(block, axis, array_namespace(block))
+    with numpy.errstate(invalid="ignore"):  # a difference of infinities
+        return reduce(block, axis, array_namespace(block))
 
 
 def _pairwise(block: Any, axes: tuple[int, ...], xp: Any) -> Array:

@@ -29,27 +29,27 @@ class Moments(NamedTuple):
 
 def moments(block: Array, axes: tuple[int, ...], library: Any) -> Moments:
     """Return the moments of each slice of a block, which is read twice."""
-    total, xp = signed_sums.signed_sum(block, axes, library), library.xp
-    beside = away(block, total, signed_sums.mean(total, xp), library)
-    if total.scale is None and total.precision.any_order:
+    total, xp = signed_sums.signed_sum(block, axes, library, up=True), library.xp
+    beside = library.by_slice(_beside, total, library.accumulated(block))
+    if total.precision.any_order:
         value = xp.sum(beside * beside, axis=axes, keepdims=True)
-        found = Sum(total.entries, None, value, None, total.precision, 2)
-        return Moments(total.entries, total, found)
-    peak = library.largest_magnitude(beside, axes)
-    up = signed_sums.up_scale(peak, total.precision, xp)
-    value = library.sum((beside * up) * (beside * up), axes)
-    return Moments(total.entries, total, _squares(total, up, value, xp))
+    else:
+        value = library.sum(beside * beside, axes)
+    return Moments(total.entries, total, _squares(total, value, xp))
 
 
-def _squares(total: SignedSum, up: Any, value: Any, xp: Namespace) -> Sum:
-    """Return a sum of squares of scaled entries that were multiplied by ``up``."""
-    scale = up if total.scale is None else up * total.scale
-    return Sum(total.entries, scale, value, xp.zeros_like(value), total.precision, 2)
+def _beside(v: Any, total: SignedSum, xp: Namespace) -> Any:
+    return away(v, total, signed_sums.mean(total, xp))
 
 
-def away(block: Array, total: SignedSum, centre: Pair, library: Any) -> Any:
-    """Return what the scaled entries are beside their mean."""
-    v = library.accumulated(block)
+def _squares(total: SignedSum, value: Any, xp: Namespace) -> Sum:
+    """Return a sum of squares of scaled entries."""
+    error = None if total.precision.any_order else xp.zeros_like(value)
+    return Sum(total.entries, total.scale, value, error, total.precision, 2)
+
+
+def away(v: Any, total: SignedSum, centre: Pair) -> Any:
+    """Return what entries are beside their mean, at the scale of that."""
     v = v if total.scale is None else v * total.scale
     if total.precision.any_order:
         return (v - centre[0]) - centre[1]
@@ -74,10 +74,7 @@ def _between(a: Moments, b: Moments, total: SignedSum, xp: Namespace) -> Sum:
     far, dropped = signed_sums.add_exactly(x, -y)
     far = far + (dropped + (x_low - y_low))
     weight = a.entries * b.entries / signed_sums.count_of(a.entries + b.entries, xp)
-    if total.scale is None and total.precision.any_order:
-        return Sum(0, None, far * far * weight, None, total.precision, 2)
-    up = signed_sums.up_scale(xp.abs(far), total.precision, xp)
-    return _squares(total, up, (far * up) * (far * up) * weight, xp)._replace(entries=0)
+    return _squares(total, far * far * weight, xp)._replace(entries=0)
 
 
 def mean_square(measure: Moments, xp: Namespace) -> Any:
@@ -104,21 +101,10 @@ def has_direction(measure: Moments) -> Any:
 
 def divided(beside: Any, measure: Moments, moved: Any, xp: Namespace) -> Any:
     """Return scaled entries, minus their mean, divided by their root mean square."""
-    root, scale, up = _root(measure, moved, xp), measure.squares.scale, measure.total.scale
-    if scale is None:
-        return beside * (1 / root)  # two roundoffs of a wider format
-    return beside * (scale if up is None else scale / up) / root
-
-
-def divided_raw(x: Any, measure: Moments, moved: Any, xp: Namespace) -> Any:
-    """Return numbers divided by the root mean square of the entries as they are."""
-    root, scale = _root(measure, moved, xp), measure.squares.scale
-    return x / root if scale is None else x / root * scale
-
-
-def _root(measure: Moments, moved: Any, xp: Namespace) -> Any:
-    square = mean_square(measure, xp)
-    return xp.sqrt(xp.where(moved, square, xp.ones_like(square)))
+    square = xp.where(moved, mean_square(measure, xp), xp.ones_like(measure.squares.value))
+    if measure.squares.scale is None:
+        return beside * (1 / xp.sqrt(square))  # two roundoffs of a wider format
+    return beside / xp.sqrt(square)
 
 
 def band(total: SignedSum) -> Any:

@@ -28,7 +28,7 @@ import math
 from typing import Any, NamedTuple, TypeAlias
 
 from array_constraints.numerics.formats import Precision
-from array_constraints.numerics.sums import as_rows, power_of_two, scale_step
+from array_constraints.numerics.sums import as_rows, scale_step
 from array_constraints.typing import Array, Count, Namespace
 
 Pair: TypeAlias = tuple[Any, Any]
@@ -44,8 +44,7 @@ class SignedSum(NamedTuple):
     entries: Count
     """The number of entries in each slice."""
     scale: Array | None
-    """The power of two, at most 1, that entries were multiplied by; None where no sum leaves
-    the range."""
+    """The power of two that entries were multiplied by; None where no sum leaves the range."""
     value: Array
     """The sum of the scaled entries."""
     rounding_error: Array
@@ -57,9 +56,12 @@ class SignedSum(NamedTuple):
 
 
 def signed_sum(
-    block: Array, axes: tuple[int, ...], library: Any, goal: Any = None
+    block: Array, axes: tuple[int, ...], library: Any, goal: Any = None, up: bool = False
 ) -> SignedSum:
-    """Return the sum of each slice; what it is compared with is in the range at its scale."""
+    """Return the sum of each slice; what it is compared with is in the range at its scale.
+
+    ``up``: small entries are scaled, too, so that no difference of two of them is subnormal.
+    """
     precision, entries, xp = library.precision(block), library.count(block, axes), library.xp
     if precision.any_order:
         value = library.sum(block, axes)
@@ -71,29 +73,28 @@ def signed_sum(
         if goal is not None:
             goal = xp.ones_like(peak) * library.operand(goal, peak)
             peak = xp.maximum(peak, xp.abs(goal))
-        scale = down_scale(peak, precision, xp)
+        scale = _scale(peak, precision, up, xp)
         v = v * scale
     value, error = library.sum_in_pairs(v, axes)
     magnitude = xp.sum(xp.abs(v), axis=axes, keepdims=True)
     return SignedSum(entries, scale, value, error, magnitude, precision)
 
 
-def down_scale(peak: Array, precision: Precision, xp: Namespace) -> Array:
-    """Return a power of two, at most 1, that brings ``peak`` below the root of the range.
+def _scale(peak: Any, precision: Precision, up: bool, xp: Namespace) -> Any:
+    """Return a power of two that brings ``peak`` below the root of the range.
 
-    The square of a difference of two scaled entries is in the range; what becomes subnormal
-    does not count beside ``peak``.
+    So the square of the difference of two entries is in the range, and twice that. What
+    becomes subnormal does not count beside ``peak``. At most 1 unless ``up``; then the squares
+    of differences are normal numbers, too.
     """
     step = scale_step(precision.accumulator)
-    half, full = 2.0**-step, 2.0 ** -(step + step // 12)
+    down, more = 2.0**-step, 2.0 ** -(step + step // 12)
     scale = xp.ones_like(peak)
-    scale = xp.where(peak < 2.0 ** (step // 2), scale, scale * half)
-    return xp.where(peak < 2.0 ** (3 * step // 2), scale, scale * full)
-
-
-def up_scale(peak: Array, precision: Precision, xp: Namespace) -> Array:
-    """Return a power of two, at least 1, at which the square of ``peak`` is in the range."""
-    return xp.maximum(power_of_two(peak, precision, xp), xp.ones_like(peak))
+    for exponent, factor in ((step // 2, down), (3 * step // 2, more)):
+        scale = xp.where(peak < 2.0**exponent, scale, scale * factor)  # NaN like infinity
+        if up:
+            scale = xp.where(peak < 2.0**-exponent, scale / down, scale)
+    return scale
 
 
 def add_exactly(x: Any, y: Any) -> Pair:
@@ -174,17 +175,24 @@ def mean(total: SignedSum, xp: Namespace) -> Pair:
 def divided(total: Pair, entries: Count, precision: Precision, xp: Namespace) -> Pair:
     """Return a pair divided by the number of entries.
 
-    What the rounded quotient leaves of the sum is exact, as it is made of products of halves
-    of the digits: so what was dropped from the quotient is right to a roundoff of its own.
+    What a quotient leaves of the sum is exact, as it is made of products of halves of the
+    digits: so what was dropped from it is right to a roundoff of its own, or two where a
+    compiler multiplies by 1/n. That also makes the quotient the nearest number.
     """
     n, digits = count_of(entries, xp), precision.accumulator.digits
     quotient: Any = total[0] / n
+    quotient = quotient + _left(total, quotient, n, digits) / n
+    return quotient, _left(total, quotient, n, digits) / n
+
+
+def _left(total: Pair, quotient: Any, n: Any, digits: int) -> Any:
+    """Return what is left of a pair without ``n`` times the quotient."""
     left, dropped = total
     for part in _parts(n, digits // 2):
         for piece in _halves(quotient, digits):
             left, lost = add_exactly(left, -(piece * part))
             dropped = dropped + lost
-    return quotient, (left + dropped) / n
+    return left + dropped
 
 
 def _parts(n: Any, digits: int) -> tuple[Any, ...]:
@@ -210,7 +218,7 @@ def roundoffs_of_shifted(total: SignedSum) -> float:
     r"""Return how many u the sum of shifted entries y is off, relative to :math:`\sum |y_i|`.
 
     One for rounding each entry, and 1/128 for all that is of second order. Where the
-    accumulator is not wider, another for what was dropped from the mean. Where it is, what a
+    accumulator is not wider, two more for what was dropped from the mean. Where it is, what a
     rounded sum of a block dropped: less than 1/100 up to n = 2**18.
     """
     precision, n = total.precision, total.entries
@@ -221,14 +229,19 @@ def roundoffs_of_shifted(total: SignedSum) -> float:
         second += _DROPPED * min(length, _TILE) * unit / precision.weight.roundoff
     elif not precision.narrows:
         depth = max(length - 1, 0).bit_length()
-        second += 1 + min(1.5 * length * depth**2 * unit, depth + 1.0)
+        second += 2 + min(1.5 * length * depth**2 * unit, depth + 1.0)
     return 1 + second
 
 
 def least_of(precision: Precision, flushed: bool) -> float:
-    """Return how far a subnormal result may be off: what is flushed, by all of it."""
+    """Return how far a subnormal result may be off: what is flushed, by all of it.
+
+    Processors have no float16 to flush: it is widened.
+    """
     u, t = precision.weight.roundoff, precision.weight.smallest_normal
-    return 4 * t if flushed else t * u * (2.0 if not precision.narrows else 1 + 1 / 128)
+    if flushed and precision.weight.max_exponent > 16:
+        return 4 * t
+    return t * u * (1 + 1 / 128 if precision.narrows else 2.0)
 
 
 def shifted(v: Any, total: SignedSum, centre: Pair, target: Pair) -> Any:
