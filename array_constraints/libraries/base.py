@@ -171,9 +171,11 @@ class Library:
         add = self._add_in_any_order if self.precision(x).many_spare_digits else self._add
         return add(x, None, axes, lambda x, scale: self.accumulated(x))
 
-    def sum_in_pairs(self, x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-        """Return the sum of each slice, and what rounding dropped from it."""
-        return signed_sums.sum_in_pairs(x, None, axes, self.xp)
+    def sum_in_pairs(self, x: Any, axes: tuple[int, ...], factor: Any = None) -> Any:
+        """Return sums of entries, or of their products, and what rounding dropped from them."""
+        digits = self.precision(x).accumulator.digits
+        pairs = (x, None) if factor is None else signed_sums.products(x, factor, digits)
+        return signed_sums.sum_in_pairs(*pairs, axes, self.xp)
 
     def sum_of_magnitudes(self, x: Array, axes: tuple[int, ...]) -> Sum:
         """Return the sum of magnitudes of each slice: within L + 1 roundoffs."""

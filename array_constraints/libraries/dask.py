@@ -13,9 +13,10 @@ from array_api_compat import array_namespace
 
 from array_constraints.libraries.base import IMMUTABLE, Library
 from array_constraints.libraries.numpy import negative, refused
+from array_constraints.numerics import signed_sums
 from array_constraints.numerics.formats import Precision
 from array_constraints.numerics.moments import Moments
-from array_constraints.numerics.signed_sums import SignedSum, sum_in_pairs
+from array_constraints.numerics.signed_sums import SignedSum
 from array_constraints.numerics.sums import (
     Sum,
     Term,
@@ -55,8 +56,11 @@ class Dask(Library):
         """Add chunk by chunk: halves would be n log n tasks, and need known chunks."""
         return _reduced(term(x, scale), axes, _pairwise)
 
-    def sum_in_pairs(self, x: Any, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    def sum_in_pairs(self, x: Any, axes: tuple[int, ...], factor: Any = None) -> Any:
         """Add chunk by chunk; a pair is a complex number on its way."""
+        if factor is not None:
+            meta = numpy.empty((0,) * x.ndim, dtype="complex128")
+            x = dask.array.map_blocks(_products, x, factor, dtype=meta.dtype, meta=meta)
         found: Any = _reduced(x, axes, _in_pairs, "complex128")
         return found.real, found.imag
 
@@ -147,10 +151,18 @@ def _pairwise(block: Any, axes: tuple[int, ...], xp: Any) -> Array:
 
 def _in_pairs(block: Any, axes: tuple[int, ...], xp: Any) -> Array:
     parts = (block.real, block.imag) if block.dtype == xp.complex128 else (block, None)
-    high, low = sum_in_pairs(*parts, axes, xp)
+    return _complex(*signed_sums.sum_in_pairs(*parts, axes, xp), xp)
+
+
+def _products(block: Any, factor: Any) -> Array:
+    with numpy.errstate(invalid="ignore"):
+        return _complex(*signed_sums.products(block, factor, 53), array_namespace(block))
+
+
+def _complex(high: Any, low: Any, xp: Any) -> Any:
     found = xp.astype(high, xp.complex128)
     found.imag[...] = low  # not high + 1j * low, which is NaN where low is infinite
-    return cast(Array, found)
+    return found
 
 
 DASK = Dask(array_api_compat.dask.array)

@@ -67,17 +67,25 @@ def signed_sum(
         value = library.sum(block, axes)
         magnitude = library.sum_of_magnitudes(block, axes).value
         return SignedSum(entries, None, value, xp.zeros_like(value), magnitude, precision)
-    v, scale = library.accumulated(block), None
-    if precision.overflows(1):
-        peak = library.accumulated(library.largest_magnitude(block, axes))
-        if goal is not None:
-            goal = xp.ones_like(peak) * library.operand(goal, peak)
-            peak = xp.maximum(peak, xp.abs(goal))
-        scale = _scale(peak, precision, up, xp)
-        v = v * scale
+    v, scale = library.accumulated(block), scale_of(block, axes, library, goal, up)
+    v = v if scale is None else v * scale
     value, error = library.sum_in_pairs(v, axes)
     magnitude = xp.sum(xp.abs(v), axis=axes, keepdims=True)
     return SignedSum(entries, scale, value, error, magnitude, precision)
+
+
+def scale_of(
+    block: Array, axes: tuple[int, ...], library: Any, goal: Any = None, up: bool = False
+) -> Any:
+    """Return the power of two at which no sum of entries leaves the range; None for 1."""
+    precision, xp = library.precision(block), library.xp
+    if precision.any_order or not precision.overflows(1):
+        return None
+    peak = library.accumulated(library.largest_magnitude(block, axes))
+    if goal is not None:
+        goal = xp.ones_like(peak) * library.operand(goal, peak)
+        peak = xp.maximum(peak, xp.abs(goal))
+    return _scale(peak, precision, up, xp)
 
 
 def _scale(peak: Any, precision: Precision, up: bool, xp: Namespace) -> Any:
@@ -102,6 +110,17 @@ def add_exactly(x: Any, y: Any) -> Pair:
     total = x + y
     part = total - x
     return total, (x - (total - part)) + (y - part)
+
+
+def products(x: Any, y: Any, digits: int) -> Pair:
+    """Return the products of numbers of so many digits as pairs: exact, but for e**2 of them.
+
+    The products of halves of the digits are exact, so that a compiler may fuse them.
+    """
+    (x1, x2), (y1, y2) = halves(x, digits), halves(y, digits)
+    high, first = add_exactly(x1 * y1, x1 * y2)
+    high, second = add_exactly(high, x2 * y1)
+    return add_exactly(high, (first + second) + x2 * y2)
 
 
 def sum_in_pairs(x: Any, error: Any, axes: tuple[int, ...], xp: Namespace) -> Pair:
@@ -189,7 +208,7 @@ def _left(total: Pair, quotient: Any, n: Any, digits: int) -> Any:
     """Return what is left of a pair without ``n`` times the quotient."""
     left, dropped = total
     for part in _parts(n, digits // 2):
-        for piece in _halves(quotient, digits):
+        for piece in halves(quotient, digits):
             left, lost = add_exactly(left, -(piece * part))
             dropped = dropped + lost
     return left + dropped
@@ -198,7 +217,7 @@ def _left(total: Pair, quotient: Any, n: Any, digits: int) -> Any:
 def _parts(n: Any, digits: int) -> tuple[Any, ...]:
     """Return numbers of so many digits whose sum is ``n``, the largest first."""
     if not isinstance(n, float):
-        return _halves(n, 2 * digits + 1)
+        return halves(n, 2 * digits + 1)
     parts, left = [], int(n)
     while left:
         shift = max(left.bit_length() - digits, 0)
@@ -207,7 +226,7 @@ def _parts(n: Any, digits: int) -> tuple[Any, ...]:
     return tuple(parts)
 
 
-def _halves(x: Any, digits: int) -> Pair:
+def halves(x: Any, digits: int) -> Pair:
     """Return two numbers of half the digits whose sum is ``x``: the one product is exact."""
     large = x * 2.0 ** (digits - digits // 2)
     head = (x + large) - large

@@ -46,27 +46,26 @@ class _SumConstraint(Slicewise):
         return signed_sums.merge(a, b, xp)
 
     def excess(self, measure: SignedSum, xp: Namespace) -> Array:
-        distance, band, _, _ = self._distance(measure, xp)
+        distance, outside, _, _ = self._found(measure, xp)
         shown = self._violation(distance, measure, xp)
-        found = xp.where(distance > band, _not_zero(shown, measure, xp), xp.zeros_like(shown))
+        found = xp.where(outside, _not_zero(shown, measure, xp), xp.zeros_like(shown))
         return xp.where(signed_sums.is_finite(measure), found, measure.magnitude)
 
     def apply(self, block: Array, measure: SignedSum, xp: Namespace) -> Array:
         library, scale = of_namespace(xp), measure.scale
-        distance, band, centre, target = self._distance(measure, xp)
-        moved = (distance > band) & signed_sums.is_finite(measure)
+        _, outside, centre, target = self._found(measure, xp)
+        moved = outside & signed_sums.is_finite(measure)
         v: Any = library.accumulated(library.fence(block))
         v = v if scale is None else v * scale
         v = signed_sums.shifted(v, measure, centre, target)
         v = v if scale is None else v / scale
         return xp.where(moved, xp.astype(v, block.dtype, copy=False), block)
 
-    def _distance(
-        self, measure: SignedSum, xp: Namespace
-    ) -> tuple[Any, Any, Pair, Pair]:
-        """Return how far the mean is off, how far it may be, the mean, and what it should be.
+    def _found(self, measure: SignedSum, xp: Namespace) -> tuple[Any, Any, Pair, Pair]:
+        """Return how far means are off, which are outside, the means, and what they should be.
 
-        May be: as far as rounding alone leaves the mean of a slice that was moved.
+        Outside are those that are off by more than rounding alone leaves of a slice that was
+        moved: this is decided here alone.
         """
         library, scale = of_namespace(xp), measure.scale
         goal = library.operand(self._goal, measure.value)
@@ -77,8 +76,9 @@ class _SumConstraint(Slicewise):
         centre = signed_sums.mean(measure, xp)
         target = self._target(measure, xp.ones_like(measure.value) * goal, xp)
         off, dropped = signed_sums.add_exactly(centre[0], -target[0])
-        distance = xp.abs(off + (dropped + (centre[1] - target[1])))
-        return distance, _band(measure, library), centre, target
+        off = off + (dropped + (centre[1] - target[1]))
+        distance = xp.abs(off) if self._side is None else off * self._side
+        return distance, distance > _band(measure, library), centre, target
 
     def _stated_derivative(
         self, w: Array, tangent: Array, axes: tuple[int, ...], xp: Namespace
@@ -86,13 +86,22 @@ class _SumConstraint(Slicewise):
         """Return the tangent minus its mean, also where a slice is kept: the set is flat."""
         library = of_namespace(xp)
         wide: Any = library.accumulated(tangent)
-        finite = library.sum_of_magnitudes(w, axes).value < math.inf
+        if self._side is None:
+            moved = library.sum_of_magnitudes(w, axes).value < math.inf
+        else:
+            measure = self.measure(w, axes, xp)
+            moved = self._found(measure, xp)[1] & signed_sums.is_finite(measure)
         n = signed_sums.count_of(library.count(w, axes), xp)
         mean = xp.sum(wide, axis=axes, keepdims=True) / n
-        return xp.astype(xp.where(finite, wide - mean, wide), tangent.dtype, copy=False)
+        return xp.astype(xp.where(moved, wide - mean, wide), tangent.dtype, copy=False)
 
     _name = ""
     """The name of the field that has the goal."""
+
+    @property
+    def _side(self) -> Any:
+        """1 or -1 where a sum is allowed below or above the goal, too; data may say which."""
+        return None
 
 
 _BEYOND = 2.0**900
@@ -268,6 +277,23 @@ class Sum(_SumConstraint):
     def _violation(self, distance: Any, measure: SignedSum, xp: Namespace) -> Any:
         total = distance * signed_sums.count_of(measure.entries, xp)
         return total if measure.scale is None else total / measure.scale
+
+
+@dataclass(frozen=True)
+class SideOfSum(_SumConstraint):
+    """The slices whose sum is on one side of ``total``, or ``total`` itself."""
+
+    total: Any
+    side: Any
+    axis: Axis
+
+    @property
+    def _side(self) -> Any:
+        return self.side
+
+    _goal = Sum._goal
+    _target = Sum._target
+    _violation = Sum._violation
 
 
 @final
