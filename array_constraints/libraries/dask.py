@@ -15,6 +15,7 @@ from array_constraints.libraries.base import IMMUTABLE, Library
 from array_constraints.libraries.numpy import negative, refused
 from array_constraints.numerics import signed_sums
 from array_constraints.numerics.formats import Precision
+from array_constraints.numerics.inner_products import InnerProduct
 from array_constraints.numerics.moments import Moments
 from array_constraints.numerics.signed_sums import SignedSum
 from array_constraints.numerics.sums import (
@@ -60,16 +61,18 @@ class Dask(Library):
         """Add chunk by chunk; a pair is a complex number on its way."""
         if factor is not None:
             meta = numpy.empty((0,) * x.ndim, dtype="complex128")
+            factor = _in_chunks_of(x, factor)
             x = dask.array.map_blocks(_products, x, factor, dtype=meta.dtype, meta=meta)
         found: Any = _reduced(x, axes, _in_pairs, "complex128")
         return found.real, found.imag
 
     def by_slice(self, method: Callable[..., Array], measure: Any, *blocks: Array) -> Array:
         """Compute in each chunk at once, not step by step: one task for each, not fifty."""
-        if not _is_of_numbers(method, measure):
+        if not _is_of_numbers(method, measure, len(blocks)):
             return super().by_slice(method, measure, *blocks)
         lazy = [x for x in _leaves(measure) if hasattr(x, "chunks")]
         like: Any = (*blocks, *lazy)[0]
+        blocks = tuple(_in_chunks_of(like, block) for block in blocks)
         chunk = functools.partial(_of_slices, method, _filled(measure, None), len(blocks))
         arrays = (*blocks, *lazy)
         return cast(
@@ -80,9 +83,13 @@ class Dask(Library):
         return IMMUTABLE
 
 
-def _is_of_numbers(method: Any, measure: Any) -> bool:
-    """Whether slices differ in nothing but their measure: bounds and lengths are numbers."""
-    if not isinstance(measure, Sum | SignedSum | Moments) or not isinstance(measure.entries, int):
+def _is_of_numbers(method: Any, measure: Any, blocks: int) -> bool:
+    """Whether slices differ in nothing but their measure: bounds and lengths are numbers.
+
+    A vector that all slices have in common is a block beside the first.
+    """
+    known = isinstance(measure, Sum | SignedSum | Moments | InnerProduct)
+    if not known or not isinstance(measure.entries, int):
         return False
     form = getattr(method, "__self__", None)
     if form is None:  # a function of one of these
@@ -90,8 +97,17 @@ def _is_of_numbers(method: Any, measure: Any) -> bool:
     if isinstance(measure, Sum):
         bounds = form.interval() if form.needs == "sizes" else (None,)
     else:
-        bounds = [value for name, value in vars(form).items() if name != "axis"]
+        vector = isinstance(measure, InnerProduct) and blocks != 1
+        common = ("axis", "normal") if vector else ("axis",)
+        bounds = [value for name, value in vars(form).items() if name not in common]
     return all(isinstance(bound, int | float) for bound in bounds)
+
+
+def _in_chunks_of(x: Any, block: Any) -> Any:
+    """Return an array that broadcasts against another, cut where that is cut."""
+    if block is x:
+        return block
+    return block.rechunk({i: x.chunks[i] for i in range(x.ndim) if block.shape[i] != 1})
 
 
 def _leaves(measure: Any) -> Iterator[Any]:
@@ -119,9 +135,7 @@ def _filled(measure: Any, arrays: Iterator[Any] | None) -> Any:
 _PLACE = "an array"
 
 
-def _of_slices(
-    method: Callable[..., Array], measure: Any, blocks: int, *arrays: Any
-) -> Array:
+def _of_slices(method: Callable[..., Array], measure: Any, blocks: int, *arrays: Any) -> Array:
     """Call a method of a form on a chunk, and on the parts of a measure that are for it."""
     values = arrays[blocks:]
     with numpy.errstate(all="ignore"):

@@ -36,20 +36,19 @@ class InnerProduct(NamedTuple):
 
 
 def inner_product(
-    v: Any, vector: Any, like: InnerProduct, axes: tuple[int, ...], library: Any
+    v: Any,
+    vector: Any,
+    axes: tuple[int, ...],
+    entries: Count,
+    scale: Array | None,
+    precision: Precision,
+    library: Any,
 ) -> InnerProduct:
-    """Return the inner product of scaled entries with a vector; all else is as in ``like``."""
-    xp = library.xp
-    value, error = library.sum_in_pairs(v, axes, vector)
-    square, square_error = library.sum_in_pairs(vector, axes, vector)
-    magnitude = xp.sum(xp.abs(v * vector), axis=axes, keepdims=True)
-    return like._replace(
-        value=value,
-        rounding_error=error,
-        magnitude=magnitude,
-        square=square,
-        square_error=square_error,
-    )
+    """Return the inner product of entries that are wide, and scaled, with a vector."""
+    total = library.sum_in_pairs(v, axes, vector)
+    square = library.sum_in_pairs(vector, axes, vector)
+    magnitude = library.xp.sum(library.xp.abs(v * vector), axis=axes, keepdims=True)
+    return InnerProduct(entries, scale, *total, magnitude, *square, precision)
 
 
 def merge(a: InnerProduct, b: InnerProduct, xp: Namespace) -> InnerProduct:

@@ -105,10 +105,8 @@ class _InnerProductConstraint(Slicewise):
         v: Any = library.accumulated(block)
         v = v if scale is None else v * scale
         entries, precision = reductions.count(block, axes, xp), library.precision(block)
-        nothing: Any = None
-        like = InnerProduct(entries, scale, *[nothing] * 5, precision)
         vector = self._vector(block, axes, xp)
-        return inner_products.inner_product(v, vector, like, axes, library)
+        return inner_products.inner_product(v, vector, axes, entries, scale, precision, library)
 
     def merge(self, a: Any, b: Any, xp: Namespace) -> Any:
         if isinstance(a, InnerProduct):
@@ -131,10 +129,14 @@ class _InnerProductConstraint(Slicewise):
     def apply(self, block: Array, measure: Any, xp: Namespace) -> Array:
         if self._is_number:
             return self._sum.apply(block, measure, xp)
+        vector = self._vector(block, parameters.axes_of(self, block), xp)
+        library = of_namespace(xp)
+        result: Array = library.by_slice(self._applied, measure, block, vector)
+        return result
+
+    def _applied(self, block: Any, vector: Any, measure: Any, xp: Namespace) -> Array:
         library, scale = of_namespace(xp), measure.scale
         _, moved, goal = self._found(measure, xp)
-        axes = parameters.axes_of(self, block)
-        vector = self._vector(block, axes, xp)
         v: Any = library.accumulated(library.fence(block))
         v = v if scale is None else v * scale
         v = xp.where(moved, v, xp.zeros_like(v))  # neither NaN nor infinity
