@@ -172,10 +172,11 @@ class Library:
         return add(x, None, axes, lambda x, scale: self.accumulated(x))
 
     def sum_in_pairs(self, x: Any, axes: tuple[int, ...], factor: Any = None) -> Any:
-        """Return sums of entries, or of their products, and what rounding dropped from them."""
-        digits = self.precision(x).accumulator.digits
-        pairs = (x, None) if factor is None else signed_sums.products(x, factor, digits)
-        return signed_sums.sum_in_pairs(*pairs, axes, self.xp)
+        """Return sums of entries, or of products, and what rounding dropped from them."""
+        error: Any = None
+        if factor is not None:
+            x, error = signed_sums.products(x, factor, self.precision(x).accumulator.digits)
+        return signed_sums.sum_in_pairs(x, error, axes, self.xp)
 
     def sum_of_magnitudes(self, x: Array, axes: tuple[int, ...]) -> Sum:
         """Return the sum of magnitudes of each slice: within L + 1 roundoffs."""

@@ -164,8 +164,10 @@ def _pairwise(block: Any, axes: tuple[int, ...], xp: Any) -> Array:
 
 
 def _in_pairs(block: Any, axes: tuple[int, ...], xp: Any) -> Array:
-    parts = (block.real, block.imag) if block.dtype == xp.complex128 else (block, None)
-    return _complex(*signed_sums.sum_in_pairs(*parts, axes, xp), xp)
+    error = None
+    if block.dtype == xp.complex128:
+        block, error = block.real, block.imag
+    return _complex(*signed_sums.sum_in_pairs(block, error, axes, xp), xp)
 
 
 def _products(block: Any, factor: Any) -> Array:
@@ -173,10 +175,10 @@ def _products(block: Any, factor: Any) -> Array:
         return _complex(*signed_sums.products(block, factor, 53), array_namespace(block))
 
 
-def _complex(high: Any, low: Any, xp: Any) -> Any:
-    found = xp.astype(high, xp.complex128)
+def _complex(high: Any, low: Any, xp: Any) -> Array:
+    found: Any = xp.astype(high, xp.complex128)
     found.imag[...] = low  # not high + 1j * low, which is NaN where low is infinite
-    return found
+    return cast(Array, found)
 
 
 DASK = Dask(array_api_compat.dask.array)

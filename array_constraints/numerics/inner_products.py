@@ -6,7 +6,13 @@ import math
 from typing import Any, NamedTuple
 
 from array_constraints.numerics.formats import Precision
-from array_constraints.numerics.signed_sums import Pair, add_exactly, added, count_of, products
+from array_constraints.numerics.signed_sums import (
+    Pair,
+    add_exactly,
+    added,
+    count_of,
+    products,
+)
 from array_constraints.typing import Array, Count, Namespace
 
 _NOISE = 2.0**-96
@@ -31,6 +37,10 @@ class InnerProduct(NamedTuple):
     """The sum of squares of the vector, one for all slices."""
     square_error: Array
     """What rounding dropped from ``square``."""
+    own: Array | None
+    """The sum of squares of the scaled entries; None where the accumulator is wider by far."""
+    own_error: Array | None
+    """What rounding dropped from ``own``."""
     precision: Precision
     """The formats of the weight and of the accumulator."""
 
@@ -45,10 +55,25 @@ def inner_product(
     library: Any,
 ) -> InnerProduct:
     """Return the inner product of entries that are wide, and scaled, with a vector."""
-    total = library.sum_in_pairs(v, axes, vector)
-    square = library.sum_in_pairs(vector, axes, vector)
-    magnitude = library.xp.sum(library.xp.abs(v * vector), axis=axes, keepdims=True)
-    return InnerProduct(entries, scale, *total, magnitude, *square, precision)
+    xp = library.xp
+    value, error = library.sum_in_pairs(v, axes, vector)
+    square, square_error = library.sum_in_pairs(vector, axes, vector)
+    magnitude = xp.sum(xp.abs(v * vector), axis=axes, keepdims=True)
+    own, own_error = None, None
+    if not precision.any_order:
+        own, own_error = library.sum_in_pairs(v, axes, v)
+    return InnerProduct(
+        entries=entries,
+        scale=scale,
+        value=value,
+        rounding_error=error,
+        magnitude=magnitude,
+        square=square,
+        square_error=square_error,
+        own=own,
+        own_error=own_error,
+        precision=precision,
+    )
 
 
 def merge(a: InnerProduct, b: InnerProduct, xp: Namespace) -> InnerProduct:
@@ -59,20 +84,55 @@ def merge(a: InnerProduct, b: InnerProduct, xp: Namespace) -> InnerProduct:
         a, b = _at_scale(a, scale), _at_scale(b, scale)
     value, error = added((a.value, a.rounding_error), (b.value, b.rounding_error))
     square, square_error = added((a.square, a.square_error), (b.square, b.square_error))
-    entries, magnitude = a.entries + b.entries, a.magnitude + b.magnitude
-    return InnerProduct(
-        entries, scale, value, error, magnitude, square, square_error, a.precision
+    own, own_error = None, None
+    if a.own is not None and b.own is not None:
+        own, own_error = added((a.own, a.own_error), (b.own, b.own_error))
+    return a._replace(
+        entries=a.entries + b.entries,
+        scale=scale,
+        value=value,
+        rounding_error=error,
+        magnitude=a.magnitude + b.magnitude,
+        square=square,
+        square_error=square_error,
+        own=own,
+        own_error=own_error,
     )
 
 
 def _at_scale(found: InnerProduct, scale: Any) -> InnerProduct:
     ratio: Any = scale / found.scale
+    own: Any = found.own
+    own_error: Any = found.own_error
     return found._replace(
         scale=scale,
         value=found.value * ratio,
         rounding_error=found.rounding_error * ratio,
         magnitude=found.magnitude * ratio,
+        own=own * ratio * ratio,
+        own_error=own_error * ratio * ratio,
     )
+
+
+def is_multiple(found: InnerProduct, multiple: Pair, xp: Namespace) -> Any:
+    r"""Return which slices are multiples of the vector, but for their last digits.
+
+    The square of what is beside it, :math:`\langle w, w \rangle - m \langle a, w \rangle`, is
+    below 2**-92 of their own: it is right to some 2**-103. Of what is left then, not enough
+    digits would be right for a second call to find nothing to do.
+    """
+    digits = found.precision.accumulator.digits
+    own: Any = found.own
+    zero = xp.zeros_like(own)
+    inside = is_finite(found) & (own > 2.0**-900)
+    value, error, own, own_error = (
+        xp.where(inside, x, zero)
+        for x in (found.value, found.rounding_error, own, found.own_error)
+    )
+    high, low = products(multiple[0], value, digits)
+    left, dropped = add_exactly(own, -high)
+    rest = low + (multiple[0] * error + multiple[1] * value)
+    return left + ((dropped + own_error) - rest) < own * 2.0 ** (14 - 2 * digits)
 
 
 def is_finite(found: InnerProduct) -> Any:
@@ -83,7 +143,7 @@ def is_finite(found: InnerProduct) -> Any:
 def coefficient(found: InnerProduct, inside: Any, xp: Namespace) -> Pair:
     """Return the multiple of the vector that is nearest to each slice, 0 where not asked."""
     zero = xp.zeros_like(found.value)
-    total = tuple(xp.where(inside, x, zero) for x in (found.value, found.rounding_error))
+    total = xp.where(inside, found.value, zero), xp.where(inside, found.rounding_error, zero)
     square, digits = (found.square, found.square_error), found.precision.accumulator.digits
     first = total[0] / square[0]
     first = first + _left(total, first, square, digits) / square[0]

@@ -142,6 +142,9 @@ class _InnerProductConstraint(Slicewise):
         v = xp.where(moved, v, xp.zeros_like(v))  # neither NaN nor infinity
         multiple = inner_products.coefficient(measure, moved, xp)
         v = inner_products.beside(v, vector, multiple, measure.precision, xp)
+        if measure.own is not None:
+            multiples = inner_products.is_multiple(measure, multiple, xp)
+            v = xp.where(multiples, xp.zeros_like(v), v)
         v = v + xp.where(moved, goal / measure.square, xp.zeros_like(goal)) * vector
         v = v if scale is None else v / scale
         return xp.where(moved, xp.astype(v, block.dtype, copy=False), block)
@@ -238,9 +241,8 @@ class Halfspace(_InnerProductConstraint):
     and the smallest normal number t of the dtype, the inner product of a result x that was
     moved is off by at most :math:`1.01 u \sum |a_i x_i| + u t \sum |a_i|` (5.01 u in float64);
     a slice that is as close to the bound, or below it, comes back bit for bit, so that a second
-    call changes nothing. In float64 that holds where no more than some 40 binary digits
-    cancel; a slice that is a multiple of ``normal`` counts as one where it is within
-    :math:`2^{-96}`. ``violation`` is :math:`\max(0, \langle a, w \rangle - b)`. A slice holding
+    call changes nothing. In float64, a slice within :math:`2^{-46}` of a multiple of ``normal``
+    is taken for one. ``violation`` is :math:`\max(0, \langle a, w \rangle - b)`. A slice holding
     NaN or infinity stays; an entry beyond the largest number of the dtype becomes infinite.
     The derivative is that of the formula above, the identity where a slice is kept.
 

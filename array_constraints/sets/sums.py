@@ -17,7 +17,7 @@ from array_constraints.typing import Array, Axis, AxisLike, Bound, BoundLike, Na
 
 
 class _SumConstraint(Slicewise):
-    """A constraint that shifts all entries of a slice alike, so that they add up as they should.
+    """A constraint that shifts all entries of a slice alike, so that they add up to something.
 
     A subclass states the mean that entries should have, and says its violation.
     """
@@ -329,8 +329,9 @@ class Standardized(Slicewise):
     Shape ``(..., n, ...)`` to the same shape; dtype and device are kept. No digits cancel,
     however large the mean is beside the spread. The root mean square of a result is within
     :math:`(8 + 1.5 L) u` of 1, :math:`L = \lceil \log_2 n \rceil` (2.05 u for half types), and
-    its sum within :math:`1.01 u \sum |x_i| + n u t` (1.05 from n = 2**18 on, and 4.1 in float64)
-    of 0; a slice that is that close comes back bit for bit, with the derivative of the map.
+    its sum within :math:`1.01 u \sum |x_i| + n u t` (1.05 from n = 2**18 on, and 4.1 in
+    float64) of 0; a slice that is that close comes back bit for bit, with the derivative of
+    the map.
 
     ``violation`` is the larger of :math:`|\bar w|` and of the distance from 1 of the root mean
     square about the mean. A slice of equal entries, or of one, has no direction: it stays, and
@@ -414,4 +415,4 @@ class Standardized(Slicewise):
 
 
 _STEPS = {True: 1.0, False: 1.35}
-"""How much further a mean may be off where an entry is rounded in two steps of its own format."""
+"""How much further a mean may be off: an entry may be rounded in two steps of its format."""
