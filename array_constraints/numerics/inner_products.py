@@ -168,8 +168,8 @@ def beside(v: Any, vector: Any, multiple: Pair, precision: Precision, xp: Namesp
 def band(found: InnerProduct, least: float, xp: Namespace) -> Any:
     """Return how far an inner product is off where rounding alone is the reason.
 
-    One roundoff u of the weight for each entry, and 1/128 for all that is of second order; where
-    the accumulator is not wider, 4 more for the multiple of the vector that is added. A
+    One roundoff u of the weight for each entry, and 1/128 for all that is of second order;
+    where the accumulator is not wider, 4 more for the multiple of the vector that is added. A
     subnormal entry is off by ``least``, and the magnitudes of a vector add up to at most
     ``sqrt(n)`` times its norm.
     """

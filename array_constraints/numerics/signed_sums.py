@@ -15,7 +15,8 @@ magnitude of a slice, and :math:`M(y) = \sum |x_i - d|` for any number d:
 
 Where float64 accumulates float32 or less, a sum of a block is a rounded one, in any order. It
 is exact in the first case up to n = 2**26. In the second, to add an entry below
-:math:`2^{-9} h` and what follows from it until the next such entry drops at most 3 e n h; each adds h/2 to M(y).
+:math:`2^{-9} h` and what follows from it until the next such entry drops at most 3 e n h;
+each adds h/2 to M(y).
 
 Only sums, and products that are exact, are computed: so they may be fused.
 Source: T. J. Dekker, *A floating-point technique for extending the available precision*;

@@ -62,8 +62,8 @@ class _InnerProductConstraint(Slicewise):
         if self._is_number or len(self.normal) == entries:
             return
         raise ValueError(
-            f"{name_of(type(self))}: normal has {len(self.normal)} entries, a slice of an array "
-            f"of shape {tuple(w.shape)} along axis {self.axis} has {entries}"
+            f"{name_of(type(self))}: normal has {len(self.normal)} entries, a slice of an "
+            f"array of shape {tuple(w.shape)} along axis {self.axis} has {entries}"
         )
 
     def for_part(
@@ -242,8 +242,8 @@ class Halfspace(_InnerProductConstraint):
     moved is off by at most :math:`1.01 u \sum |a_i x_i| + u t \sum |a_i|` (5.01 u in float64);
     a slice that is as close to the bound, or below it, comes back bit for bit, so that a second
     call changes nothing. In float64, a slice within :math:`2^{-46}` of a multiple of ``normal``
-    is taken for one. ``violation`` is :math:`\max(0, \langle a, w \rangle - b)`. A slice holding
-    NaN or infinity stays; an entry beyond the largest number of the dtype becomes infinite.
+    is taken for one. ``violation`` is :math:`\max(0, \langle a, w \rangle - b)`. A slice
+    holding NaN or infinity stays; an entry beyond the largest number of the dtype becomes infinite.
     The derivative is that of the formula above, the identity where a slice is kept.
 
     Two reads and one write, and five numbers for each slice beside them.
