@@ -5,6 +5,7 @@ from array_constraints.constraint import Constraint
 from array_constraints.forms import Elementwise, Form, Rescaling, Slicewise, WholeSlice
 from array_constraints.numerics.margins import Interval
 from array_constraints.sets.elementwise import Box, NonNeg, non_neg
+from array_constraints.sets.halfspaces import Halfspace, Hyperplane
 from array_constraints.sets.kernels import RadialConstraint, radial_constraint
 from array_constraints.sets.masks import Mask
 from array_constraints.sets.norms import (
@@ -17,6 +18,8 @@ from array_constraints.sets.norms import (
 from array_constraints.sets.patterns import Banded, Triangular
 from array_constraints.sets.sparsity import NMSparse
 from array_constraints.sets.spheres import Sphere, UnitNorm, unit_norm
+from array_constraints.sets.standardized import Standardized
+from array_constraints.sets.sums import Mean, Sum
 from array_constraints.trees import apply
 from array_constraints.typing import Array, Bound, Namespace
 
@@ -28,9 +31,12 @@ __all__ = [
     "Constraint",
     "Elementwise",
     "Form",
+    "Halfspace",
+    "Hyperplane",
     "Interval",
     "Mask",
     "MaxNorm",
+    "Mean",
     "MinMaxNorm",
     "NMSparse",
     "Namespace",
@@ -40,6 +46,8 @@ __all__ = [
     "Rescaling",
     "Slicewise",
     "Sphere",
+    "Standardized",
+    "Sum",
     "Triangular",
     "UnitNorm",
     "WholeSlice",

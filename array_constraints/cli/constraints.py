@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from array_constraints.config import BUILT_IN
+from array_constraints.config.built_in import ALIASES
 from array_constraints.constraint import Constraint
 
 
@@ -34,6 +35,7 @@ class ConstraintName(click.ParamType[str]):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str:
         names = {_plain(name): name for name in CONSTRAINTS}
+        names |= {_plain(a): _snake(n) for n, own in ALIASES.items() for a in own}
         if _plain(value) not in names:
             near = difflib.get_close_matches(_plain(value), names, 1)
             known = f"known are {', '.join(CONSTRAINTS)}"

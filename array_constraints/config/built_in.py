@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from array_constraints.constraint import Constraint
 from array_constraints.sets.elementwise import Box, NonNeg
+from array_constraints.sets.halfspaces import Halfspace, Hyperplane
 from array_constraints.sets.kernels import RadialConstraint
 from array_constraints.sets.masks import Mask
 from array_constraints.sets.norms import MaxNorm, MinMaxNorm
 from array_constraints.sets.patterns import Banded, Triangular
 from array_constraints.sets.sparsity import NMSparse
 from array_constraints.sets.spheres import Sphere, UnitNorm
+from array_constraints.sets.standardized import Standardized
+from array_constraints.sets.sums import Mean, Sum
 from array_constraints.typing import name_of
 
 BUILT_IN: dict[str, type[Constraint]] = {
@@ -23,16 +26,24 @@ BUILT_IN: dict[str, type[Constraint]] = {
         RadialConstraint,
         Banded,
         Box,
+        Halfspace,
+        Hyperplane,
         Mask,
+        Mean,
         NMSparse,
         Sphere,
+        Standardized,
+        Sum,
         Triangular,
     )
 }
 
 ALIASES = {
     "Box": ("clip", "Clip", "weight_clip", "WeightClip"),
+    "Mean": ("zero_mean",),
     "NMSparse": ("nm_sparse", "semi_structured"),
     "Sphere": ("hyperball", "fixed_norm", "l2_sphere"),
+    "Standardized": ("weight_standardization",),
+    "Sum": ("unit_sum",),
 }
 """What others call them, as ``get`` takes it; beside the spellings of each name."""

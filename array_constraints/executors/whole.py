@@ -52,10 +52,21 @@ def _projected_entries(form: Any, w: Array, xp: Namespace) -> Any:
 
 
 def _project_by_measure(form: Any, w: Array, xp: Namespace) -> Any:
-    measure = form.measure(w, parameters.axes_of(form, w), xp)
-    excess = form.excess(measure, xp)
-    allowed = xp.equal(excess, xp.zeros_like(excess))
-    return xp.where(allowed, w, form.apply(w, measure, xp))
+    axes, library = parameters.axes_of(form, w), of_namespace(xp)
+
+    def value(w: Array, data: dict[str, Any]) -> Any:
+        own = state.with_values(form, data)
+        measure = own.measure(w, axes, xp)
+        excess = library.by_slice(own.excess, measure)
+        allowed = xp.equal(excess, xp.zeros_like(excess))
+        return xp.where(allowed, w, library.by_slice(own.apply, measure, w))
+
+    def derivative(w: Array, tangent: Array, data: dict[str, Any]) -> Any:
+        return state.with_values(form, data)._stated_derivative(w, tangent, axes, xp)
+
+    if getattr(form, "_stated_derivative", None) is None:
+        return value(w, {})
+    return library.differentiated(value, derivative, w, state.data_of(form))
 
 
 def _rescale(form: Any, w: Array, xp: Namespace) -> Any:

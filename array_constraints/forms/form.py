@@ -92,7 +92,7 @@ class AlongAxis(Form):
     def validate(self, w: Array) -> None:
         super().validate(w)
         slices = parameters.number_of_slices(w.shape, parameters.axes_of(self, w))
-        for name, bounds in state.bounds_by_slice(self).items():
+        for name, bounds in self._bounds_by_slice().items():
             if len(bounds) != slices:
                 raise ValueError(
                     f"{name_of(type(self))}: {name} has {len(bounds)} entries, an array of "
@@ -106,13 +106,19 @@ class AlongAxis(Form):
 
         Fields of type :data:`Bound` may hold a tuple, with a number for each slice.
         """
-        bounds = state.bounds_by_slice(self)
+        bounds = self._bounds_by_slice()
         if not bounds:
             return self
-        numbers = [0]
-        for i in sorted(set(range(len(shape))) - set(axes)):
-            inside = range(*part[i].indices(shape[i]))
-            numbers = [number * shape[i] + j for number in numbers for j in inside]
+        others = [i for i in range(len(shape)) if i not in axes]
+        numbers = parameters.numbers_of_part(shape, others, part)
         own = {name: tuple([all_[i] for i in numbers]) for name, all_ in bounds.items()}
         found: Self = state.with_values(self, own)
         return found
+
+    _by_entry: ClassVar[tuple[str, ...]] = ()
+    """The fields that are data with a number for each entry of a slice."""
+
+    def _bounds_by_slice(self) -> dict[str, Any]:
+        """Return the fields that have a number for each slice."""
+        found = state.numbers_of(self)
+        return {name: x for name, x in found.items() if name not in self._by_entry}

@@ -6,17 +6,10 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from array_constraints.libraries.entries import Entries
-from array_constraints.numerics import subnormals
+from array_constraints.numerics import signed_sums, subnormals, sums
 from array_constraints.numerics.formats import FORMATS, PRECISIONS, Precision
 from array_constraints.numerics.margins import rounded_down
-from array_constraints.numerics.sums import (
-    Sum,
-    Term,
-    largest_magnitude,
-    pairwise_sum,
-    plain_sum,
-    power_of_two,
-)
+from array_constraints.numerics.sums import Sum, Term
 from array_constraints.typing import Array, Count, Namespace
 
 
@@ -78,6 +71,10 @@ class Library(Entries):
         )
         found: Array = xp.where(subnormal, exact, wide)
         return found
+
+    def flushes(self) -> bool:
+        """Whether the processor takes subnormal numbers for zeros."""
+        return subnormals.flushed()
 
     def zero_dimensional(self, result: Any) -> Any:
         """Return a result as an array: NumPy makes a scalar of one without dimensions."""
@@ -162,6 +159,13 @@ class Library(Entries):
         add = self._add_in_any_order if self.precision(x).many_spare_digits else self._add
         return add(x, None, axes, lambda x, scale: self.accumulated(x))
 
+    def sum_in_pairs(self, x: Any, axes: tuple[int, ...], factor: Any = None) -> Any:
+        """Return sums of entries, or of products, and what rounding dropped from them."""
+        error: Any = None
+        if factor is not None:
+            x, error = signed_sums.products(x, factor, self.precision(x).accumulator.digits)
+        return signed_sums.sum_in_pairs(x, error, axes, self.xp)
+
     def sum_of_magnitudes(self, x: Array, axes: tuple[int, ...]) -> Sum:
         """Return the sum of magnitudes of each slice: within L + 1 roundoffs."""
         return self._sum_of_powers(x, axes, 1)
@@ -178,11 +182,11 @@ class Library(Entries):
 
     def largest_magnitude(self, x: Array, axes: tuple[int, ...]) -> Array:
         """Return the largest magnitude of each slice, 0 where it has no entries."""
-        return largest_magnitude(x, axes, self.xp)
+        return sums.largest_magnitude(x, axes, self.xp)
 
     def scale(self, peak: Array, precision: Precision) -> Array:
         """Return the power of two that keeps sums in the range, by largest magnitudes."""
-        return power_of_two(peak, precision, self.xp)
+        return sums.power_of_two(peak, precision, self.xp)
 
     def _sum_of_powers(
         self, x: Array, axes: tuple[int, ...], power: int, in_any_order: bool = False
@@ -199,7 +203,7 @@ class Library(Entries):
         if not precision.many_spare_digits:
             value = self._add(x, scale, axes, term)
         elif in_any_order:
-            value = plain_sum(x, scale, axes, self.xp, term)
+            value = sums.plain_sum(x, scale, axes, self.xp, term)
         else:
             value = self._add_in_any_order(x, scale, axes, term)
         error = None if precision.any_order else self.xp.zeros_like(value)
@@ -207,7 +211,7 @@ class Library(Entries):
 
     def _add(self, x: Array, scale: Array | None, axes: tuple[int, ...], term: Term) -> Array:
         """Add terms so that L = ceil(log2 n) roundoffs are the most that a sum is off."""
-        return pairwise_sum(x, scale, axes, self.xp, term)
+        return sums.pairwise_sum(x, scale, axes, self.xp, term)
 
     def _add_in_any_order(
         self, x: Array, scale: Array | None, axes: tuple[int, ...], term: Term

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import array_api_compat.dask.array
@@ -13,8 +13,12 @@ import numpy
 from array_api_compat import array_namespace
 
 from array_constraints.libraries.base import IMMUTABLE, Library
-from array_constraints.libraries.numpy import negative, refused
+from array_constraints.libraries.numpy import booleans, negative, refused
+from array_constraints.numerics import signed_sums
 from array_constraints.numerics.formats import Precision
+from array_constraints.numerics.inner_products import InnerProduct
+from array_constraints.numerics.moments import Moments
+from array_constraints.numerics.signed_sums import SignedSum
 from array_constraints.numerics.sums import (
     Sum,
     Term,
@@ -40,8 +44,8 @@ class Dask(Library):
         """Ask for one dimension at least: dask.array.view fails without."""
         return negative(w, self) if w.ndim else negative(w[None], self)[0]
 
-    def booleans(self, raw: bytes, shape: tuple[int, ...], like: Any) -> Any:
-        return dask.array.asarray(numpy.frombuffer(raw, bool).reshape(shape))
+    def booleans(self, text: str, shape: tuple[int, ...], like: Any) -> Any:
+        return dask.array.asarray(booleans(text, shape))
 
     def largest_magnitude(self, x: Array, axes: tuple[int, ...]) -> Array:
         return _reduced(x, axes, largest_magnitude)  # dask.array.max fails on an empty chunk
@@ -69,16 +73,24 @@ class Dask(Library):
         found = dask.array.map_blocks(chunk, whole, dtype=meta.dtype, meta=meta)
         return found.rechunk(w.chunks) if whole is not w else found
 
+    def sum_in_pairs(self, x: Any, axes: tuple[int, ...], factor: Any = None) -> Any:
+        """Add chunk by chunk; a pair is a complex number on its way."""
+        if factor is not None:
+            meta = numpy.empty((0,) * x.ndim, dtype="complex128")
+            factor = _in_chunks_of(x, factor)
+            x = dask.array.map_blocks(_products, x, factor, dtype=meta.dtype, meta=meta)
+        found: Any = _reduced(x, axes, _in_pairs, "complex128")
+        return found.real, found.imag
+
     def by_slice(self, method: Callable[..., Array], measure: Any, *blocks: Array) -> Array:
         """Compute in each chunk at once, not step by step: one task for each, not fifty."""
-        if not _is_of_numbers(method, measure):
+        if not _is_of_numbers(method, measure, len(blocks)):
             return super().by_slice(method, measure, *blocks)
-        lazy = {name: x for name, x in measure._asdict().items() if hasattr(x, "chunks")}
-        like: Any = (blocks or (measure.value,))[0]
-        chunk = functools.partial(
-            _of_slices, method, measure._replace(**dict.fromkeys(lazy)), tuple(lazy)
-        )
-        arrays = (*blocks, *lazy.values())
+        lazy = [x for x in _leaves(measure) if hasattr(x, "chunks")]
+        like: Any = (*blocks, *lazy)[0]
+        blocks = tuple(_in_chunks_of(like, block) for block in blocks)
+        chunk = functools.partial(_of_slices, method, _filled(measure, None), len(blocks))
+        arrays = (*blocks, *lazy)
         return cast(
             Array, dask.array.map_blocks(chunk, *arrays, dtype=like.dtype, meta=like._meta)
         )
@@ -114,42 +126,102 @@ def _between_groups(
     return tuple(found)
 
 
-def _is_of_numbers(method: Any, measure: Any) -> bool:
-    """Whether slices differ in nothing but their measure: bounds and lengths are numbers."""
-    form = getattr(method, "__self__", None)  # none of a static method
-    if form is None or form.needs != "sizes" or not isinstance(measure, Sum):
+def _is_of_numbers(method: Any, measure: Any, blocks: int) -> bool:
+    """Whether slices differ in nothing but their measure: bounds and lengths are numbers.
+
+    A vector that all slices have in common is a block beside the first.
+    """
+    known = isinstance(measure, Sum | SignedSum | Moments | InnerProduct)
+    if not known or not isinstance(measure.entries, int):
         return False
-    bounds = (measure.entries, *form.interval())
+    form = getattr(method, "__self__", None)
+    if form is None:  # a function of one of these
+        return not isinstance(measure, Sum)
+    if isinstance(measure, Sum):
+        bounds = form.interval() if form.needs == "sizes" else (None,)
+    else:
+        vector = isinstance(measure, InnerProduct) and blocks != 1
+        common = ("axis", "normal") if vector else ("axis",)
+        bounds = [value for name, value in vars(form).items() if name not in common]
     return all(isinstance(bound, int | float) for bound in bounds)
 
 
-def _of_slices(
-    method: Callable[..., Array], measure: Any, names: tuple[str, ...], *arrays: Any
-) -> Array:
+def _in_chunks_of(x: Any, block: Any) -> Any:
+    """Return an array that broadcasts against another, cut where that is cut."""
+    if block is x:
+        return block
+    return block.rechunk({i: x.chunks[i] for i in range(x.ndim) if block.shape[i] != 1})
+
+
+def _leaves(measure: Any) -> Iterator[Any]:
+    """Yield what a measure is made of, in the order of its fields."""
+    for x in measure:
+        if hasattr(x, "_fields"):
+            yield from _leaves(x)
+        else:
+            yield x
+
+
+def _filled(measure: Any, arrays: Iterator[Any] | None) -> Any:
+    """Return a measure with the next of some arrays for each lazy one; first, with a place."""
+    found: dict[str, Any] = {}
+    for name, x in measure._asdict().items():
+        if hasattr(x, "_fields"):
+            found[name] = _filled(x, arrays)
+        elif arrays is None and hasattr(x, "chunks"):
+            found[name] = _PLACE
+        elif arrays is not None and isinstance(x, str) and x == _PLACE:
+            found[name] = next(arrays)
+    return measure._replace(**found)
+
+
+_PLACE = "an array"
+
+
+def _of_slices(method: Callable[..., Array], measure: Any, blocks: int, *arrays: Any) -> Array:
     """Call a method of a form on a chunk, and on the parts of a measure that are for it."""
-    blocks, values = arrays[: -len(names)], arrays[-len(names) :]
-    measure = measure._replace(**dict(zip(names, values, strict=True)))
+    values = arrays[blocks:]
     with numpy.errstate(all="ignore"):
-        return method(*blocks, measure, array_namespace(*values))
+        whole = _filled(measure, iter(values))
+        return method(*arrays[:blocks], whole, array_namespace(*values))
 
 
 def _scale(peak: Any, precision: Precision) -> Array:
     return power_of_two(peak, precision, array_namespace(peak))
 
 
-def _reduced(x: Array, axes: tuple[int, ...], reduce: Reduce) -> Array:
+def _reduced(x: Array, axes: tuple[int, ...], reduce: Reduce, dtype: Any = None) -> Array:
     """Reduce each chunk of a Dask array, then the results."""
     chunk = functools.partial(_of_chunk, reduce=reduce)  # a closure would be pickled by value
-    options = {"axis": axes, "keepdims": True, "dtype": x.dtype}
+    options = {"axis": axes, "keepdims": True, "dtype": dtype or x.dtype}
     return cast(Array, dask.array.reduction(x, chunk=chunk, aggregate=chunk, **options))
 
 
 def _of_chunk(block: Any, axis: tuple[int, ...], keepdims: bool, reduce: Reduce) -> Array:
-    return reduce(block, axis, array_namespace(block))
+    with numpy.errstate(invalid="ignore"):  # a difference of infinities
+        return reduce(block, axis, array_namespace(block))
 
 
 def _pairwise(block: Any, axes: tuple[int, ...], xp: Any) -> Array:
     return pairwise_sum(block, None, axes, xp)
+
+
+def _in_pairs(block: Any, axes: tuple[int, ...], xp: Any) -> Array:
+    error = None
+    if block.dtype == xp.complex128:
+        block, error = block.real, block.imag
+    return _complex(*signed_sums.sum_in_pairs(block, error, axes, xp), xp)
+
+
+def _products(block: Any, factor: Any) -> Array:
+    with numpy.errstate(invalid="ignore"):
+        return _complex(*signed_sums.products(block, factor, 53), array_namespace(block))
+
+
+def _complex(high: Any, low: Any, xp: Any) -> Array:
+    found: Any = xp.astype(high, xp.complex128)
+    found.imag[...] = low  # not high + 1j * low, which is NaN where low is infinite
+    return cast(Array, found)
 
 
 DASK = Dask(array_api_compat.dask.array)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from array_constraints.numerics.bit_masks import unpacked
 from array_constraints.typing import Array
 
 
@@ -64,8 +66,9 @@ class Entries:
         array: Array = self.xp.astype(self.constant(number, w), w.dtype)
         return array
 
-    def booleans(self, raw: bytes, shape: tuple[int, ...], like: Array) -> Array:
-        """Return truth values as an array beside ``like``: a byte for each, in C order."""
+    def booleans(self, text: str, shape: tuple[int, ...], like: Array) -> Array:
+        """Return a mask beside ``like``, from base64 of its bits in C order."""
+        raw = unpacked(text, math.prod(shape))
         flat: Array = self.constant(list(map(bool, raw)), like)
         return self.xp.reshape(flat, shape)  # type: ignore[no-any-return]
 

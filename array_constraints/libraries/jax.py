@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy
-import numpy
 
 from array_constraints.libraries import state
 from array_constraints.libraries.base import IMMUTABLE, Library
@@ -20,6 +19,7 @@ from array_constraints.libraries.jax_placement import (
     together,
     with_float64,
 )
+from array_constraints.libraries.numpy import booleans
 from array_constraints.numerics.formats import FORMATS
 from array_constraints.numerics.sums import Term, pairwise_sum, plain_sum
 from array_constraints.typing import Array
@@ -38,8 +38,11 @@ class Jax(Library):
     def traced(self, number: Any) -> bool:
         return isinstance(number, jax.core.Tracer)
 
-    def booleans(self, raw: bytes, shape: tuple[int, ...], like: Any) -> Any:
-        return self.xp.asarray(numpy.frombuffer(raw, bool).reshape(shape))
+    def booleans(self, text: str, shape: tuple[int, ...], like: Any) -> Any:
+        return self.xp.asarray(booleans(text, shape))
+
+    def flushes(self) -> bool:
+        return True  # XLA on CPUs
 
     def negative(self, w: Any) -> Any:
         """Tell them by their bits: XLA on CPUs compares subnormal numbers as zeros."""

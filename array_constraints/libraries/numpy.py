@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy
 from array_constraints.libraries.block_sums import AtHand
 from array_constraints.libraries.strided import by_stride, overlapping
 from array_constraints.numerics import subnormals
+from array_constraints.numerics.bit_masks import unpacked
 from array_constraints.numerics.formats import FORMATS
 from array_constraints.typing import Array
 
@@ -68,8 +70,8 @@ class Numpy(AtHand):
             return super().clipped(w, low, high)
         return numpy.clip(w, low, high)
 
-    def booleans(self, raw: bytes, shape: tuple[int, ...], like: Any) -> Any:
-        return numpy.frombuffer(raw, bool).reshape(shape)
+    def booleans(self, text: str, shape: tuple[int, ...], like: Any) -> Any:
+        return booleans(text, shape)
 
     def quiet(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return quiet(function)
@@ -199,6 +201,11 @@ def refused(w: Any) -> str | None:
     if not kinds & {"MaskedArray", "matrix"}:
         return None
     return "with operators of its own: pass numpy.asarray(w), masked entries filled first"
+
+
+def booleans(text: str, shape: tuple[int, ...]) -> Any:
+    """Return a mask from base64 of its bits, read-only: nothing is copied."""
+    return numpy.frombuffer(unpacked(text, math.prod(shape)), bool).reshape(shape)
 
 
 def bits(w: Any) -> Any:

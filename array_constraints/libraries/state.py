@@ -95,16 +95,17 @@ def with_values(form: Any, values: dict[str, Any]) -> Any:
     return other
 
 
-def bounds_by_slice(form: Any) -> dict[str, Any]:
-    """Return the bounds of a dataclass that have one number for each slice, by field."""
-    cls: Any = type(form)
-    names = _fields_of(cls) or {}
-    values = {name: getattr(form, name) for name, is_bound in names.items() if is_bound}
-    return {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, tuple) or getattr(value, "ndim", 0) == 1
-    }
+def numbers_of(form: Any) -> dict[str, Any]:
+    """Return the bounds of a dataclass that are several numbers, by field."""
+    found = {}
+    for name, field in getattr(form, "__dataclass_fields__", {}).items():
+        value = getattr(form, name)
+        one = isinstance(value, int | float | str | None)
+        if one or not (field.type is Bound or "Bound" in str(field.type)):
+            continue
+        if isinstance(value, tuple) or getattr(value, "ndim", 0) == 1:
+            found[name] = value
+    return found
 
 
 def data_of(form: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ import torch
 from array_constraints.libraries import torch_sharded
 from array_constraints.libraries.block_sums import AtHand
 from array_constraints.numerics import subnormals
+from array_constraints.numerics.bit_masks import unpacked
 
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -43,9 +45,8 @@ class TorchEntries(AtHand):
             return w.clamp(low, high)
         return super().clipped(w, low, high)
 
-    def booleans(self, raw: bytes, shape: tuple[int, ...], like: Any) -> Any:
-        flat = torch.frombuffer(bytearray(raw), dtype=torch.bool) if raw else torch.empty(0)
-        made = flat.to(device=like.device, dtype=torch.bool).reshape(shape)
+    def booleans(self, text: str, shape: tuple[int, ...], like: Any) -> Any:
+        made = _mask(text, math.prod(shape)).reshape(shape).to(like.device)
         return torch_sharded.beside(made, like)
 
     def arange(self, n: int, like: Any) -> Any:
@@ -85,3 +86,10 @@ class TorchEntries(AtHand):
             return True
         on_cpu = w.device.type == "cpu"
         return on_cpu and w.dtype.itemsize != 2 and not subnormals.flushed()
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _mask(text: str, count: int) -> Any:
+    """Return a mask from base64 of its bits: while a program is traced, once."""
+    raw = bytearray(unpacked(text, count))
+    return torch.frombuffer(raw, dtype=torch.bool) if raw else torch.zeros(0, dtype=torch.bool)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from array_constraints.libraries import of_namespace
-from array_constraints.sets.packing import packed, unpacked
+from array_constraints.sets.packing import packed
 from array_constraints.sets.patterns import Pattern, Region
 from array_constraints.typing import Array, Namespace, name_of
 
@@ -82,7 +81,7 @@ class Mask(Pattern):
 
     def allowed(self, w: Array, xp: Namespace) -> Array:
         shape: Any = self.shape
-        return of_namespace(xp).booleans(unpacked(self.mask, math.prod(shape)), shape, w)
+        return of_namespace(xp).booleans(self.mask, shape, w)
 
     def for_part(self, shape: tuple[int, ...], axes: tuple[int, ...], part: Region) -> Any:
         return _PartOfMask(self, part)

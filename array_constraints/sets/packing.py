@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from array_constraints import parameters
 
 _DIGITS = bytes.maketrans(b"\x00\x01", b"01")
-_VALUES = bytes.maketrans(b"01", b"\x00\x01")
 
 
 def packed(mask: Any, shape: Any) -> tuple[str, tuple[int, ...]]:
@@ -33,14 +31,6 @@ def packed(mask: Any, shape: Any) -> tuple[str, tuple[int, ...]]:
     count = len(digits) // 8
     bits = int(digits, 2).to_bytes(count, "big") if count else b""
     return base64.b64encode(bits).decode("ascii"), lengths
-
-
-@functools.lru_cache(maxsize=16)
-def unpacked(text: str, count: int) -> bytes:
-    """Return the truth values of a mask, a byte for each."""
-    bits = base64.b64decode(text)
-    digits = f"{int.from_bytes(bits, 'big'):0{8 * len(bits)}b}" if bits else ""
-    return digits[:count].encode("ascii").translate(_VALUES)
 
 
 def _judged(text: str, shape: Any) -> tuple[str, tuple[int, ...]]:
