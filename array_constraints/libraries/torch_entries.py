@@ -46,7 +46,7 @@ class TorchEntries(AtHand):
         return super().clipped(w, low, high)
 
     def booleans(self, text: str, shape: tuple[int, ...], like: Any) -> Any:
-        made = _mask(text, math.prod(shape)).reshape(shape).to(like.device)
+        made = _mask(text)[: math.prod(shape)].reshape(shape).to(like.device)
         return torch_sharded.beside(made, like)
 
     def arange(self, n: int, like: Any) -> Any:
@@ -89,7 +89,7 @@ class TorchEntries(AtHand):
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _mask(text: str, count: int) -> Any:
-    """Return a mask from base64 of its bits: while a program is traced, once."""
-    raw = bytearray(unpacked(text, count))
+def _mask(text: str) -> Any:
+    """Return truth values from base64 of their bits: once, while a program is traced."""
+    raw = bytearray(unpacked(text, 8 * len(text)))
     return torch.frombuffer(raw, dtype=torch.bool) if raw else torch.zeros(0, dtype=torch.bool)

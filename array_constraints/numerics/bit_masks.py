@@ -10,7 +10,7 @@ _VALUES = bytes.maketrans(b"01", b"\x00\x01")
 
 @functools.lru_cache(maxsize=16)
 def unpacked(text: str, count: int) -> bytes:
-    """Return truth values, a byte for each, from base64 of their bits in order."""
+    """Return ``count`` truth values at most, a byte for each, from base64 of their bits."""
     bits = base64.b64decode(text)
     digits = f"{int.from_bytes(bits, 'big'):0{8 * len(bits)}b}" if bits else ""
     return digits[:count].encode("ascii").translate(_VALUES)
