@@ -23,15 +23,19 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _VALUES = {
     "axis": "1, or 0,1, or none, or incoming: all weights into one unit",
+    "bound": "a number, or one for each slice, with commas between",
     "lower": "a number of diagonals, or none for all",
     "mask": "a .npy file of truth values",
     "max_value": "a number, inf, or one for each slice, with commas between",
     "min_value": "a number, -inf, or one for each slice, with commas between",
+    "normal": "a number, or one for each entry of a slice, with commas between",
     "order": "1, 2 or inf",
     "part": "lower or upper",
     "radius": "a number, or one for each slice, with commas between",
+    "total": "a number, or one for each slice, with commas between",
     "unit": "norm or rms",
     "upper": "a number of diagonals, or none for all",
+    "value": "a number, or one for each slice, with commas between",
 }
 """The values of parameters that are not just a number."""
 

@@ -13,18 +13,15 @@ from click.shell_completion import CompletionItem
 
 from array_constraints.config import BUILT_IN
 from array_constraints.config.built_in import ALIASES
+from array_constraints.config.dialects import snake
 from array_constraints.constraint import Constraint
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[-_\s]", "", name).lower()
 
 
-CONSTRAINTS = {_snake(name): cls for name, cls in BUILT_IN.items() if cls is not Constraint}
+CONSTRAINTS = {snake(name): cls for name, cls in BUILT_IN.items() if cls is not Constraint}
 """The constraints by name, such as ``max_norm``; the identity, which allows all, is none."""
 
 
@@ -35,7 +32,7 @@ class ConstraintName(click.ParamType[str]):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str:
         names = {_plain(name): name for name in CONSTRAINTS}
-        names |= {_plain(a): _snake(n) for n, own in ALIASES.items() for a in own}
+        names |= {_plain(a): snake(n) for n, own in ALIASES.items() for a in own}
         if _plain(value) not in names:
             near = difflib.get_close_matches(_plain(value), names, 1)
             known = f"known are {', '.join(CONSTRAINTS)}"

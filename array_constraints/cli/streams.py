@@ -41,10 +41,23 @@ def as_flags(text: str) -> str:
 
 
 def with_flags(text: str, names: Iterable[str]) -> str:
-    """Return a text with some names as flags: ``--max-value`` for ``max_value``."""
-    words = "|".join(map(re.escape, names))
-    found = re.compile(rf"(?<![\w/.'-])(?:{words})(?![\w/.'-])")
-    return found.sub(lambda name: f"--{name[0].replace('_', '-')}", text)
+    """Return a text with some names as flags: ``--max-value`` for ``max_value``.
+
+    A name that is a common word, too, is one where it is said what it has to be, or in a list
+    of parameters.
+    """
+    words = {name: name.replace("_", "-") for name in names}
+    plain = "|".join(name for name in words if "_" in name or name in _ALWAYS)
+    common = "|".join(name for name in words if "_" not in name and name not in _ALWAYS)
+    said = (
+        rf"(?:(?<=parameter )|(?<=it has )|(?<=^)|(?<=: ))(?:{common})(?= must|\[|$|,|:| and)"
+    )
+    listed = rf"(?<=, )(?:{common})(?=,|$)" if "it has " in text else r"(?!)"
+    found = re.compile(rf"(?<![\w/.'-])(?:{plain})(?![\w/.'-])|{said}|{listed}")
+    return found.sub(lambda name: f"--{words[name[0]]}", text)
+
+
+_ALWAYS = ("axis", "exclude", "patience", "rate")
 
 
 def printable(text: str) -> str:

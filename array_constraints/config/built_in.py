@@ -41,7 +41,7 @@ BUILT_IN: dict[str, type[Constraint]] = {
 ALIASES = {
     "Box": ("clip", "Clip", "weight_clip", "WeightClip"),
     "Mean": ("zero_mean",),
-    "NMSparse": ("nm_sparse", "semi_structured"),
+    "NMSparse": ("semi_structured",),
     "Sphere": ("hyperball", "fixed_norm", "l2_sphere"),
     "Standardized": ("weight_standardization",),
     "Sum": ("unit_sum",),

@@ -110,8 +110,8 @@ def is_from_keras(module: str | None) -> bool:
 
 
 def snake(name: str) -> str:
-    """Return MaxNorm and maxNorm as max_norm."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    """Return MaxNorm and maxNorm as max_norm, NMSparse as nm_sparse."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def spellings(name: str) -> set[str]:

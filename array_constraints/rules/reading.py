@@ -85,6 +85,10 @@ def constraint_of(identifier: Any, parameters: Mapping[str, Any]) -> Any:
             raise ValueError(f"no constraint takes parameters, got {sorted(parameters)}")
         return None
     made = class_named(identifier) if isinstance(identifier, str) else get(identifier)
+    missing = set(_required(made)) - set(parameters)
+    if missing:
+        named = ", ".join(sorted(missing))
+        raise ValueError(f"{name_of(made)} is not made without a parameter {named}")
     if not parameters:
         return get(made)
     known = [f.name for f in dataclasses.fields(made)] if dataclasses.is_dataclass(made) else []
@@ -94,6 +98,19 @@ def constraint_of(identifier: Any, parameters: Mapping[str, Any]) -> Any:
             f"{name_of(made if isinstance(made, type) else type(made))} has no parameter "
             f"{', '.join(unknown)}: it has {', '.join(known) or 'none'}"
         )
-    plain = {k: None if v == _NONE else v for k, v in parameters.items()}  # TOML has no null
+    plain = {k: None if _is_none(v) else v for k, v in parameters.items()}
     values = {k: from_json(v) for k, v in plain.items()}
     return made(**values) if isinstance(made, type) else dataclasses.replace(made, **values)
+
+
+def _required(made: Any) -> list[str]:
+    """Return the fields of a class that have no default."""
+    if not (isinstance(made, type) and dataclasses.is_dataclass(made)):
+        return []
+    fields = (f for f in dataclasses.fields(made) if f.init)
+    nothing = dataclasses.MISSING
+    return [f.name for f in fields if f.default is nothing and f.default_factory is nothing]
+
+
+def _is_none(value: Any) -> bool:
+    return isinstance(value, str) and value == _NONE  # TOML has no null

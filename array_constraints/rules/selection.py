@@ -78,9 +78,11 @@ class Selection:
 
     @property
     def axes(self) -> tuple[int, ...] | None:
-        """The dimensions that a slice runs along; None for a constraint without an axis."""
+        """The dimensions that a slice runs along; None for a constraint without slices."""
         shape = self.weight.shape
         if shape is None or not hasattr(self.constraint, "axis"):
+            return None
+        if getattr(self.constraint, "needs", None) == "entries":  # along which groups lie
             return None
         return normalized_axes(name_of(type(self.constraint)), self.constraint.axis, len(shape))
 
@@ -134,6 +136,8 @@ def _said_of_axis(selection: Selection) -> str:
     """Return what is odd about the axis; nothing if it is not one number, or nothing is."""
     role, given = selection.weight.role, selection.stated
     if role is None or not isinstance(getattr(given, "axis", None), int):
+        return ""
+    if selection.axes is None:
         return ""
     if _is_vector(selection):
         return f"takes all of the {role.layer}'s {role.kind} as one slice"

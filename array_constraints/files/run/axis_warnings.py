@@ -93,9 +93,8 @@ def _said_of_layer(work: TensorWork, layout: str | None, known: OfPyTorch | None
 
 def _is_given_vector(work: TensorWork) -> bool:
     """Whether a tensor has one dimension, and the axis is a number, such as the default."""
-    return len(work.tensor.shape) == 1 and isinstance(
-        getattr(work.constraint, "axis", None), int
-    )
+    given = isinstance(getattr(work.constraint, "axis", None), int)
+    return bool(work.axes) and given and len(work.tensor.shape) == 1
 
 
 def _said_of_keras(work: TensorWork, role: Role) -> str | None:
