@@ -16,7 +16,6 @@ from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.checks.shared import where
 from array_constraints_conformance.counterexample import NotProvided, attempt, require, stated
 from array_constraints_conformance.numerics.bits import same_bits
-from array_constraints_conformance.numerics.exact import Slices
 from array_constraints_conformance.trial.observation import Observation
 from array_constraints_conformance.trial.trial import Trial
 from array_constraints_conformance.weights.case import Case
@@ -79,7 +78,7 @@ def slices_of_a_file_do_not_touch_each_other(trial: Trial) -> int:
 
 def _rows(trial: Trial, hood: Neighbourhood, name: str) -> np.ndarray:
     case = hood.case(name)
-    return Slices(projected(trial, case, case.w), hood.axes).rows
+    return case.rule.slices(projected(trial, case, case.w)).rows
 
 
 @check("FILE-2")
@@ -90,7 +89,7 @@ def a_file_is_projected_once(trial: Trial) -> int:
             case = hood.case(name)
             once = projected(trial, case, case.w)
             twice = projected(trial, case, once)
-            rows = [Slices(w, hood.axes).rows for w in (once, twice)]
+            rows = [case.rule.slices(w).rows for w in (once, twice)]
             for i in where(~same_bits(rows[0], rows[1])):
                 message = "projected again, the file changed a bit"
                 Observation(trial.calls, case).fail(i, message, rows[0][i], rows[1][i])
