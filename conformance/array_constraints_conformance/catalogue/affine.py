@@ -269,9 +269,9 @@ class AffineRule(KnownRule):
 
 
 @lru_cache(maxsize=64)
-def _vector(normal: Normal, n: int, magnitudes: bool = False) -> Vector:
+def _vector(normal: Normal, n: int, unsigned: bool = False) -> Vector:
     found = vector(np.resize(np.asarray(normal, dtype=np.float64), n))
-    return magnitudes(found) if magnitudes else found
+    return magnitudes(found) if unsigned else found
 
 
 def mean(name: str, given: Mapping[str, Any]) -> Rule:

@@ -83,10 +83,11 @@ class ExactRule(KnownRule):
     def kinds(self, fmt: Format) -> list[Kind]:
         chosen = [*list(ordinary(1.0, 1.0))[:4], *extreme(fmt), *special(fmt, 1.0)]
         entries = np.asarray([*self.hard(fmt), *ANY])
-        return [*chosen, *(_cycled(entries, start) for start in range(0, len(entries), 3))]
+        return [*chosen, *(cycled(entries, start) for start in range(0, len(entries), 3))]
 
 
-def _cycled(entries: np.ndarray, start: int) -> Kind:
+def cycled(entries: np.ndarray, start: int) -> Kind:
+    """Return slices of these entries over and over, from one of them on."""
     return lambda g, n: np.resize(np.roll(entries, -start), n)
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from array_constraints_conformance.catalogue.exact import ExactRule, kept_derivative
+from array_constraints_conformance.catalogue.exact import ExactRule, cycled, kept_derivative
 from array_constraints_conformance.catalogue.kinds import Kind
 from array_constraints_conformance.catalogue.rule import Rule
 from array_constraints_conformance.numerics.axes import Axis
@@ -96,8 +96,7 @@ class GroupRule(ExactRule):
             [fmt.largest, -fmt.largest, fmt.largest, 1.0],
             [fmt.smallest, -fmt.smallest * 0.5, fmt.smallest * 0.5, fmt.smallest],
         )
-        tiled = [lambda g, n, row=row: np.resize(np.asarray(row), n) for row in groups]  # type: ignore[misc]
-        return [*super().kinds(fmt), *tiled]
+        return [*super().kinds(fmt), *(cycled(np.asarray(row), 0) for row in groups)]
 
     def jacobian(self, w: np.ndarray) -> np.ndarray | None:
         return kept_derivative(self.arranged(self._kept(self.slices(w).rows), w.shape))

@@ -108,11 +108,11 @@ def it_is_the_rescalings_on_unit_slices(trial: Trial) -> int:
     unit = np.asarray([0.6, 0.0, -0.8, 0.0]), -np.eye(4)[1]
     for rule, fmt in trial.half(trial.pairs, len(unit)):
         for direction in unit if isinstance(rule, NormRule) else ():
-            w = (direction * float(rule.limits(4)[0])).astype(fmt.dtype)  # type: ignore[union-attr]
+            w = (direction * float(rule.limits(4)[0])).astype(fmt.dtype)
             placed = rule.along(0)
             found = jacobian(trial, placed, w)
             message = "not the derivative of the rescaling on a unit slice"
-            expected = placed.rescaling(w, placed.lower)  # type: ignore[attr-defined]
+            expected = placed.rescaling(w, placed.lower)
             demand(found, expected, 64 * float(fmt.u), placed, w, message)
             applied += 1
     return applied
