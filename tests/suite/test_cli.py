@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
 import sys
 
 import pytest
+from array_constraints_conformance.catalogue import CATALOGUE
 from array_constraints_conformance.cli import main
 from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import library
@@ -256,6 +258,14 @@ def test_the_requirements_are_listed(capsys):
     assert "SET-1" in capsys.readouterr().out
 
 
+def _of_this_library(vector):
+    made = getattr(ac, vector["constraint"], None)
+    return (
+        made is not None
+        and vector["config"].keys() <= inspect.signature(made).parameters.keys()
+    )
+
+
 class TestGoldenVectors:
     @pytest.fixture
     def vectors(self, tmp_path):
@@ -265,17 +275,17 @@ class TestGoldenVectors:
 
     def test_they_hold_every_constraint_in_every_format(self, vectors):
         found = {(v["constraint"], v["dtype"]) for v in vectors}
-        assert len(found) == 4 * len(FORMATS)
+        assert len(found) == len(CATALOGUE) * len(FORMATS)
 
     def test_this_library_agrees_with_them(self, vectors):
         import numpy as np
 
-        for vector in vectors:
+        for vector in filter(_of_this_library, vectors):
             fmt = FORMATS[vector["dtype"]]
             w, expected = (golden.entries(vector[key], fmt) for key in ("input", "result"))
             assert golden.bits(w) == vector["input"]
             config = {"class_name": vector["constraint"], "config": vector["config"]}
-            result = ac.deserialize(config)(w.reshape(-1, 1)).ravel()
+            result = ac.deserialize(config)(w.reshape(vector["shape"])).ravel()
             a, b = result.astype(np.float64), expected.astype(np.float64)
             if not np.isfinite(b).all():
                 np.testing.assert_array_equal(a, b)

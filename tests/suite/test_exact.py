@@ -12,6 +12,7 @@ from array_constraints_conformance.numerics.bits import relative
 from array_constraints_conformance.numerics.exact import (
     Slices,
     difference,
+    floats,
     product,
     root,
     scaled,
@@ -96,37 +97,55 @@ norm_rules = [
 ]
 
 
+def size_of(rule: NormRule, points: np.ndarray) -> np.ndarray:
+    """Return the sizes of points of a plane, by NumPy's norms."""
+    norms = np.linalg.norm(points, ord=None if rule.order == 2 else rule.order, axis=-1)
+    return norms / math.sqrt(2) if rule.unit == "rms" else norms
+
+
 @pytest.mark.parametrize("rule", norm_rules, ids=str)
 @given(angle=st.floats(0, 2 * math.pi), norm=st.floats(0.01, 10))
 def test_no_allowed_point_is_nearer_than_the_nearest(rule, angle, norm):
     """Search the plane: the nearest of 20,000 allowed points is no nearer than the oracle's."""
     w = np.asarray([norm * math.cos(angle), norm * math.sin(angle)])
     slices = Slices(w.reshape(1, 2), (1,))
+    size = float(size_of(rule, w))
+    clipped = min(max(size, rule.lower), rule.upper)
     if rule.rate != 1:
         expected = rule.norm_after(root(slices.square(0)))
-        clipped = min(max(norm, rule.lower), rule.upper)
         assert float(expected) == pytest.approx((1 - rule.rate) * norm + rule.rate * clipped)
         return
     nearest = w * float(rule.scale(slices, 0))
+    assert floats(rule.nearest(slices, 0)) == pytest.approx(nearest, abs=1e-15)
+    assert size_of(rule, nearest) == pytest.approx(clipped, rel=1e-14)
+    assert float(rule.distance(slices, 0)) == pytest.approx(abs(size - clipped), abs=1e-12)
+    if rule.order != 2:
+        return  # the rescaled point, not the nearest
+    unit = math.sqrt(2) if rule.unit == "rms" else 1.0
     radii, angles = np.meshgrid(
-        np.linspace(rule.lower, rule.upper, 50), np.linspace(0, 2 * math.pi, 400)
+        np.linspace(rule.lower, rule.upper, 50) * unit, np.linspace(0, 2 * math.pi, 400)
     )
     points = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=-1)
     best = np.min(np.linalg.norm(points - w, axis=-1))
     found = np.linalg.norm(nearest - w)
     assert found <= best + 1e-12
-    assert best <= found + 0.05 * rule.upper
-    assert float(rule.distance(slices, 0)) == pytest.approx(found, abs=1e-12)
+    assert best <= found + 0.05 * rule.upper * unit
 
 
 @pytest.mark.parametrize("rule", norm_rules, ids=str)
 @given(entries=st.lists(st.floats(-2, 2), min_size=1, max_size=4))
 def test_membership_is_that_of_rational_numbers(rule, entries):
-    square = sum(Fraction(x) ** 2 for x in entries)
+    exact = [Fraction(x) for x in entries]
+    square = {
+        2: sum(x * x for x in exact),
+        1: sum(map(abs, exact)) ** 2,
+        math.inf: max(map(abs, exact)) ** 2,
+    }[rule.order]
+    unit = len(entries) if rule.unit == "rms" else 1
     slices = Slices(np.asarray([entries]), (1,))
     for slack in (Fraction(0), Fraction(1, 100), Fraction(-1, 100)):
         low, high = Fraction(rule.lower) * (1 - slack), Fraction(rule.upper) * (1 + slack)
-        assert rule.holds(slices, slack)[0] == (low**2 <= square <= high**2)
+        assert rule.holds(slices, slack)[0] == (low**2 * unit <= square <= high**2 * unit)
 
 
 def test_the_tolerances_are_those_of_the_specification():

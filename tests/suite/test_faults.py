@@ -12,6 +12,9 @@ from array_constraints_conformance.specification import requirements
 from array_constraints_conformance.trial import PROFILES
 from array_constraints_conformance.trial.subject import Subject, module_subject
 from faults.all import CORRECT, FAULTS
+from faults.further.base import module_of
+from faults.further.exact import EXACT
+from faults.further.sliced import SLICED
 from faults.making import Fault
 
 # These compare a call with the violation, and with what becomes of a file: a fault of either
@@ -63,6 +66,12 @@ def test_a_fault_is_found_by_the_requirement_that_it_breaks(fault: Fault) -> Non
 @pytest.mark.parametrize("module", [pytest.param(make, id=name) for name, make in CORRECT])
 def test_a_right_implementation_is_accepted(module: Callable[[], Any]) -> None:
     found = outcomes(module_subject(module(), "another way"))
+    assert {k: v for k, v in found.items() if v not in ("met", "not applicable")} == {}
+
+
+@pytest.mark.parametrize("made", [*EXACT, *SLICED], ids=lambda cls: cls.__name__)
+def test_a_right_further_set_is_accepted(made: type) -> None:
+    found = outcomes(module_subject(module_of(made)), constraints=(made.__name__,))
     assert {k: v for k, v in found.items() if v not in ("met", "not applicable")} == {}
 
 

@@ -42,4 +42,4 @@ def _small(trial: Trial) -> Iterator[Neighbourhood]:
         seen = trial.observe(case)
         if len(seen.before) > 1:
             rows = seen.before.rows
-            yield Neighbourhood(case.rule, rows, case.w.shape, seen.axes, seen.before.fmt)
+            yield Neighbourhood(case.rule, rows, case.w.shape, seen.before.fmt)

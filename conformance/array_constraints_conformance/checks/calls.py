@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import EntryRule
 from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.checks.shared import agrees, where
 from array_constraints_conformance.counterexample import Raised, attempt, require
 from array_constraints_conformance.numerics.bits import same_bits
-from array_constraints_conformance.numerics.exact import Slices
 from array_constraints_conformance.trial.trial import Trial
 from array_constraints_conformance.weights.case import Case
 
@@ -24,17 +22,16 @@ def cases(trial: Trial) -> list[Case]:
 def same_as_default(trial: Trial, case: Case, x: Any, result: Any, message: str) -> None:
     """Require the bits of the call without copy, which is not compiled either."""
     plain = attempt(str(case.rule), trial.calls.constraint_of(case.rule), x, w=case.w)
-    axes = case.rule.axes(case.w.ndim)
-    expected, got = (Slices(trial.library.numpy(y), axes).rows for y in (plain, result))
+    expected, got = (case.rule.slices(trial.library.numpy(y)).rows for y in (plain, result))
     for i in where(~same_bits(expected, got)):
         shown = {"constraint": str(case.rule), "dtype": case.w.dtype.name}
-        row = Slices(case.w, axes).rows[i]
+        row = case.slices.rows[i]
         require(False, message, input=row, expected=expected[i], got=got[i], **shown)
 
 
 def unchanged(trial: Trial) -> list[Case]:
     """Return weights that no call changes: zeros, empty weights, and any with a rate of 0."""
-    rules = [trial.rule.along(0)]
+    rules = [rule.along(0) for rule in trial.rules[:2]]
     definition = trial.definition
     if "rate" in definition.defaults:
         rules.append(definition.with_arguments({"rate": 0.0}))
@@ -45,9 +42,13 @@ def unchanged(trial: Trial) -> list[Case]:
         for fmt in trial.formats
         for shape in shapes
     ]
-    if isinstance(trial.rule, EntryRule):
+    if trial.rule.exact:
         found.append(Case(np.ones((3, 2), np.uint8), trial.rule))
-    return found
+    return [
+        Case(case.w, placed)
+        for case in found
+        if (placed := case.rule.placed(case.w.shape)).suits(case.w.shape)
+    ]
 
 
 @check("CALL-1")
@@ -78,32 +79,32 @@ def copy_false_writes_into_the_weight(trial: Trial) -> int:
                 seen.fail(
                     None, f"copy=False did not return the weight ({name})", "the weight", ""
                 )
-            rows = Slices(trial.library.numpy(x), seen.axes).rows
+            rows = seen.slices(trial.library.numpy(x)).rows
             applied += agrees(seen, rows, f"copy=False wrote another result ({name})")
     return applied + _nothing_beside(trial)
 
 
 def _nothing_beside(trial: Trial) -> int:
     """Require that a call on a window of an array writes there and nowhere else."""
-    rule = trial.rule.along(0)
+    rule = trial.rule.along(0).placed((4, 2))
     for fmt in trial.formats:
-        around = (np.random.default_rng(trial.seed).standard_normal((6, 5)) * 3).astype(
+        around = (np.random.default_rng(trial.seed).standard_normal((7, 5)) * 3).astype(
             fmt.dtype
         )
         x = trial.library.array(around)
-        trial.calls.call(rule, x[1:4, 1:3], copy=False)
+        trial.calls.call(rule, x[1:5, 1:3], copy=False)
         after = trial.library.numpy(x).copy()
-        seen = trial.observe(Case(around[1:4, 1:3].copy(), rule))
-        window = Slices(after[1:4, 1:3].copy(), seen.axes).rows
+        seen = trial.observe(Case(around[1:5, 1:3].copy(), rule))
+        window = seen.slices(after[1:5, 1:3].copy()).rows
         agrees(
             seen, window, "copy=False did not write into the array that the weight is a view of"
         )
-        after[1:4, 1:3] = around[1:4, 1:3]
+        after[1:5, 1:3] = around[1:5, 1:3]
         untouched = same_bits(around, after).all()
         shown = {"constraint": str(rule), "dtype": fmt.name, "input": around}
         message = "copy=False wrote beside the weight"
         require(
-            untouched, message, expected="a change in w[1:4, 1:3] alone", got=after, **shown
+            untouched, message, expected="a change in w[1:5, 1:3] alone", got=after, **shown
         )
     return len(trial.formats)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 import pickle
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.checks.errors import refuses
+from array_constraints_conformance.catalogue import KERAS
+from array_constraints_conformance.checks.mistakes import refuses
 from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.counterexample import NotProvided, attempt, require, stated
 from array_constraints_conformance.numerics.bits import same_values
@@ -21,12 +24,33 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "MinMaxNorm": [{}, {"min_value": 0.25, "max_value": 0.7, "rate": 0.3, "axis": [1, 0]}],
     "NonNeg": [{}],
     "UnitNorm": [{}, {"axis": -1}, {"axis": [0, 1]}],
+    "Box": [{}, {"min_value": 0.25, "max_value": math.inf}, {"max_value": 0.1 + 0.2}],
+    "Mask": [{"mask": [[True], [False]]}, {"mask": [[True, False, True]]}],
+    "Triangular": [{}, {"part": "upper", "offset": -1, "axis": (1, 0)}, {"offset": 1}],
+    "Banded": [{}, {"lower": None, "upper": 2}, {"axis": [0, 1]}],
+    "NMSparse": [{"m": 3}, {"n": 1, "m": 2, "axis": 0}],
+    "Sphere": [{}, {"radius": 0.7, "axis": None, "unit": "rms"}, {"axis": [0, 1]}],
+    "Mean": [{}, {"value": 0.1 + 0.2, "axis": (0, 1)}, {"axis": None}],
+    "Sum": [{}, {"total": -2.5, "axis": [1, 0]}, {"axis": None}],
+    "Standardized": [{}, {"axis": -1}, {"axis": [0, 1]}],
+    "Halfspace": [{"normal": 1.0}, {"normal": (0.1, -2.0), "bound": 0.5}],
+    "Hyperplane": [{"normal": 2.0}, {"normal": (1.0, 2.0, -0.1), "value": -0.5, "axis": 1}],
 }
 SNAKE = {
     "MaxNorm": "max_norm",
     "MinMaxNorm": "min_max_norm",
     "NonNeg": "non_neg",
     "UnitNorm": "unit_norm",
+}
+SNAKE_OF_FURTHER = {
+    "Box": "box",
+    "Triangular": "triangular",
+    "Banded": "banded",
+    "NMSparse": "nm_sparse",
+    "Sphere": "sphere",
+    "Mean": "mean",
+    "Sum": "sum",
+    "Standardized": "standardized",
 }
 _W = np.asarray([[3.0, -0.3, 0.0], [-4.0, 0.4, 1.0]])
 Made = tuple[str, Any, dict[str, Any]]  # the text of the call, the constraint, what was given
@@ -73,10 +97,21 @@ def same_constraint(trial: Trial, shown: str, a: Any, b: Any) -> None:
     demand(shown, same_class, "another class", type(a).__name__, type(b).__name__)
     one, two = (plain(config_of(shown, c)) for c in (a, b))
     demand(shown, one == two, "another config", one, two)
-    x = trial.library.array(_W.astype(trial.formats[-1].dtype))
+    x = trial.library.array(weight_for(a).astype(trial.formats[-1].dtype))
     one, two = (trial.library.numpy(attempt(shown, c, x, w=_W)) for c in (a, b))
     same = same_values(one.reshape(1, -1), two.reshape(1, -1)).all()
     demand(shown, same, "another result", one, two)
+
+
+def weight_for(constraint: Any) -> np.ndarray:
+    """Return a weight that a constraint takes, as long as its normal or of its groups."""
+    axis, m = getattr(constraint, "axis", 0), getattr(constraint, "m", None)
+    if m is not None:
+        return np.resize(_W, (m, m))
+    normal = getattr(constraint, "normal", None)
+    if isinstance(normal, tuple | list) and _W.shape[axis] != len(normal):
+        return _W.T
+    return _W
 
 
 def _defaults(trial: Trial) -> dict[str, Any]:
@@ -94,7 +129,10 @@ def names_parameters_and_defaults(trial: Trial) -> int:
     }
     for shown, way in ways.items():
         config = plain(config_of(shown, attempt(shown, way)))
-        demand(shown, config == defaults, "another config", defaults, config)
+        found = {name: config[name] for name in defaults if name in config}
+        demand(shown, found == defaults, "another config", defaults, config)
+        known = found.keys() | trial.subject.parameters(trial.constraint)
+        demand(shown, config.keys() <= known, "names of no parameter", list(known), config)
     return len(ways)
 
 
@@ -103,8 +141,12 @@ def get_config_returns_the_arguments(trial: Trial) -> int:
     applied = 0
     for shown, constraint, given in made(trial):
         config, expected = plain(config_of(shown, constraint)), plain(given)
-        names = list(_defaults(trial))
-        demand(shown, sorted(config) == sorted(names), "other names", names, config)
+        names = set(_defaults(trial)) | trial.subject.parameters(trial.constraint)
+        least = set(_defaults(trial)) if trial.constraint in KERAS else set()
+        demand(shown, least <= set(config) <= names, "other names", sorted(names), config)
+        if trial.constraint == "Mask":  # which is packed
+            applied += 1
+            continue
         found = {name: config[name] for name in expected}
         demand(shown, found == expected, "not the arguments", expected, config)
         applied += 1
@@ -148,10 +190,12 @@ def get_accepts_every_identifier(trial: Trial) -> int:
     get = trial.subject.function("get")
     none = attempt("get(None)", get, None)
     demand("get(None)", none is None, "None gave something", "None", none)
-    for name in filter(trial.subject.provides, SNAKE):
+    for name, snake in (SNAKE | SNAKE_OF_FURTHER).items():
+        if not trial.subject.provides(name):
+            continue
         cls = trial.subject.function(name)
         instance = attempt(f"{name}()", cls)
-        for identifier in (name, SNAKE[name], cls, {"class_name": name, "config": {}}):
+        for identifier in (name, snake, cls, {"class_name": name, "config": {}}):
             shown = f"get({identifier!r})"
             same_constraint(trial, shown, instance, attempt(shown, get, identifier))
         kept = attempt(f"get({name}())", get, instance)
@@ -212,3 +256,25 @@ def configs_of_keras_are_read(trial: Trial) -> int:
             same_constraint(trial, shown, constraint, restored)
             applied += 1
     return applied
+
+
+@check("CFG-15")
+def names_parameters_and_defaults_of_further_sets(trial: Trial) -> int:
+    make = trial.subject.function(trial.constraint)
+    defaults, required = _defaults(trial), trial.definition.required
+    given = {name: defaults[name] for name in required}
+    found = attempt(trial.constraint, inspect.signature, make).parameters
+    names = [name for name in found if name in defaults]
+    shown = call(trial.constraint, given)
+    demand(shown, names == list(defaults), "other parameters", list(defaults), list(found))
+    if trial.constraint == "Mask":  # which is packed
+        return 1
+    once = attempt(shown, partial(make, **given))
+    for way, constraint in (
+        (shown, once),
+        (call(trial.constraint, defaults), attempt(shown, partial(make, **defaults))),
+        (f"{shown} by position", attempt(shown, partial(make, *defaults.values()))),
+    ):
+        config, expected = plain(config_of(way, constraint)), plain(defaults)
+        demand(way, config == expected, "another config", expected, config)
+    return 1

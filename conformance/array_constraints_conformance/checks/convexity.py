@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from itertools import pairwise
-from math import inf
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import EntryRule, NormRule
+from array_constraints_conformance.catalogue import ExactRule, KnownRule
 from array_constraints_conformance.checks.registry import law
-from array_constraints_conformance.checks.shared import where
+from array_constraints_conformance.checks.shared import allowed_error, where
 from array_constraints_conformance.numerics.bits import relative
 from array_constraints_conformance.numerics.exact import (
     Vector,
     difference,
     product,
     root,
-    scaled,
 )
 from array_constraints_conformance.trial.observation import Observation
 
@@ -25,10 +22,14 @@ from array_constraints_conformance.trial.observation import Observation
 @law("SET-4", compares=True)
 def the_variational_inequality_holds(seen: Observation) -> int:
     rule = seen.rule
-    if isinstance(rule, EntryRule):
-        return _orthant_inequality(seen)
-    if isinstance(rule, NormRule):
-        return _ball_inequality(seen, Fraction(rule.upper) if rule.upper < inf else None)
+    if rule.exact:
+        return _exact_inequality(seen)
+    if isinstance(rule, KnownRule):
+        chosen = where(seen.directed & seen.ordinary & seen.after.finite)
+        for i in chosen:
+            for member in rule.members(seen.before, seen.after, i):
+                _demand(seen, i, member)
+        return len(chosen)
     applied = 0
     finite = where(seen.before.finite & seen.after.finite)
     for i in finite:
@@ -38,32 +39,20 @@ def the_variational_inequality_holds(seen: Observation) -> int:
     return applied
 
 
-def _ball_inequality(seen: Observation, radius: Fraction | None) -> int:
-    """Require the inequality at the worst member of the ball, in the direction ``w - P(w)``."""
-    chosen = where(seen.directed & seen.ordinary & seen.after.finite)
-    for i in chosen:
-        if radius is None:  # all of the space: w is a member
-            _demand(seen, i, seen.before.vector(i))
-            continue
-        step = difference(seen.before.vector(i), seen.after.vector(i))
-        length = root(product(step, step))
-        if length:
-            _demand(seen, i, scaled(step, radius / length))
-    return len(chosen)
+def _exact_inequality(seen: Observation) -> int:
+    """Require it of every entry, for all allowed z: P(w) is w, or the end that is nearer.
 
-
-def _orthant_inequality(seen: Observation) -> int:
-    """Require it for all z >= 0: w - P(w) is at most 0, and 0 where P(w) is not."""
-    narrow = seen.before.rows.astype(seen.after.rows.dtype)[:, 0]
-    w, image = narrow.astype(np.float64), seen.after.values[:, 0]
-    finite = np.isfinite(w) & np.isfinite(image) & ~seen.zero
-    holds = (w <= image) & ((w == image) | (image == 0))
+    An entry has to lie in an interval; of a pattern, in that of 0 alone or that of all numbers.
+    """
+    rule = seen.rule
+    if not isinstance(rule, ExactRule):
+        raise TypeError(f"{rule} rounds")
+    nearest = rule.nearest_rows(seen.before).astype(seen.after.rows.dtype)
+    finite = seen.before.finite & seen.after.finite & ~seen.zero
+    holds = (nearest.astype(np.float64) == seen.after.values).all(axis=1)
     for i in where(finite & ~holds):
-        seen.fail(
-            i,
-            "the result is not the nearest allowed point: an allowed z is nearer",
-            max(0.0, w[i]),
-        )
+        message = "the result is not the nearest allowed point: an allowed z is nearer"
+        seen.fail(i, message, nearest[i])
     return int(finite.sum())
 
 
@@ -72,7 +61,7 @@ def _demand(seen: Observation, i: int, member: Vector) -> None:
     step = difference(seen.before.vector(i), seen.after.vector(i))
     away = difference(member, seen.after.vector(i))
     reach = max(root(product(member, member)), root(seen.after.square(i)))
-    error = seen.fmt.near(seen.n) * reach + seen.underflow
+    error = allowed_error(seen, i, reach)
     allowed = error * (root(product(step, step)) + root(product(away, away)) + 3 * error)
     along = product(step, away)
     if along > allowed:
@@ -84,15 +73,14 @@ def _demand(seen: Observation, i: int, member: Vector) -> None:
 
 @law("SET-5", compares=True)
 def projections_are_non_expansive(seen: Observation) -> int:
-    finite = where(seen.before.finite & seen.after.finite)
-    if isinstance(seen.rule, EntryRule):
+    finite = where(seen.reachable & seen.after.finite)
+    if seen.rule.exact:
         return _entries_come_no_further_apart(seen, finite)
     for i, j in pairwise(finite):
         apart = difference(seen.before.vector(i), seen.before.vector(j))
         images = difference(seen.after.vector(i), seen.after.vector(j))
-        norms = root(seen.after.square(i)) + root(seen.after.square(j))
-        allowed = root(product(apart, apart)) + seen.fmt.near(seen.n) * norms
-        allowed += 2 * seen.underflow
+        errors = (allowed_error(seen, k, root(seen.after.square(k))) for k in (i, j))
+        allowed = root(product(apart, apart)) + sum(errors)
         found = root(product(images, images))
         if found > allowed:
             other = seen.before.values[j].tolist()
@@ -105,8 +93,12 @@ def _entries_come_no_further_apart(seen: Observation, finite: list[int]) -> int:
     """Compare neighbours in float64: rounding a difference keeps the order of differences."""
     finite = [i for i in finite if not seen.flushed[i]]
     before = seen.before.rows[finite, 0].astype(seen.after.rows.dtype).astype(np.float64)
+    image = seen.after.values[finite, 0]
+    if not seen.rule.uniform:  # entries are not brought there by one map: each beside zero
+        before, image = (np.stack([x, 0 * x], axis=1).reshape(-1) for x in (before, image))
+        finite = [i for i in finite for _ in range(2)]
     with np.errstate(over="ignore"):
-        apart, found = (np.abs(np.diff(x)) for x in (before, seen.after.values[finite, 0]))
+        apart, found = (np.abs(np.diff(x)) for x in (before, image))
     for k in where(found > apart):
         message = f"further from the result for {before[k + 1]!r} than the inputs are apart"
         seen.fail(finite[k], message, f"a distance of at most {apart[k]!r}", found[k])

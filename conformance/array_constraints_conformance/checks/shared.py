@@ -7,11 +7,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import EntryRule, MembershipRule, NormRule
+from array_constraints_conformance.catalogue import ExactRule, KnownRule, MembershipRule
 from array_constraints_conformance.numerics.bits import relative, same_values
-from array_constraints_conformance.numerics.exact import Slices, root
+from array_constraints_conformance.numerics.exact import Slices, floats, root
 from array_constraints_conformance.trial.observation import Observation
-from array_constraints_conformance.weights.neighbours import arranged
 
 
 def where(mask: np.ndarray) -> list[int]:
@@ -21,41 +20,45 @@ def where(mask: np.ndarray) -> list[int]:
 
 def is_allowed(seen: Observation, chosen: np.ndarray) -> int:
     """Require that the chosen slices of the result are allowed, within the tolerance."""
-    rule, slack = seen.rule, seen.fmt.tolerance(seen.n)
-    allowed = rule.holds(seen.after, slack)
+    allowed = seen.rule.allowed(seen.before, seen.after, seen.fmt, seen.underflow)
     for i in where(chosen & ~allowed):
-        size, norm = seen.after.squares[i], ""
-        if isinstance(rule, NormRule):
-            norm = " (not finite)" if size is None else f" (norm {float(root(size))!r})"
-        seen.fail(i, f"the result is not allowed{norm}", expectation(seen, i))
+        what = seen.rule.measured(seen.after, i)
+        seen.fail(i, f"the result is not allowed{what}", expectation(seen))
     return int(chosen.sum())
 
 
-def expectation(seen: Observation, i: int) -> str:
-    """Return in words what slice ``i`` should become."""
+def expectation(seen: Observation) -> str:
+    """Return in words what a slice should become."""
+    return seen.rule.expectation(seen.before, seen.fmt)
+
+
+def known(seen: Observation) -> KnownRule:
+    """Return the rule, whose nearest points are known."""
+    if not isinstance(seen.rule, KnownRule):
+        raise TypeError(f"the nearest points of {seen.rule} are not known")
+    return seen.rule
+
+
+def is_exact(seen: Observation) -> int:
+    """Require the values of the nearest allowed slices, where nothing is rounded."""
     rule = seen.rule
-    if isinstance(rule, NormRule):
-        slack = relative(seen.fmt.tolerance(seen.n))
-        return f"a norm in [{rule.lower:g}, {rule.upper:g}], within a relative {slack}"
-    return "an entry that is at least 0" if isinstance(rule, EntryRule) else "an allowed value"
+    if not isinstance(rule, ExactRule):
+        raise TypeError(f"{rule} rounds")
+    nearest = rule.nearest_rows(seen.before)
+    same = same_values(nearest, seen.after.rows, seen.flushes)
+    for i in where(seen.before.finite & ~same):
+        seen.fail(i, "not the nearest allowed point", nearest[i])
+    return int(seen.before.finite.sum())
 
 
-def has_to_be_allowed(seen: Observation) -> np.ndarray:
-    """Return which slices have a result that is to be allowed: finite ones, at rate 1."""
-    if isinstance(seen.rule, EntryRule):
-        return seen.before.finite
-    if isinstance(seen.rule, NormRule) and seen.rule.rate != 1:
-        return np.zeros(len(seen.before), dtype=bool)
-    return seen.directed
-
-
-def is_near(seen: Observation, i: int, scale: Fraction) -> None:
-    """Require that slice ``i`` of the result is ``scale`` times the input, within roundoff."""
-    distance = seen.after.distance(i, seen.before, scale)
-    norm = max(scale * root(seen.before.square(i)), root(seen.after.square(i)))
-    allowed = seen.fmt.near(seen.n) * norm + seen.underflow
+def is_near(seen: Observation, i: int) -> None:
+    """Require that slice ``i`` of the result is the nearest allowed one, within roundoff."""
+    rule = known(seen)
+    distance, size = rule.apart(seen.before, seen.after, i)
+    reach = max(size, root(seen.after.square(i)))
+    allowed = rule.near(seen.before, i, seen.fmt, reach) + seen.underflow
     if distance > allowed:
-        nearest = seen.before.values[i] * float(scale)
+        nearest = np.asarray(floats(rule.nearest(seen.before, i)))
         seen.fail(
             i,
             f"{relative(distance)} away from the nearest point, allowed: {relative(allowed)}",
@@ -65,9 +68,9 @@ def is_near(seen: Observation, i: int, scale: Fraction) -> None:
 
 def stays(seen: Observation, later: np.ndarray, times: str) -> int:
     """Require that ``later`` is the result, within the tolerance."""
-    moved = Slices(later, seen.axes)
+    moved = seen.slices(later)
     chosen = where(seen.before.finite & seen.after.finite)
-    if isinstance(seen.rule, EntryRule):
+    if seen.rule.exact:
         same = same_values(seen.after.rows, moved.rows, seen.flushes)
         for i in where(seen.before.finite & ~same):
             seen.fail(
@@ -90,7 +93,7 @@ def stays(seen: Observation, later: np.ndarray, times: str) -> int:
 
 def rebuilt(rows: np.ndarray, seen: Observation) -> np.ndarray:
     """Return the array of the observation's shape with these slices."""
-    return arranged(rows, seen.w.shape, seen.axes)
+    return seen.rule.arranged(rows, seen.w.shape)
 
 
 def agrees(
@@ -115,16 +118,23 @@ def agrees(
             seen.fail(i, message, seen.after.rows[i], rows[i])
         distance = other.distance(i, seen.after)
         norm = max(root(seen.after.square(i)), root(other.square(i)))
-        exact = isinstance(seen.rule, EntryRule)
-        allowed = Fraction(0) if exact else 2 * (seen.fmt.near(seen.n) * norm + seen.underflow)
-        if distance > allowed and not goes_either_way(seen, i):
+        error = allowed_error(seen, i, norm)
+        if distance > 2 * error and not goes_either_way(seen, i):
             seen.fail(i, f"{message}: {relative(distance)} apart", seen.after.rows[i], rows[i])
     return len(rows)
 
 
+def allowed_error(seen: Observation, i: int, norm: Fraction) -> Fraction:
+    """Return how far a right result of a norm may be from the nearest point."""
+    if seen.rule.exact:
+        return Fraction(0)
+    if not isinstance(seen.rule, KnownRule):
+        return seen.fmt.near(seen.n) * norm + seen.underflow
+    return seen.rule.near(seen.before, i, seen.fmt, norm) + seen.underflow
+
+
 def goes_either_way(seen: Observation, i: int) -> bool:
     """Whether slice ``i`` is in the band of a bound, where it may be kept or projected."""
-    if not isinstance(seen.rule, NormRule) or not seen.before.finite[i]:
+    if not isinstance(seen.rule, KnownRule) or not seen.before.finite[i]:
         return False
-    norm, slack = root(seen.before.square(i)), seen.fmt.tolerance(seen.n)
-    return any(abs(norm - Fraction(b)) <= slack * Fraction(b) for b in seen.rule.bounds)
+    return seen.rule.close(seen.before, i, seen.fmt, seen.underflow)

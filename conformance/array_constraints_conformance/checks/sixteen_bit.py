@@ -7,9 +7,10 @@ import warnings
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import NormRule, Rule
+from array_constraints_conformance.catalogue import ExactRule, NormRule, Rule
 from array_constraints_conformance.checks.registry import check
-from array_constraints_conformance.numerics.bits import same_bits
+from array_constraints_conformance.checks.shared import known
+from array_constraints_conformance.numerics.bits import same_bits, same_values
 from array_constraints_conformance.trial.observation import Observation
 from array_constraints_conformance.trial.trial import Trial
 from array_constraints_conformance.weights.case import Case
@@ -20,45 +21,61 @@ def all_slices_of_one_16_bit_entry(trial: Trial) -> int:
     applied = 0
     for fmt in trial.formats:
         if fmt.half:
-            patterns = np.arange(1 << 16, dtype=np.uint16).view(fmt.dtype).reshape(1, -1)
+            patterns = np.arange(1 << 16, dtype=np.uint16).view(fmt.dtype)
             rules = trial.rules[:2] if trial.profile.quick else trial.rules
-            for rule in (rule for rule in rules if rule.fits(fmt, 1)):
+            for rule in (rule.along(0) for rule in rules if rule.fits(fmt, 1)):
+                shape = (256, 256) if rule.exact and not rule.uniform else (1, 1 << 16)
+                if not rule.suits(shape):
+                    continue
+                few = (
+                    trial.profile.quick
+                    and {"further sets", "sliced constraints"} <= rule.traits
+                )
+                w = patterns.reshape(shape)[:, :: 32 if few else 1]
+                case = Case(np.ascontiguousarray(w), rule.placed(w.shape))
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # NumPy warns of signalling NaN
-                    applied += _all(trial.observe(Case(patterns, rule.along(0))))
+                    applied += _all(trial.observe(case))
     return applied
 
 
 def _all(seen: Observation) -> int:
-    w, image = seen.w[0].astype(np.float64), seen.result[0].astype(np.float64)
     if seen.result.dtype != seen.w.dtype:
         seen.fail(None, "the dtype changed", seen.w.dtype.name, seen.result.dtype.name)
-    same = same_bits(seen.w.reshape(-1, 1), seen.result.reshape(-1, 1), seen.flushes)
-    again = same_bits(seen.result.reshape(-1, 1), seen.again.reshape(-1, 1), seen.flushes)
-    laws = {
-        "NUM-9": again | ("idempotent maps" not in seen.rule.traits),
-        "SET-11": ~np.isfinite(w) | (image == 0) | (np.sign(w) == np.sign(image)),
-        **(
-            _norm_laws(seen, w, image, same)
-            if isinstance(seen.rule, NormRule)
-            else _entry_laws(w, image, same)
-        ),
-    }
+    rule, rows = seen.rule, seen.slices(seen.again).rows
+    again = same_bits(seen.after.rows, rows, seen.flushes)
+    laws = {"NUM-9": again | ("idempotent maps" not in rule.traits)}
+    if "sets that keep signs" in rule.traits:
+        laws["SET-11"] = _signs_kept(seen)
+    if isinstance(rule, ExactRule):
+        laws |= _exact_laws(seen, rule)
+    elif isinstance(rule, NormRule):
+        w, image = seen.before.values[:, 0], seen.after.values[:, 0]
+        laws |= _norm_laws(seen, w, image, seen.same)
+    else:
+        laws |= _other_laws(seen)
     for requirement, holds in laws.items():
         wrong, expected = _SAID[requirement]
         for i in np.flatnonzero(~holds)[:1]:
-            bits = f"{int(seen.w.view(np.uint16)[0, i]):#06x}"
-            seen.fail(
-                int(i), f"{wrong} ({requirement}), at the bits {bits}", expected, image[i]
-            )
-    return len(w)
+            words = np.ascontiguousarray(seen.before.rows[i]).view(np.uint16)
+            bits = ", ".join(f"{int(word):#06x}" for word in words)
+            message = f"{wrong} ({requirement}), at the bits {bits}"
+            seen.fail(int(i), message, expected, seen.after.rows[i])
+    return int(seen.w.size)
+
+
+def _signs_kept(seen: Observation) -> np.ndarray:
+    w, image = seen.before.values, seen.after.values
+    kept = ~np.isfinite(w) | (image == 0) | (np.sign(w) == np.sign(image))
+    found: np.ndarray = kept.all(axis=1)
+    return found
 
 
 _SAID = {
     "SET-1": ("the result is not allowed", "an allowed value"),
-    "SET-3": ("a negative entry is not zero", "0"),
+    "SET-3": ("not the nearest allowed entry", "the nearest one"),
     "SET-11": ("the entry changed its sign", "the same sign, or 0"),
-    "SET-12": ("a zero slice did not stay zero", "0"),
+    "SET-12": ("a slice without a direction did not stay", "the same entry"),
     "NUM-5": ("an allowed slice changed a bit", "the same bits"),
     "NUM-6": ("over the bound", "at most the bound"),
     "NUM-7": ("shrunk too far", "the bound, within the depth"),
@@ -68,11 +85,23 @@ _SAID = {
 }
 
 
-def _entry_laws(w: np.ndarray, image: np.ndarray, same: np.ndarray) -> dict[str, np.ndarray]:
+def _exact_laws(seen: Observation, rule: ExactRule) -> dict[str, np.ndarray]:
+    nearest = rule.nearest_rows(seen.before)
+    right = same_values(nearest, seen.after.rows, seen.flushes)
+    kept = same_values(seen.before.rows, nearest)
+    holes = np.isnan(seen.before.values).any(axis=1)
+    return {"SET-1": right | holes, "NUM-5": seen.same | ~kept, "SET-3": right}
+
+
+def _other_laws(seen: Observation) -> dict[str, np.ndarray]:
+    """Return the laws for slices of one entry of a set whose nearest points are rounded."""
+    allowed = seen.rule.allowed(seen.before, seen.after, seen.fmt, seen.underflow)
+    interior = seen.rule.interior(seen.before, seen.fmt, seen.underflow)
     return {
-        "SET-1": ~(image < 0),
-        "NUM-5": same | (w < 0),
-        "SET-3": ~(w < 0) | (image == 0),
+        "SET-1": ~seen.rule.demanded(seen.before, seen.directed) | allowed,
+        "SET-12": ~known(seen).undirected(seen.before) | seen.same,
+        "NUM-5": ~interior | seen.same,
+        "NUM-10": seen.before.finite | seen.same,
     }
 
 

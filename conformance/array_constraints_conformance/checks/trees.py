@@ -11,7 +11,6 @@ from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.checks.shared import where
 from array_constraints_conformance.counterexample import attempt, require
 from array_constraints_conformance.numerics.bits import same_bits
-from array_constraints_conformance.numerics.exact import Slices
 from array_constraints_conformance.trial.observation import Observation
 from array_constraints_conformance.trial.trial import Trial
 from array_constraints_conformance.weights.case import Case
@@ -28,7 +27,7 @@ def apply_treats_each_weight_as_a_call_of_its_own(trial: Trial) -> int:
     definition = trial.definition
     formats = trial.formats[:1] if trial.samples_a_third else trial.formats
     for turn, fmt in enumerate(formats):
-        rule, weights = alike(definition, trial.rule, fmt, trial.seed, turn)
+        rule, weights = alike(definition, trial.known, fmt, trial.seed, turn)
         alone = [_alone(trial, Case(w, rule)) for w in weights]
         for what, w in _anything(weights[_SPOILED], trial.slow).items():
             given, own = list(weights), list(alone)
@@ -78,11 +77,10 @@ def _apply(trial: Trial, rule: Rule, weights: Any) -> Any:
 
 
 def _same(case: Case, trial: Trial, expected: np.ndarray, found: Any, what: str) -> None:
-    axes = case.rule.axes(case.w.ndim)
     shapes = {"expected": str(expected.shape), "got": str(getattr(found, "shape", None))}
     alike = isinstance(found, np.ndarray) and found.shape == expected.shape
     require(alike, "apply changes the shape", constraint=str(case.rule), **shapes)
-    one, other = Slices(expected, axes).rows, Slices(found, axes).rows
+    one, other = (case.rule.slices(image).rows for image in (expected, found))
     for i in where(~same_bits(one, other)):
         message = f"apply gives another result than a call, beside {what}"
         Observation(trial.calls, case).fail(i, message, one[i], other[i])

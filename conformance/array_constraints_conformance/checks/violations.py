@@ -9,12 +9,11 @@ from fractions import Fraction
 import ml_dtypes
 import numpy as np
 
-from array_constraints_conformance.catalogue import EntryRule, NormRule
+from array_constraints_conformance.catalogue import ExactRule, NormRule
 from array_constraints_conformance.checks.beside import beside_anything
 from array_constraints_conformance.checks.registry import check, law
-from array_constraints_conformance.checks.shared import where
+from array_constraints_conformance.checks.shared import known, where
 from array_constraints_conformance.numerics.bits import relative, same_bits, same_values
-from array_constraints_conformance.numerics.exact import root
 from array_constraints_conformance.numerics.formats import FORMATS
 from array_constraints_conformance.trial.observation import Observation
 from array_constraints_conformance.trial.trial import Trial
@@ -22,28 +21,26 @@ from array_constraints_conformance.trial.trial import Trial
 
 def per_slice(seen: Observation, violation: np.ndarray) -> np.ndarray:
     """Return one violation for each slice, or fail where there are more or fewer."""
-    if violation.size != len(seen.before):
+    rule = known(seen)
+    expected = math.prod(rule.violation_shape(seen.w.shape))
+    if violation.size != expected:
         message = "there is not one violation for each slice"
-        seen.fail(None, message, len(seen.before), violation.size)
-    return violation.reshape(-1).astype(np.float64)
+        seen.fail(None, message, expected, violation.size)
+    return rule.per_slice(violation, seen.w.shape)
 
 
 def allowed(seen: Observation) -> np.ndarray:
     """Return which slices are allowed by more than the band, or which entries are allowed."""
-    if isinstance(seen.rule, EntryRule):
-        return seen.before.values[:, 0] >= 0
+    if isinstance(seen.rule, ExactRule):
+        return seen.rule.away_rows(seen.before) == 0
     return seen.interior
 
 
 @law("VIO-1")
 def the_violation_is_the_distance(seen: Observation) -> int:
     found = per_slice(seen, seen.violation)
-    if isinstance(seen.rule, EntryRule):
-        entries = seen.before.values[:, 0]
-        chosen = seen.before.finite & ~(seen.zero & seen.flushes)
-        for i in where(chosen & (found != np.maximum(0.0, -entries))):
-            seen.fail(i, "not the distance to zero", max(0.0, -entries[i]), found[i])
-        return int(chosen.sum())
+    if isinstance(seen.rule, ExactRule):
+        return _distances(seen, seen.rule)
     dtype = str(seen.violation.dtype)
     largest = FORMATS[dtype].largest if dtype in FORMATS else sys.float_info.max
     for i in where(seen.directed):
@@ -51,24 +48,30 @@ def the_violation_is_the_distance(seen: Observation) -> int:
     return int(seen.directed.sum())
 
 
+def _distances(seen: Observation, rule: ExactRule) -> int:
+    """Require the distance of each entry, whatever the slices are."""
+    found = seen.violation.astype(np.float64)
+    exact, error = rule.away(seen.w), rule.rounding(seen.w, seen.fmt)
+    chosen = np.isfinite(seen.w.astype(np.float64)) & np.isfinite(exact)
+    if seen.flushes:
+        chosen &= np.abs(seen.w.astype(np.float64)) >= seen.fmt.smallest
+    with np.errstate(invalid="ignore"):
+        wrong = chosen & ~((np.abs(found - exact) <= error) & ((found == 0) == (exact == 0)))
+    for i in np.flatnonzero(wrong.reshape(-1))[:1]:
+        entry, away, got = (x.reshape(-1)[i] for x in (seen.w, exact, found))
+        message = f"not the distance to what is allowed, of the entry {float(entry)!r}"
+        seen.fail(None, message, float(away), float(got))
+    return int(chosen.sum())
+
+
 def _distance(seen: Observation, i: int, found: float, largest: float) -> None:
-    rule = seen.rule
-    if not isinstance(rule, NormRule):
-        return
-    norm, exact = root(seen.before.square(i)), rule.distance(seen.before, i)
-    scale = max([norm, *map(Fraction, rule.bounds)])
-    allowed_error = (seen.fmt.band(seen.n) + Fraction(5, 2) * seen.fmt.u) * scale
-    if (
-        isinstance(rule, NormRule)
-        and rule.lower > 0
-        and rule.upper - rule.lower < rule.upper / 100
-    ):
-        allowed_error += seen.fmt.tolerance(seen.n) * scale  # what is kept there counts as 0
-    allowed_error += seen.underflow
+    rule = known(seen)
+    exact = rule.distance(seen.before, i)
+    allowed_error = rule.violation_error(seen.before, i, seen.fmt, seen.underflow)
     if math.isnan(found):
         seen.fail(i, "the violation is NaN", relative(exact), found)
     if math.isinf(found):
-        if norm < Fraction(largest) * Fraction(999, 1000):
+        if rule.size(seen.before, i) < Fraction(largest) * Fraction(999, 1000):
             seen.fail(i, "the violation is infinite", relative(exact), found)
     elif abs(Fraction(found) - exact) > allowed_error:
         seen.fail(i, f"the violation is {found!r}", relative(exact), repr(found))
@@ -86,7 +89,7 @@ def it_is_zero_where_the_rule_holds(seen: Observation) -> int:
 def it_is_zero_on_every_result(seen: Observation) -> int:
     found = per_slice(seen, seen.remaining)
     chosen = seen.directed & ~(seen.flushes & (seen.after.peak < seen.fmt.smallest))
-    if isinstance(seen.rule, EntryRule):
+    if seen.rule.exact:
         chosen = seen.before.finite
     for i in where(chosen & (found != 0)):
         message = "the result has a violation"
@@ -99,8 +102,8 @@ def it_is_nan_for_nan_and_infinite_for_infinity(seen: Observation) -> int:
     found = per_slice(seen, seen.violation)
     holes = np.isnan(seen.before.values).any(axis=1)
     infinite = np.isinf(seen.before.values).any(axis=1) & ~holes
-    if isinstance(seen.rule, EntryRule):
-        infinite = seen.before.values[:, 0] == -math.inf
+    if isinstance(seen.rule, ExactRule):
+        infinite = seen.rule.away_rows(seen.before) == math.inf
     elif isinstance(seen.rule, NormRule) and seen.rule.upper == math.inf:
         infinite = np.zeros(len(found), dtype=bool)  # an infinite norm is allowed
     for i in where(holes & ~np.isnan(found)):
@@ -112,7 +115,7 @@ def it_is_nan_for_nan_and_infinite_for_infinity(seen: Observation) -> int:
 
 @law("VIO-5")
 def it_keeps_the_sliced_dimensions(seen: Observation) -> int:
-    shape = tuple(1 if i in seen.axes else n for i, n in enumerate(seen.w.shape))
+    shape = known(seen).violation_shape(seen.w.shape)
     if seen.violation.shape != shape:
         seen.fail(None, "the violation has another shape", shape, seen.violation.shape)
     dtype = seen.violation.dtype
@@ -126,12 +129,14 @@ def it_keeps_the_sliced_dimensions(seen: Observation) -> int:
 
 @law("VIO-6")
 def it_reports_zero_slices(seen: Observation) -> int:
-    found, lower = per_slice(seen, seen.violation), seen.rule.lower  # type: ignore[attr-defined]
-    chosen = seen.before.peak == 0
-    error = float(seen.fmt.u) * lower
-    for i in where(chosen & ~(np.abs(found - lower) <= error)):
-        seen.fail(i, "the violation of a zero slice", lower, found[i])
-    return int(chosen.sum())
+    found, rule = per_slice(seen, seen.violation), known(seen)
+    chosen = where(rule.undirected(seen.before))
+    for i in chosen:
+        expected = rule.distance(seen.before, i)
+        if not abs(found[i] - float(expected)) <= float(seen.fmt.u * expected):
+            what = "zero" if seen.before.peak[i] == 0 else "constant"
+            seen.fail(i, f"the violation of a {what} slice", float(expected), found[i])
+    return len(chosen)
 
 
 @check("VIO-7")

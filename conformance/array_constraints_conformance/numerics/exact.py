@@ -83,10 +83,45 @@ def _scaled(x: int, exponent: int) -> Fraction:
     return Fraction(x << exponent) if exponent >= 0 else Fraction(x, 1 << -exponent)
 
 
+def total(a: Vector) -> Fraction:
+    """Return the sum of the entries."""
+    return _scaled(sum(a.integers), a.exponent)
+
+
+def magnitudes(a: Vector) -> Vector:
+    """Return the magnitudes of the entries."""
+    return Vector([abs(x) for x in a.integers], a.exponent)
+
+
+def peak(a: Vector) -> Fraction:
+    """Return the largest magnitude of the entries."""
+    return _scaled(max(map(abs, a.integers), default=0), a.exponent)
+
+
+def floats(a: Vector) -> list[float]:
+    """Return the entries, rounded; infinite beyond the largest number."""
+    found = []
+    for x in a.integers:
+        try:
+            found.append(float(_scaled(x, a.exponent)))
+        except OverflowError:
+            found.append(math.copysign(math.inf, x))
+    return found
+
+
+def arranged(rows: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) -> np.ndarray:
+    """Return the C-ordered array of this shape that has these rows as its slices."""
+    order = tuple(i for i in range(len(shape)) if i not in axes) + axes
+    lengths = [shape[i] for i in order]
+    found: np.ndarray = rows.reshape(lengths).transpose(np.argsort(order))
+    return np.ascontiguousarray(found)
+
+
 class Slices:
     """The slices of an array along some axes, as the rows of a matrix, and their norms."""
 
     def __init__(self, array: np.ndarray, axes: tuple[int, ...]) -> None:
+        self.array = array
         kept = tuple(i for i in range(array.ndim) if i not in axes)
         count = math.prod(array.shape[i] for i in kept)
         length = math.prod(array.shape[i] for i in axes)

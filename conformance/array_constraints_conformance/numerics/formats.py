@@ -57,6 +57,10 @@ class Format:
         """Return the distance that entries add which become subnormal."""
         return Fraction(int(np.ceil(np.sqrt(n)))) * self.u * Fraction(self.smallest)
 
+    def working(self, n: int) -> Fraction:
+        """Return how far a float64 sum of n terms may be off, relative to their magnitudes."""
+        return (_log(n) + 8) * FORMATS["float64"].u
+
     def _times(self, constant: int, n: int) -> Fraction:
         if self.half:
             return Fraction(205, 100) * self.u

@@ -58,6 +58,7 @@ def _described(plan: Plan) -> dict[str, Any]:
     """Return the parts of a plan that are known only where the module is imported."""
     return {
         "version": plan.subject.version,
+        "constraints": list(plan.subject.definitions),
         "offers": [asdict(offer) for offer in plan.subject.offers],
         "environment": environment(plan.subject.module),
         "libraries": [asdict(one.described) for one in plan.libraries],

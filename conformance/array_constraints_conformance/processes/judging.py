@@ -50,7 +50,7 @@ class Judging:
             if said is None:
                 self.lost = self.process.how_it_ended
                 said = self._without_importing()
-            subject = subject_of(request, said["version"], said["offers"])
+            subject = subject_of(request, said["version"], said["offers"], said["constraints"])
             libraries = libraries_of(request, said["libraries"])
             self.plan = request.plan(subject, libraries, gaps, gaps_named, said["environment"])
         except BaseException:

@@ -12,7 +12,7 @@ from array_constraints_conformance.libraries import DescribedLibrary, Descriptio
 from array_constraints_conformance.runner.plan import Plan
 from array_constraints_conformance.trial.offers import Offer
 from array_constraints_conformance.trial.profiles import PROFILES
-from array_constraints_conformance.trial.subject import Subject
+from array_constraints_conformance.trial.subject import Subject, definitions_of
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,15 @@ def subject_of(
     request: Request,
     version: str | None = None,
     offers: Sequence[Mapping[str, Any]] | None = None,
+    names: Sequence[str] = (),
 ) -> Subject:
-    """Return a subject with the module's name, version and offers, without importing it."""
+    """Return a subject with the module's name, version and offers, without importing it.
+
+    ``names`` are those of its constraints.
+    """
     told = None if offers is None else [Offer(**one) for one in offers]
-    return Subject(request.constraints, SimpleNamespace(__version__=version), told=told)
+    module = SimpleNamespace(__version__=version)
+    return Subject(request.constraints, module, definitions_of(names), told=told)
 
 
 def libraries_of(request: Request, described: Sequence[Mapping[str, Any]]) -> list[Library]:

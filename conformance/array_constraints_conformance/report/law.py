@@ -11,14 +11,15 @@ import re
 from collections.abc import Callable
 
 _SYMBOLS = {
-    "beta": "β", "delta": "δ", "varepsilon": "ε", "tau": "τ", "infty": "∞", "log": "log",
-    "max": "max", "min": "min", "le": "≤", "ge": "≥", "in": "∈", "cdot": "·",
+    "beta": "β", "delta": "δ", "varepsilon": "ε", "sigma": "σ", "tau": "τ", "sum": "Σ",
+    "infty": "∞", "log": "log", "max": "max", "min": "min", "le": "≤", "ge": "≥", "in": "∈",
+    "cdot": "·",
     "lVert": "‖", "rVert": "‖", "langle": "⟨", "rangle": "⟩", "lceil": "⌈", "rceil": "⌉",
     ",": " ", "left": "", "right": "",
 }  # fmt: skip
 _CLOSE_UP = {"lVert", "langle", "lceil", "sqrt", "left", "right", "mathsf", "operatorname"}
 _RAISED = dict(zip("0123456789+-−nkT", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻ⁿᵏᵀ", strict=True))
-_LOWERED = dict(zip("0123456789+-−nk", "₀₁₂₃₄₅₆₇₈₉₊₋₋ₙₖ", strict=True))
+_LOWERED = dict(zip("0123456789+-−nki", "₀₁₂₃₄₅₆₇₈₉₊₋₋ₙₖᵢ", strict=True))
 _TOKENS = re.compile(r"\\([A-Za-z]+|.)|(\s+)|(.)", re.DOTALL)
 _MARKUP = re.compile(r"(`[^`]+`)|\$([^$]+)\$|\*\*(.+?)\*\*|\*([^*\s][^*]*)\*")
 

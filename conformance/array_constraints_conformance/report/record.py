@@ -81,7 +81,7 @@ class Report:
             "timeout": self.timeout,
             "subject": {"name": self.plan.subject.name, "version": self.plan.subject.version},
             "libraries": [asdict(library.described) for library in self.plan.libraries],
-            "constraints": list(self.plan.subject.definitions),
+            "constraints": self.plan.constraints_shown,
             "requirements": self._requirements(),
             "results": [self._result(result) for result in self.results],
             "scopes": [asdict(choice) for choice in self.plan.choices],

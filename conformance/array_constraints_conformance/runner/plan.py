@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from array_constraints_conformance.catalogue import CATALOGUE
 from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import Library, UnknownLibrary
 from array_constraints_conformance.numerics.formats import FORMATS
@@ -89,13 +90,26 @@ class Plan:
                 trials[key] = self.trial(name, library)
             yield task, trials[key]
 
+    @property
+    def judged(self) -> Sequence[str]:
+        """The constraints that are judged, also such as are not there, and the module."""
+        every = [*self.subject.definitions, MODULE]
+        if not self.constraints:
+            return every
+        missing = [name for name in CATALOGUE if name not in every]
+        return [name for name in [*every, *missing] if name in self.constraints]
+
+    @property
+    def constraints_shown(self) -> list[str]:
+        """The constraints of the subject, and such as are asked for and not there."""
+        own = list(self.subject.definitions)
+        return [*own, *(name for name in self.judged if name not in (*own, MODULE))]
+
     def tasks(self) -> Iterator[Task]:
         """Yield every requirement for every constraint on every library of the plan."""
         scopes = [choice.scope for choice in self.choices if choice.judged]
         for library in self.libraries:
-            for name in [*self.subject.definitions, MODULE]:
-                if self.constraints and name not in self.constraints:
-                    continue
+            for name in self.judged:
                 for requirement in requirements().values():
                     wanted = not self.only or requirement.id in self.only
                     module_wide = requirement.constraints == MODULE

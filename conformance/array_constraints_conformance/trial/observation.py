@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import MembershipRule
 from array_constraints_conformance.counterexample import (
     Counterexample,
     RequirementNotMet,
@@ -90,7 +89,11 @@ class Observation:
 
     @cached_property
     def after(self) -> Slices:
-        return Slices(self.result, self.axes)
+        return self.slices(self.result)
+
+    def slices(self, array: np.ndarray) -> Slices:
+        """Return the slices of an array of the weight's shape."""
+        return self.rule.slices(array)
 
     @property
     def n(self) -> int:
@@ -116,8 +119,14 @@ class Observation:
 
     @cached_property
     def directed(self) -> np.ndarray:
-        """Finite slices with a direction."""
-        return self.before.finite & ~self.zero
+        """Finite slices with a direction, by which they can be brought where they belong."""
+        return self.rule.directed(self.before, self.zero)
+
+    @cached_property
+    def reachable(self) -> np.ndarray:
+        """Finite slices whose result is finite: all but those that it would take too far."""
+        found: np.ndarray = self.before.finite & (self.directed | self.zero | self.rule.exact)
+        return found
 
     @cached_property
     def ordinary(self) -> np.ndarray:
@@ -132,9 +141,7 @@ class Observation:
     @cached_property
     def interior(self) -> np.ndarray:
         """Finite slices that are allowed by more than the band, or the custom tolerance."""
-        n, custom = self.n, isinstance(self.rule, MembershipRule)
-        slack = self.fmt.tolerance(n) if custom else self.fmt.band(n)
-        return self.before.finite & self.rule.holds(self.before, -slack)
+        return self.rule.interior(self.before, self.fmt, self.underflow)
 
     def fail(self, i: int | None, message: str, expected: Any, got: Any = None) -> None:
         """Raise with slice ``i`` as the counterexample; all of the weight where it is None."""
@@ -165,3 +172,6 @@ class Pool(Observation):
         self.axes = tuple(range(1, self.w.ndim))
         self.before = Slices(self.w, self.axes)
         self.result = np.stack([seen.result for seen in group])
+
+    def slices(self, array: np.ndarray) -> Slices:
+        return Slices(array, self.axes)

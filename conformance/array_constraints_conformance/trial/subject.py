@@ -5,16 +5,28 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
-from array_constraints_conformance.catalogue import CATALOGUE, Definition, MembershipRule, Rule
+from array_constraints_conformance.catalogue import (
+    CATALOGUE,
+    KERAS,
+    Definition,
+    MembershipRule,
+    Rule,
+)
 from array_constraints_conformance.counterexample import NotProvided, message_of, stated
 from array_constraints_conformance.trial.offers import Offer, claimed_by, found_in, looked_up
+
+
+def definitions_of(names: Iterable[str]) -> dict[str, Definition]:
+    """Return the definitions of the constraints that Keras has, and of these further sets."""
+    wanted = {*KERAS, *names}
+    return {name: known for name, known in CATALOGUE.items() if name in wanted}
 
 
 class UnknownSubject(ValueError):
@@ -32,7 +44,8 @@ class Subject:
     module
         Where ``MaxNorm``, ``get`` and the like are looked up; ``None`` for a single constraint.
     definitions
-        The constraints that are judged, with their parameters, by name.
+        The constraints that are judged, with their parameters, by name: those of Keras, and
+        the further sets that a module has.
     made
         A constraint that exists already, and is judged as it is.
     told
@@ -43,7 +56,7 @@ class Subject:
 
     name: str
     module: Any = None
-    definitions: Mapping[str, Definition] = field(default_factory=lambda: CATALOGUE)
+    definitions: Mapping[str, Definition] = field(default_factory=lambda: definitions_of(()))
     made: Any = None
     told: Sequence[Offer] | None = None
     in_code: bool = False
@@ -92,6 +105,22 @@ class Subject:
     def provides(self, name: str) -> bool:
         return self.made is not None or looked_up(self.module, name) is not None
 
+    def definition(self, name: str) -> Definition:
+        """Return the definition of a constraint that is judged, or of one that is not there."""
+        return self.definitions.get(name) or CATALOGUE[name]
+
+    def takes(self, rule: Rule, definition: Definition) -> bool:
+        """Whether the constraint has what a rule asks of it beyond the usual parameters."""
+        asked = {name for name in definition.beyond if name in rule.arguments}
+        return not asked or asked <= self.parameters(rule.name)
+
+    def parameters(self, name: str) -> frozenset[str]:
+        """Return the parameters of a constraint by name; none where they cannot be known."""
+        try:
+            return frozenset(inspect.signature(looked_up(self.module, name)).parameters)
+        except (TypeError, ValueError):
+            return frozenset()
+
     def make(self, rule: Rule) -> Any:
         """Return the constraint of a rule."""
         if self.made is not None:
@@ -127,7 +156,8 @@ def module_subject(module: Any, name: str | None = None) -> Subject:
             f"{name} has none of {', '.join(CATALOGUE)}; a function is judged in Python, by "
             "check_constraint(function, contains=...)"
         )
-    return Subject(name, module, in_code=sys.modules.get(name) is not module)
+    has = definitions_of(known for known in CATALOGUE if looked_up(module, known) is not None)
+    return Subject(name, module, has, in_code=sys.modules.get(name) is not module)
 
 
 def single(
@@ -155,7 +185,7 @@ def single(
         raise UnknownSubject(f"{name} is none of {known}: pass contains=, its membership test")
     try:
         given = constraint.get_config()
-        config = {k: float(v) if v == "inf" else v for k, v in given.items()}
+        config = {k: float(v) if v in ("inf", "-inf") else v for k, v in given.items()}
         definition = replace(CATALOGUE[name], parameters=(config,), more=())
         for rule in definition.rules():
             _ = rule.traits

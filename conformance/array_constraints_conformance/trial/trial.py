@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from array_constraints_conformance.catalogue import Definition, MembershipRule, Rule
+from array_constraints_conformance.catalogue import (
+    Definition,
+    KnownRule,
+    MembershipRule,
+    Rule,
+)
 from array_constraints_conformance.libraries import Library
 from array_constraints_conformance.numerics.formats import FORMATS, Format
 from array_constraints_conformance.trial.calls import Calls
@@ -15,8 +20,8 @@ from array_constraints_conformance.trial.observation import Observation, Pool
 from array_constraints_conformance.trial.profiles import PROFILES, Profile
 from array_constraints_conformance.trial.subject import Subject
 from array_constraints_conformance.weights.case import Case
-from array_constraints_conformance.weights.decks import deck
-from array_constraints_conformance.weights.layouts import Layout, layouts_for
+from array_constraints_conformance.weights.decks import deck, sample
+from array_constraints_conformance.weights.layouts import LAYOUTS, layouts_for, suit
 from array_constraints_conformance.weights.neighbours import (
     BEYOND,
     IN_TURN,
@@ -52,15 +57,23 @@ class Trial:
 
     @property
     def definition(self) -> Definition:
-        return self.subject.definitions[self.constraint]
+        return self.subject.definition(self.constraint)
 
     @cached_property
     def rules(self) -> list[Rule]:
-        return self.definition.rules(self.profile.quick)
+        found = self.definition.rules(self.profile.quick)
+        return [rule for rule in found if self.subject.takes(rule, self.definition)]
 
     @property
     def rule(self) -> Rule:
         return self.rules[0]
+
+    @property
+    def known(self) -> KnownRule:
+        """The first rule, of a constraint of the catalogue."""
+        if not isinstance(self.rule, KnownRule):
+            raise TypeError(f"{self.rule} is not in the catalogue")
+        return self.rule
 
     @property
     def slow(self) -> bool:
@@ -90,12 +103,13 @@ class Trial:
         found: list[Case] = []
         count = min(1 if self.slow else self.profile.rules_per_deck, len(self.rules))
         for turn in range(self.profile.rounds):
-            for i, layout in enumerate(layouts_for(self.rule, self.profile.quick)):
+            for i, layout in enumerate(layouts_for(self.rules, self.profile.quick)):
                 for j, fmt in enumerate(self.formats):
                     if self.samples_a_third and (i + 2 * j) % 3:
                         continue
-                    for k in range(count):
-                        rule = self.rules[(i + j + k) % len(self.rules)]
+                    rules = [r for r in self.rules if not r.judged_anywhere or suit(r, layout)]
+                    for k in range(min(count, len(rules))):
+                        rule = rules[(i + j + k) % len(rules)]
                         cases = deck(layout, rule, fmt, self.seed + 1000 * turn, self.slow)
                         found += [c for c in cases if rule.fits(fmt, c.slices.length)]
         return found
@@ -103,12 +117,17 @@ class Trial:
     @cached_property
     def samples(self) -> list[Case]:
         """One deck for each format and rule."""
-        layouts = layouts_for(self.rule, True)
-        return self.decks(layouts[min(1, len(layouts) - 1)])
+        return [case for rule, fmt in self.pairs for case in self.sample(rule, fmt)]
 
-    def decks(self, layout: Layout) -> list[Case]:
-        """Return a deck in a layout for each pair of rule and format."""
-        return [case for rule, fmt in self.pairs for case in deck(layout, rule, fmt, self.seed)]
+    def sample(self, rule: Rule, fmt: Format) -> list[Case]:
+        """Return a deck for a rule and a format."""
+        return sample(rule, fmt, self.seed)
+
+    @cached_property
+    def long_cases(self) -> list[Case]:
+        """A deck of slices of a thousand entries for each pair of a rule and a format."""
+        pairs = [pair for pair in self.pairs if suit(pair[0], LAYOUTS[-1])]
+        return [case for rule, fmt in pairs for case in deck(LAYOUTS[-1], rule, fmt, self.seed)]
 
     @cached_property
     def pairs(self) -> list[tuple[Rule, Format]]:
@@ -130,7 +149,8 @@ class Trial:
         """Large weights whose slices lie about their bound."""
         every = not (self.slow or self.profile.quick)
         formats = self.half(self.formats, len(self.constraint) + 1)
-        return list(wide(self.definition, self.rules, formats, self.seed, every))
+        rules = [rule for rule in self.rules if isinstance(rule, KnownRule)]
+        return list(wide(self.definition, rules, formats, self.seed, every)) if rules else []
 
     @cached_property
     def close_cases(self) -> list[Case]:

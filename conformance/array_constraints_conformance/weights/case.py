@@ -25,4 +25,4 @@ class Case:
     @cached_property
     def slices(self) -> Slices:
         """The slices of the weight; their exact norms are computed once."""
-        return Slices(self.w, self.rule.axes(self.w.ndim))
+        return self.rule.slices(self.w)

@@ -10,17 +10,10 @@ import math
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import NormRule, Rule
+from array_constraints_conformance.catalogue import Rule
 from array_constraints_conformance.numerics.formats import Format
 from array_constraints_conformance.weights.case import Case
-from array_constraints_conformance.weights.kinds import kinds
-from array_constraints_conformance.weights.layouts import Layout
-
-
-def bounds_of(rule: Rule) -> tuple[float, ...]:
-    """Return the finite bounds of a rule; 1, where it has none by its kind."""
-    return rule.bounds if isinstance(rule, NormRule) else (1.0,)
-
+from array_constraints_conformance.weights.layouts import Layout, layouts_for
 
 _DECKS: dict[tuple[object, ...], list[Case]] = {}
 
@@ -39,16 +32,22 @@ def deck(layout: Layout, rule: Rule, fmt: Format, seed: int, few: bool = False) 
 
 def _deck(layout: Layout, rule: Rule, fmt: Format, seed: int, few: bool) -> list[Case]:
     rng = np.random.default_rng([seed, len(layout.name), fmt.digits])
-    made = kinds(bounds_of(rule), fmt)
+    made = rule.kinds(fmt)
     n = layout.length(len(made))
     with np.errstate(over="ignore", under="ignore"):
         rows = [kind(rng, n).astype(fmt.dtype) for kind in made]
-    rule = rule.along(layout.axis)
+    rule = rule.along(layout.axis).placed(layout.shape(len(rows)))
     if math.prod(layout.shape(len(rows))) > n:
         return [Case(_locked(layout.array(rows)), rule)]
     first = (fmt.digits + fmt.max_exponent) % 3  # others in other formats, at every seed
     chosen = rows[first :: 12 if few else 3]
     return [Case(_locked(layout.array([row])), rule) for row in chosen]
+
+
+def sample(rule: Rule, fmt: Format, seed: int) -> list[Case]:
+    """Return a deck in the second layout that suits the rule: slices of 3 entries, mostly."""
+    found = layouts_for([rule], True) or layouts_for([rule], False)
+    return deck(found[min(1, len(found) - 1)], rule, fmt, seed)
 
 
 def _locked(w: np.ndarray) -> np.ndarray:

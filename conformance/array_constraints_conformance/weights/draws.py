@@ -22,7 +22,8 @@ Fitting = Sequence[tuple[Format, Sequence[Rule]]]
 
 def fitting(rules: Sequence[Rule], formats: Sequence[Format]) -> Fitting:
     """Return the formats with the rules whose laws speak of slices of two entries there."""
-    found = ((fmt, [rule for rule in rules if rule.fits(fmt, 2)]) for fmt in formats)
+    usable = [rule for rule in rules if rule.along(0).suits((2, 3))]
+    found = ((fmt, [rule for rule in usable if rule.fits(fmt, 2)]) for fmt in formats)
     return [(fmt, fit) for fmt, fit in found if fit]
 
 
@@ -84,7 +85,7 @@ def weights(source: Fitting) -> st.SearchStrategy[Case]:
             with np.errstate(over="ignore", under="ignore", invalid="ignore"):
                 w = np.asarray(drawn).reshape(2, 3).astype(fmt.dtype)
                 w[np.isnan(w)] = np.nan  # quiet: NumPy warns when it reads a signalling one
-            return Case(w, rule.along(0) if "axis" in rule.arguments else rule)
+            return Case(w, rule.along(0).placed(w.shape))
 
         return st.builds(
             case, st.lists(entry, min_size=6, max_size=6), st.sampled_from(list(rules))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import CATALOGUE, NormRule, Rule
-from array_constraints_conformance.numerics.exact import Slices
+from array_constraints_conformance.catalogue import CATALOGUE, ExactRule, KnownRule, Rule
+from array_constraints_conformance.numerics.exact import Slices, floats, product, root
 from array_constraints_conformance.numerics.formats import FORMATS, Format
-from array_constraints_conformance.weights.decks import deck
-from array_constraints_conformance.weights.layouts import LAYOUTS
+from array_constraints_conformance.weights.decks import sample
 
 SCHEMA = 1
 
@@ -39,38 +37,48 @@ def vectors(seed: int = 0) -> dict[str, Any]:
 
 def _of(rule: Rule, fmt: Format, seed: int) -> list[dict[str, Any]]:
     found = []
-    for case in deck(LAYOUTS[1], rule, fmt, seed):
-        slices = Slices(case.w, (0,))
-        for i, row in enumerate(slices.rows):
-            result, tolerance = _result(case.rule, slices, i, fmt)
+    for case in sample(rule, fmt, seed) if rule.fits(fmt, 3) else ():
+        slices = case.slices
+        whole = not case.rule.uniform  # what becomes of an entry depends on its place
+        for i, row in enumerate(slices.rows[:1] if whole else slices.rows):
+            result, tolerance = _result(case.rule, slices, i, fmt)  # type: ignore[arg-type]
+            given, made = row.reshape(-1, 1), result
+            if whole:
+                given, made = case.w, case.rule.image(case.w)  # type: ignore[attr-defined]
             found.append(
                 {
                     "constraint": rule.name,
-                    "config": {k: _number(v) for k, v in rule.arguments.items()},
+                    "config": {k: _number(v) for k, v in case.rule.arguments.items()},
                     "dtype": fmt.name,
-                    "input": bits(row),
-                    "result": bits(result),
+                    "shape": list(given.shape),
+                    "input": bits(given.reshape(-1)),
+                    "result": bits(made.reshape(-1)),
                     "tolerance": tolerance,
                 }
             )
     return found
 
 
-def _result(rule: Rule, slices: Slices, i: int, fmt: Format) -> tuple[np.ndarray, float]:
+def _result(rule: KnownRule, slices: Slices, i: int, fmt: Format) -> tuple[np.ndarray, float]:
     row = slices.rows[i]
-    if not isinstance(rule, NormRule):
-        return np.where(slices.values[i] < 0, 0.0, slices.values[i]).astype(row.dtype), 0.0
-    if not slices.finite[i] or slices.peak[i] == 0:
+    if isinstance(rule, ExactRule):
+        return rule.nearest_rows(slices)[i], 0.0
+    if not rule.directed(slices, slices.peak == 0)[i]:
         return row, 0.0
-    if rule.holds(slices, -fmt.band(slices.length))[i]:
+    if rule.interior(slices, fmt, fmt.underflow(slices.length))[i]:
         return row, 0.0
-    scale, vector = rule.scale(slices, i), slices.vector(i)
-    exact = [float(scale * x * Fraction(2) ** vector.exponent) for x in vector.integers]
-    return np.asarray(exact).astype(row.dtype), float(fmt.near(slices.length))
+    nearest = rule.nearest(slices, i)
+    norm = root(product(nearest, nearest))
+    allowed = rule.near(slices, i, fmt, norm)
+    with np.errstate(over="ignore", under="ignore"):
+        result = np.asarray(floats(nearest)).astype(row.dtype)
+    return result, float(allowed / norm if norm else 0)
 
 
 def _number(value: Any) -> Any:
-    return "inf" if value == math.inf else value
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value
 
 
 def bits(row: np.ndarray) -> list[str]:

@@ -54,10 +54,21 @@ LAYOUTS = (
 )
 
 
-def layouts_for(rule: Rule, quick: bool) -> list[Layout]:
-    """Return the layouts that a rule can be judged in: all, or those along its own axis."""
-    if "axis" in rule.arguments or not rule.axes(4):
-        return [layout for layout in LAYOUTS if layout.quick or not quick]
+def suit(rule: Rule, layout: Layout) -> bool:
+    """Whether a rule can be judged in a layout."""
+    return rule.along(layout.axis).suits(layout.shape(8))
+
+
+def layouts_for(rules: Sequence[Rule], quick: bool) -> list[Layout]:
+    """Return the layouts that rules can be judged in: all, or those along their own axis."""
+    rule = rules[0]
+    if rule.judged_anywhere:
+        return [
+            layout
+            for layout in LAYOUTS
+            if any(suit(each, layout) for each in rules)
+            and (not quick or (layout.name in rule.layouts if rule.layouts else layout.quick))
+        ]
     axes = rule.axis
     if axes is None:
         return [layout for layout in LAYOUTS if layout.axis is None]
@@ -80,4 +91,4 @@ def _along(axis: Axis) -> Layout:
 
 def may_be_drawn(rule: Rule) -> bool:
     """Whether small weights of two dimensions can be drawn for a rule: its axis leads."""
-    return any(layout.axis == 0 for layout in layouts_for(rule, True))
+    return any(layout.axis == 0 for layout in layouts_for([rule], True))

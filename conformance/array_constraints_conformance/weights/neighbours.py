@@ -11,12 +11,16 @@ from itertools import product
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import Definition, EntryRule, Rule
+from array_constraints_conformance.catalogue import (
+    Definition,
+    ExactRule,
+    KnownRule,
+    NormRule,
+    Rule,
+)
 from array_constraints_conformance.numerics.formats import Format
 from array_constraints_conformance.weights.case import Case
 
-# 2**15 entries and a few: implementations take such a weight in blocks, or add it up in parts.
-WIDE = (((12, 2731), 1), ((342, 96), 0))
 _ALIKE, _SIDE = 20, 64  # matrices that may be stacked, and the length of their sides
 ORDINARY, IN_TURN, BEYOND = "ordinary", "all of these", "numbers whose squares overflow"
 FEW = ("zeros", BEYOND, "NaN", IN_TURN)  # what shows most
@@ -29,7 +33,6 @@ class Neighbourhood:
     rule: Rule
     rows: np.ndarray
     shape: tuple[int, ...]
-    axes: tuple[int, ...]
     fmt: Format
 
     @cached_property
@@ -68,20 +71,12 @@ class Neighbourhood:
         rows = self.rows.copy()
         for turn, i in enumerate(np.flatnonzero(self.chosen)):
             rows[i] = some[turn % len(some)]
-        return Case(arranged(rows, self.shape, self.axes), self.rule)
-
-
-def arranged(rows: np.ndarray, shape: tuple[int, ...], axes: tuple[int, ...]) -> np.ndarray:
-    """Return the C-ordered array of this shape that has these rows as its slices."""
-    order = tuple(i for i in range(len(shape)) if i not in axes) + axes
-    lengths = [shape[i] for i in order]
-    found: np.ndarray = rows.reshape(lengths).transpose(np.argsort(order))
-    return np.ascontiguousarray(found)
+        return Case(self.rule.arranged(rows, self.shape), self.rule)
 
 
 def wide(
     definition: Definition,
-    rules: Sequence[Rule],
+    rules: Sequence[KnownRule],
     formats: Sequence[Format],
     seed: int,
     every: bool,
@@ -90,35 +85,43 @@ def wide(
 
     Every rule in every format and shape, or each format once, in another shape and rule.
     """
-    turns = list(product(range(2), range(len(WIDE)), formats))
+    turns = list(product(range(2), range(2), formats))
     chosen = turns if every else [(i, (i + 1) % 2, fmt) for i, fmt in enumerate(formats)]
     for turn, which, fmt in chosen:
-        shape, axis = WIDE[which]
+        shape, axis = rules[0].wide[which]
         rng = np.random.default_rng([seed, fmt.digits, which])
-        if isinstance(rules[0], EntryRule):
-            rows = rng.standard_normal((math.prod(shape), 1)).astype(fmt.dtype)
-            yield Neighbourhood(rules[0], rows, shape, (), fmt)
-            continue
-        bounded = "max_value" in definition.defaults
-        rows, norm = _about(rng, math.prod(shape) // shape[axis], shape[axis], fmt, bounded)
-        yield Neighbourhood(
-            _bound_by(definition, norm, turn).along(axis), rows, shape, (axis,), fmt
-        )
+        if isinstance(rules[0], NormRule):
+            count = math.prod(shape) // shape[axis]
+            rows, norm = _about(rng, count, shape[axis], fmt, _bound_of(definition) is not None)
+            rule: KnownRule = _bound_by(definition, norm, turn).along(axis)
+        else:
+            rule = rules[turn % len(rules)].along(axis).placed(shape)
+            if not rule.suits(shape) or not rule.fits(fmt, shape[axis]):
+                rule = rules[0].along(axis).placed(shape)
+            count, n = rule.slices(np.zeros(shape)).rows.shape
+            rows = rule.nearby(rng, count, n, fmt)
+        yield Neighbourhood(rule, rows, shape, fmt)
 
 
 def alike(
-    definition: Definition, rule: Rule, fmt: Format, seed: int, turn: int
-) -> tuple[Rule, list[np.ndarray]]:
+    definition: Definition, rule: KnownRule, fmt: Format, seed: int, turn: int
+) -> tuple[KnownRule, list[np.ndarray]]:
     """Return a rule and many small weights of one shape, whose slices lie about its bound."""
     rng = np.random.default_rng([seed, fmt.digits, _ALIKE])
-    if isinstance(rule, EntryRule):
+    if isinstance(rule, ExactRule):
+        rule = rule.along(0).placed((_SIDE, _SIDE))
         shape = (_ALIKE, _SIDE, _SIDE)
         return rule, list(rng.standard_normal(shape).astype(fmt.dtype))
     count = _ALIKE * _SIDE
-    rows, norm = _about(rng, count, _SIDE, fmt, "max_value" in definition.defaults)
+    if isinstance(rule, NormRule):
+        rows, norm = _about(rng, count, _SIDE, fmt, _bound_of(definition) is not None)
+        rule = _bound_by(definition, norm, turn).along(0)
+    else:
+        rule = rule.along(0).placed((_SIDE, _SIDE))
+        rows = rule.nearby(rng, count, _SIDE, fmt)
     rows[::5] *= fmt.dtype.type(3)  # and some that move
     stack = rows.reshape(_ALIKE, _SIDE, _SIDE).swapaxes(1, 2)
-    return _bound_by(definition, norm, turn).along(0), [np.ascontiguousarray(w) for w in stack]
+    return rule, [np.ascontiguousarray(w) for w in stack]
 
 
 def _about(
@@ -134,14 +137,20 @@ def _about(
     return np.stack(rows), math.sqrt(math.fsum(wide * wide))
 
 
-def _bound_by(definition: Definition, norm: float, turn: int) -> Rule:
+def _bound_of(definition: Definition) -> str | None:
+    """Return the parameter that is the upper bound of a norm; None where that is fixed."""
+    return next((name for name in ("max_value", "radius") if name in definition.defaults), None)
+
+
+def _bound_by(definition: Definition, norm: float, turn: int) -> KnownRule:
     """Return the rule with this norm as its upper bound, or every other turn as its lower."""
-    if "max_value" not in definition.defaults:
-        return definition.with_arguments({})
-    if "min_value" not in definition.defaults:
-        return definition.with_arguments({"max_value": norm})
-    low, high = ((norm / 2, norm), (norm, 2 * norm))[turn % 2]
-    return definition.with_arguments({"min_value": low, "max_value": high})
+    given: dict[str, float] = {}
+    if "min_value" in definition.defaults:
+        low, high = ((norm / 2, norm), (norm, 2 * norm))[turn % 2]
+        given = {"min_value": low, "max_value": high}
+    elif (bound := _bound_of(definition)) is not None:
+        given = {bound: norm}
+    return definition.with_arguments(given)  # type: ignore[return-value]
 
 
 def spheres(
@@ -152,7 +161,7 @@ def spheres(
     Sums of their squares are exact, so only the rounding of the square root decides; that is
     hardest where the root is nearly halfway between two numbers.
     """
-    if "max_value" not in definition.defaults:
+    if _bound_of(definition) is None or not isinstance(definition.rules()[0], NormRule):
         return
     for turn, square in enumerate(_hard_squares(seed, count)):
         fmt = formats[-1 - turn // 2 % len(formats) if turn % 2 else -1]

@@ -15,6 +15,7 @@ from faults import (
     tracing,
     violations,
 )
+from faults.further import of_exact, of_sliced
 
 FAMILIES = (
     sets,
@@ -27,6 +28,8 @@ FAMILIES = (
     derivatives,
     configs,
     errors,
+    of_exact,
+    of_sliced,
 )
 FAULTS = [fault for family in FAMILIES for fault in family.FAULTS]
 CORRECT = correct.CORRECT

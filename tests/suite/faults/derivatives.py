@@ -99,6 +99,13 @@ def _none_at_zero(self, w, result):
     return torch.relu(w)
 
 
+def _leaking(self, w, result):
+    """Let a hundredth of negative entries through, as a leaky rectifier does."""
+    import torch
+
+    return torch.where(w < 0, w / 100, w)
+
+
 def _ratio(self, w, result):
     """Multiply what is kept by the norm over itself: 1 but for a roundoff of the derivative."""
     import torch
@@ -257,4 +264,5 @@ FAULTS = [
     torch_fault("GRAD-5", "squares underflow under the root", _squares_underflow, "UnitNorm"),
     torch_fault("GRAD-5", "squares overflow under the root", _squares_overflow, "MaxNorm"),
     torch_fault("GRAD-5", "the weight is widened twice", _widened_twice, "UnitNorm"),
+    torch_fault("GRAD-6", "negative entries leak", _leaking, "NonNeg"),
 ]

@@ -17,10 +17,10 @@ def kinds(bounds: Sequence[float], fmt: Format) -> list[Kind]:
     """Return functions that make a slice of n entries, for a set with these bounds."""
     upper = max(bounds, default=1.0)
     return [
-        *_ordinary(min(bounds, default=1.0), upper),
-        *_boundary(bounds, fmt),
-        *_extreme(fmt),
-        *_special(fmt, upper),
+        *ordinary(min(bounds, default=1.0), upper),
+        *boundary(bounds, fmt),
+        *extreme(fmt),
+        *special(fmt, upper),
         *map(_filled, _ROUNDING),
     ]
 
@@ -64,7 +64,7 @@ def _of_size(size: float) -> Kind:
     return lambda g, n: _signs(g, n) * size
 
 
-def _ordinary(lower: float, upper: float) -> Iterator[Kind]:
+def ordinary(lower: float, upper: float) -> Iterator[Kind]:
     inside = lower if lower == upper else (lower + upper) / 2
     yield _between(0.2, 0.8, upper)
     yield _between(1.1, 3, upper)
@@ -82,7 +82,7 @@ def _ordinary(lower: float, upper: float) -> Iterator[Kind]:
     yield lambda g, n: np.where(_unit(g, n) != 0, 0.5 * lower, -0.0)
 
 
-def _boundary(bounds: Sequence[float], fmt: Format) -> Iterator[Kind]:
+def boundary(bounds: Sequence[float], fmt: Format) -> Iterator[Kind]:
     u = float(fmt.u)
     for b in bounds:
         yield from (_of_norm(b * (1 + 2 * eps * u)) for eps in (-3, -2, -1, 0, 1, 2, 3))
@@ -111,7 +111,7 @@ def _beyond(bound: float, side: int, margin: Callable[[int], Fraction], fmt: For
     return kind
 
 
-def _extreme(fmt: Format) -> Iterator[Kind]:
+def extreme(fmt: Format) -> Iterator[Kind]:
     largest, smallest, u = fmt.largest, fmt.smallest, float(fmt.u)
     yield _of_size(largest)
     yield _of_norm(largest)
@@ -129,7 +129,7 @@ def _extreme(fmt: Format) -> Iterator[Kind]:
     yield lambda g, n: np.clip(_direction(g, n), -0.9, 0.9) * 2.0 ** g.uniform(low, high, n)
 
 
-def _special(fmt: Format, upper: float) -> Iterator[Kind]:
+def special(fmt: Format, upper: float) -> Iterator[Kind]:
     yield lambda g, n: np.zeros(n)
     yield lambda g, n: np.where(np.arange(n) % 2 == 0, -0.0, 0.0)
     yield from (_with_entry(value, 3 * upper) for value in (math.nan, math.inf, -math.inf))
