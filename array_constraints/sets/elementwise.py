@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
-from array_constraints import parameters
+from array_constraints import libraries, parameters
 from array_constraints.forms import Elementwise
 from array_constraints.libraries import compiling, of_namespace
 from array_constraints.numerics import inwards, subnormals
@@ -168,7 +168,7 @@ class Box(Elementwise):
         return inwards.arrays(low, high, w, library)
 
     def _numbers(self, w: Array) -> tuple[Any, Any]:
-        name = str(w.dtype).rpartition(".")[2]
+        name = libraries.of(w).name_of(w.dtype)
         bounds: Any = self.min_value, self.max_value
         low, high = inwards.bounds(*bounds, name)
         if low > high or math.inf in (low, -high):

@@ -11,7 +11,7 @@ from array_constraints.forms import Slicewise
 from array_constraints.libraries import of_namespace, state
 from array_constraints.numerics import inner_products, signed_sums
 from array_constraints.numerics.inner_products import InnerProduct
-from array_constraints.sets.sums import SideOfSum
+from array_constraints.sets.sums import SideOfSum, not_zero
 from array_constraints.typing import (
     Array,
     Namespace,
@@ -53,6 +53,8 @@ class InnerProductConstraint(Slicewise):
 
     def validate(self, w: Array) -> None:
         super().validate(w)
+        if 0 in w.shape:
+            return
         axes = parameters.axes_of(self, w)
         entries = parameters.number_of_slices(w.shape, tuple(set(range(w.ndim)) - set(axes)))
         if self._is_number or len(self.normal) == entries:
@@ -109,13 +111,11 @@ class InnerProductConstraint(Slicewise):
     def excess(self, measure: Any, xp: Namespace) -> Array:
         if self._is_number:
             found: Any = self._sum.excess(measure, xp)
-            least = measure.precision.accumulator.smallest_normal
-            shown = xp.maximum(found * abs(self.normal), xp.full_like(found, least))
+            shown = not_zero(found * abs(self.normal), measure, xp)
             return xp.where(found > 0, shown, found)
         distance, outside, _ = self._found(measure, xp)
         distance = distance if measure.scale is None else distance / measure.scale
-        least = measure.precision.accumulator.smallest_normal
-        shown = xp.maximum(distance, xp.full_like(distance, least))
+        shown = not_zero(distance, measure, xp)
         shown = xp.where(outside, shown, xp.zeros_like(shown))
         return xp.where(inner_products.is_finite(measure), shown, measure.magnitude)
 

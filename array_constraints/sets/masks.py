@@ -35,10 +35,10 @@ class Mask(Pattern):
     Raises
     ------
     ValueError
-        At construction, if the mask is no array of truth values, or the text does not fit the
-        shape; on call, if the mask does not fit the weight.
+        At construction, if the mask is no array, or the text does not fit the shape; on call,
+        if the mask does not fit the weight.
     TypeError
-        On call, if the dtype is not real numeric.
+        At construction, if the mask holds other than truth values; on call, if the dtype is not real numeric.
 
     Notes
     -----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import reprlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +18,10 @@ def packed(mask: Any, shape: Any) -> tuple[str, tuple[int, ...]]:
 
     Raises
     ------
+    TypeError
+        If it holds other than truth values.
     ValueError
-        If it is no array of truth values, or a text that does not fit ``shape``.
+        If it is no array, or a text that does not fit ``shape``.
     """
     if isinstance(mask, str):
         return _judged(mask, shape)
@@ -58,12 +61,17 @@ def _lengths(plain: Any) -> Iterator[int]:
 def _flat(plain: Any, lengths: tuple[int, ...]) -> Iterator[bool]:
     """Yield the truth values of nested lists; raise where they are none, or uneven."""
     if not lengths:
+        plain = plain.item() if hasattr(plain, "item") else plain
         if not isinstance(plain, bool):
             kind = type(plain).__name__
-            raise ValueError(f"mask must hold truth values, True or False, got a {kind}")
+            shown = f"{reprlib.repr(plain)}, a {kind}"
+            raise TypeError(f"mask must hold truth values, True or False, got {shown}")
         yield plain
         return
     if not isinstance(plain, list | tuple) or len(plain) != lengths[0]:
-        raise ValueError(f"mask must be an array: its rows differ in length from {lengths[0]}")
+        raise ValueError(
+            f"mask must be an array: its rows differ in length from {lengths[0]}, got "
+            f"{reprlib.repr(plain)}"
+        )
     for entry in plain:
         yield from _flat(entry, lengths[1:])

@@ -49,9 +49,8 @@ class Diagonals(Pattern):
     def __post_init__(self) -> None:
         axis = parameters.axis(self.axis)
         if not isinstance(axis, tuple) or len(axis) != 2:
-            raise ValueError(
-                f"axis must be a pair, those of rows and of columns, got {self.axis!r}"
-            )
+            error = ValueError if isinstance(axis, tuple) else TypeError
+            raise error(f"axis must be a pair, those of rows and of columns, got {self.axis!r}")
         object.__setattr__(self, "axis", axis)
 
     def validate(self, w: Array) -> None:

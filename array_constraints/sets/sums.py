@@ -43,7 +43,7 @@ class _SumConstraint(Slicewise):
     def excess(self, measure: SignedSum, xp: Namespace) -> Array:
         distance, outside, _, _ = self._found(measure, xp)
         shown = self._violation(distance, measure, xp)
-        found = xp.where(outside, _not_zero(shown, measure, xp), xp.zeros_like(shown))
+        found = xp.where(outside, not_zero(shown, measure, xp), xp.zeros_like(shown))
         return xp.where(signed_sums.is_finite(measure), found, measure.magnitude)
 
     def apply(self, block: Array, measure: SignedSum, xp: Namespace) -> Array:
@@ -111,10 +111,10 @@ def band_of(measure: SignedSum, library: Any) -> Any:
     return measure.magnitude * relative / n + (least if scale is None else scale * least)
 
 
-def _not_zero(violation: Any, measure: Any, xp: Namespace) -> Any:
+def not_zero(violation: Any, measure: Any, xp: Namespace) -> Any:
     """Return a violation that is not 0 where a slice is moved, though it may round to that."""
     least = measure.precision.accumulator.smallest_normal
-    return xp.maximum(violation, xp.full_like(violation, least))
+    return xp.where(violation > 0, violation, xp.full_like(violation, least))
 
 
 @final

@@ -81,10 +81,11 @@ def messages_name_the_parameter_and_show_the_value(trial: Trial) -> int:
 
 
 def _mentions(said: str, value: str) -> bool:
+    """Whether a message shows a value, or the entry of a sequence that is wrong."""
     loose = said.replace("(", "[").replace(")", "]").replace(",]", "]")
-    return (
-        value in said or value.replace("(", "[").replace(")", "]").replace(",]", "]") in loose
-    )
+    plain = value.replace("(", "[").replace(")", "]").replace(",]", "]")
+    entries = plain.strip("[]").split(", ") if plain.startswith("[") else []
+    return value in said or plain in loose or any(f"got {x}" in said for x in entries)
 
 
 _OF_NORMS: list[dict[str, Any]] = [
