@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from array_constraints import json_values
+from array_constraints import parameters
 from array_constraints.executors import acceptance, run
 from array_constraints.typing import A, Castable, name_of
 
@@ -49,7 +49,7 @@ class Constraint:
         """Return the constructor's arguments as values that JSON can hold."""
         if is_dataclass(self):
             return {
-                field.name: json_values.to_json(getattr(self, field.name))
+                field.name: parameters.to_json(getattr(self, field.name))
                 for field in fields(self)
                 if field.init
             }
@@ -83,5 +83,5 @@ class Constraint:
             return cls(**config)
         texts = {field.name for field in fields(cls) if "str" in str(field.type)}
         return cls(
-            **{k: v if k in texts else json_values.from_json(v) for k, v in config.items()}
+            **{k: v if k in texts else parameters.from_json(v) for k, v in config.items()}
         )

@@ -76,7 +76,7 @@ OWN_TESTS = {
     "libraries/jax_placement": ("test_jax_placement.py", "weights_of_jax"),
     "executors/dask": ("test_dask_integration",),
     "forms/slicewise": ("takes_the_place_of_what_is_derived",),
-    "parameters": ("made_where_it_is_traced",),
+    "parameters/judging": ("made_where_it_is_traced",),
 }
 """Tests of a module that judge it in any case.
 

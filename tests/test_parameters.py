@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from array_constraints import MaxNorm, MinMaxNorm, NonNeg, Sphere, UnitNorm
-from array_constraints.json_values import judge_depth, number_from_text
 from array_constraints.libraries.state import data_of, state_of, structure_of
+from array_constraints.parameters import judge_depth, number_from_text
 from array_constraints.typing import Bound
 
 NAN, INF = math.nan, math.inf

@@ -13,9 +13,8 @@ import click
 from array_constraints.cli.constraints import CONSTRAINTS, ConstraintName, parameters, texts
 from array_constraints.files import CHUNK_SIZE, MOST_WORKERS, PATIENCE
 from array_constraints.files.masks import mask_of_file
-from array_constraints.json_values import number_from_text
 from array_constraints.layers import LAYOUTS
-from array_constraints.parameters import INCOMING
+from array_constraints.parameters import INCOMING, number_from_text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

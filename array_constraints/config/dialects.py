@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from array_constraints.json_values import from_json, judge_depth, tuples_restored
-from array_constraints.parameters import INCOMING
+from array_constraints.parameters import INCOMING, from_json, judge_depth, tuples_restored
 
 _KERAS_MODULES = re.compile(
     r"(tensorflow\.(python\.)?)?(tf_)?keras\.(src\.)?constraints(\.\w+)*"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from array_constraints.config import strict_json
-from array_constraints.json_values import judge_depth
+from array_constraints.parameters import judge_depth
 
 _LONGEST = 2**25
 """Bytes of a configuration: of ten thousand layers."""

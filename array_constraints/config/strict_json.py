@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from array_constraints.json_values import number_from_text
+from array_constraints.parameters import number_from_text
 
 
 def parsed(text: str) -> Any:

@@ -219,8 +219,8 @@ def _products(block: Any, factor: Any) -> Array:
 
 
 def _complex(high: Any, low: Any, xp: Any) -> Array:
-    found: Any = xp.astype(high, xp.complex128)
-    found.imag[...] = low  # not high + 1j * low, which is NaN where low is infinite
+    found: Any = xp.asarray(high).astype("complex128")
+    found.imag = low  # not high + 1j * low, which is NaN where low is infinite
     return cast(Array, found)
 
 

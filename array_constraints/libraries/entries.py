@@ -44,6 +44,11 @@ class Entries:
             return v
         return ~self.xp.where(v > 0, -v, v) if name.startswith("int") else self.xp.abs(v)
 
+    def all_known(self, magnitudes: list[Any], dtype: Any) -> Any:
+        """Return where none of some magnitudes of entries is NaN: a sum of them tells it."""
+        total = sum(magnitudes[1:], magnitudes[0])
+        return self.xp.equal(total, total)
+
     def is_positive(self, magnitude: Any, dtype: Any) -> Any:
         """Return which magnitudes of entries of a dtype are those of no zeros."""
         signed = self.name_of(dtype).startswith("int")

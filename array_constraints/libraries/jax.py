@@ -44,6 +44,25 @@ class Jax(Library):
     def flushes(self) -> bool:
         return True  # XLA on CPUs
 
+    def magnitude(self, w: Any) -> Any:
+        """Return the bits without the sign: XLA on CPUs compares subnormal numbers as zeros."""
+        if w.dtype.name not in FORMATS:
+            return super().magnitude(w)
+        bits = jax.lax.bitcast_convert_type(w, f"int{8 * w.dtype.itemsize}")
+        return bits & self.xp.iinfo(bits.dtype).max
+
+    def all_known(self, magnitudes: list[Any], dtype: Any) -> Any:
+        if dtype.name not in FORMATS:
+            return super().all_known(magnitudes, dtype)
+        infinity = self.magnitude(self.xp.asarray(math.inf, dtype))
+        return functools.reduce(lambda a, b: a & b, (x <= infinity for x in magnitudes))
+
+    def nonzero(self, w: Any) -> Any:
+        if w.dtype.name not in FORMATS:
+            return super().nonzero(w)
+        size = self.magnitude(w)
+        return (size > 0) & ~self.xp.isnan(w)
+
     def negative(self, w: Any) -> Any:
         """Tell them by their bits: XLA on CPUs compares subnormal numbers as zeros."""
         if w.dtype.name not in FORMATS:

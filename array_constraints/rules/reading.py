@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from array_constraints.config import class_named, get, strict_json
-from array_constraints.json_values import from_json, number_from_text
+from array_constraints.parameters import from_json, number_from_text
 from array_constraints.rules.rule import OPTIONS, Rule
 from array_constraints.rules.rules import Rules
 from array_constraints.typing import name_of

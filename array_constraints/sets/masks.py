@@ -38,7 +38,8 @@ class Mask(Pattern):
         At construction, if the mask is no array, or the text does not fit the shape; on call,
         if the mask does not fit the weight.
     TypeError
-        At construction, if the mask holds other than truth values; on call, if the dtype is not real numeric.
+        At construction, if the mask holds other than truth values; on call, if the dtype is
+        not real numeric.
 
     Notes
     -----

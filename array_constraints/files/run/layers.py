@@ -17,7 +17,6 @@ from typing import Any
 from array_constraints.config import strict_json
 from array_constraints.files.formats.base import Source
 from array_constraints.files.options import Options
-from array_constraints.json_values import judge_depth
 from array_constraints.layers import Role, Weight, weights_of
 from array_constraints.layers.by_shape import (
     CONV1D,
@@ -28,6 +27,7 @@ from array_constraints.layers.by_shape import (
     role_of,
 )
 from array_constraints.layers.weight import NO_UNITS
+from array_constraints.parameters import judge_depth
 
 _OF_CONV1D = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer", "clvp", "clvp_decoder")
 """The ``model_type`` of models of transformers that have layers ``Conv1D``."""

@@ -113,6 +113,8 @@ class AffineRule(KnownRule):
         n, largest = before.length, max(map(abs, self._entries), default=0.0)
         own = Fraction(101, 100) * fmt.u * self.mass(after, i)
         tiny = math.isqrt(n - 1) + 1 if n else 0
+        if underflow > fmt.underflow(n):  # the library counts such a shift as zero, too
+            tiny *= 4
         return own + self.working(before, i) + tiny * underflow * Fraction(largest)
 
     @property
