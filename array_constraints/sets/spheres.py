@@ -80,8 +80,8 @@ class Sphere(NormConstraint):
     Parameters
     ----------
     radius
-        The norm :math:`r`, finite and not negative. A sequence gives each slice its own, in C
-        order of the dimensions that ``axis`` leaves.
+        The norm :math:`r`, finite and not negative; with 0, what is zero stays zero for ever. A
+        sequence gives each slice its own, in C order of the dimensions that ``axis`` leaves.
     axis
         The dimension, or dimensions, that one slice runs along; ``None`` takes the whole array
         as one slice.
