@@ -13,7 +13,7 @@ from array_constraints.libraries import of, of_namespace
 from array_constraints.numerics import margins, sums
 from array_constraints.numerics.formats import Precision
 from array_constraints.numerics.margins import Number
-from array_constraints.numerics.rescaling import Size
+from array_constraints.numerics.rescaling import MeanSize, Size
 from array_constraints.numerics.sums import Sum
 from array_constraints.typing import Array, Count, Namespace
 
@@ -165,7 +165,7 @@ def norm(measure: Any, xp: Namespace) -> Size:
     >>> from array_constraints import reductions
     >>> block = np.asarray([[3.0], [4.0]], dtype="float32")
     >>> reductions.norm(reductions.sum_of_squares(block, (0,), np), np)
-    Size(value=array([[25.]]), scale=None, power=2, mean=False)
+    Size(value=array([[25.]]), scale=None, power=2)
     """
     if isinstance(measure, Largest):
         return Size(measure.value)
@@ -183,7 +183,7 @@ def root_mean_square(measure: Any, xp: Namespace) -> Size:
     >>> reductions.root_mean_square(reductions.sum_of_squares(block, (0,), np), np).value
     array([[12.5]])
     """
-    return Size(sums.total(measure) / measure.entries, measure.scale, measure.power, True)
+    return MeanSize(sums.total(measure) / measure.entries, measure.scale, measure.power)
 
 
 def roundoffs_of_sum(entries: Count, precision: Precision) -> Number:

@@ -151,7 +151,7 @@ class Rescaler:
         self.form, self.library = form, library
         found: Sizes = sizes_of(form, measure, library)
         self.found, inner, power = found, found.limits, found.size.power
-        self.entries: Any = measure.entries if found.size.mean else 1
+        self.entries: Any = measure.entries if found.size.is_mean else 1
         """What a sum is divided by to be a size."""
         unscaled = found.size._replace(scale=None)
         self.least, self.most = (

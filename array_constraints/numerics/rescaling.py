@@ -32,7 +32,7 @@ class Size(NamedTuple):
     >>> import numpy as np
     >>> from array_constraints.reductions import Size
     >>> Size(np.asarray([[25.0]]), power=2)  # slices of norm 5
-    Size(value=array([[25.]]), scale=None, power=2, mean=False)
+    Size(value=array([[25.]]), scale=None, power=2)
     """
 
     value: Array
@@ -41,8 +41,21 @@ class Size(NamedTuple):
     """A power of two that keeps ``value`` in the range; None for 1."""
     power: int = 1
     """1, or 2 where the size is the square root of ``value``."""
-    mean: bool = False
-    """Whether ``value`` is a mean over the entries, as in a root mean square."""
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether ``value`` is a mean over the entries, as in a root mean square."""
+        return False
+
+
+class MeanSize(Size):
+    """A size of which ``value`` is a mean over the entries, such as a root mean square."""
+
+    __slots__ = ()
+
+    @property
+    def is_mean(self) -> bool:
+        return True
 
 
 class Sizes(NamedTuple):
@@ -86,7 +99,7 @@ def sizes(
     numbers = all(isinstance(bound, float) for bound in bounds)
     like = None if numbers and isinstance(entries, int) else Like(value, xp)
     bounds = representable(bounds, precision, like)
-    entries = 1 if size.mean else entries  # of a mean, the share of each that is subnormal
+    entries = 1 if size.is_mean else entries  # of a mean, the share of each that is subnormal
     if like is None and isinstance(entries, int):
         found = limits_of_numbers(bounds, entries, precision, roundoffs, size.power)
     else:
@@ -108,7 +121,7 @@ def beyond(found: Sizes) -> tuple[Array, Array]:
 
 def powered(limit: Number, size: Size, precision: Precision, xp: Namespace) -> Number:
     """Return a limit as values of ``size`` compare with it: raised to its power, scaled."""
-    value, scale, power, _ = size
+    value, scale, power = size
     if scale is None:
         return limit if power == 1 else limit * limit
     # Above the size of any slice of 2**40 scaled entries; and its power is in the range.
@@ -122,7 +135,7 @@ def powered(limit: Number, size: Size, precision: Precision, xp: Namespace) -> N
 
 def magnitude(found: Sizes) -> Array:
     """Return the size of each slice: infinite where it is above the accumulator's range."""
-    (value, scale, power, _), xp = found.size, found.xp
+    (value, scale, power), xp = found.size, found.xp
     root = value if power == 1 else _root(value, xp)
     if scale is None:
         return root
@@ -218,9 +231,9 @@ def derivative(
     lower, upper, rate = found.interval
     xp, scale = found.xp, found.size.scale
     moved, target = _moves(found, lower == upper)
-    if found.size.mean:  # the norm, and the one to reach
+    if found.size.is_mean:  # the norm, and the one to reach
         entries = library.count(w, axes)
-        size = found.size._replace(value=found.size.value * entries, mean=False)
+        size = Size(found.size.value * entries, scale, found.size.power)
         found, target = (
             found._replace(size=size),
             target * xp.sqrt(xp.ones_like(target) * entries),
