@@ -105,7 +105,7 @@ def test_a_traced_bound_has_no_dimension_or_one_where_each_slice_may_have_its_ow
     np.testing.assert_allclose(np.linalg.norm(per_slice, axis=0), [1, 2**0.5], rtol=1e-6)
     for name, make, bound in (
         ("max_value", MaxNorm, jax.numpy.ones((2, 2))),
-        ("min_value", lambda m: MinMaxNorm(m, 2.0), jax.numpy.ones(2)),
+        ("min_value", lambda m: MinMaxNorm(m, 2.0), jax.numpy.ones((2, 2))),
         ("rate", lambda m: MinMaxNorm(0.5, 2.0, m), jax.numpy.ones(2)),
     ):
         with pytest.raises(TypeError, match=f"{name} must be a real number"):

@@ -95,7 +95,7 @@ def test_chunks_of_any_library_are_changed_as_their_measure_asks(xp, dtype):
     library = libraries.of(w)
     change = Change.of(constraint, constraint.measure(w, (0,), library.xp), library)
     expected = np.asarray([[1.5, 0.3, np.nan], [2.0, 0.4, 1.0]], dtype)
-    changed = np.asarray(change.made(w, (0,)))
+    changed = np.asarray(change.made(constraint, w, (0,)))
     np.testing.assert_allclose(changed, expected, rtol=16 * ROUNDOFF[dtype])
     assert changed[:, 1:].tobytes() == expected[:, 1:].tobytes()
 
@@ -105,5 +105,7 @@ def test_large_chunks_are_changed_in_pieces(xp):
     w, constraint = xp.asarray(rows), MaxNorm(1e-25)
     library = libraries.of(w)
     change = Change.of(constraint, constraint.measure(w, (0,), library.xp), library)
-    norms = np.linalg.norm(np.asarray(change.made(w, (0,))).astype("float64"), axis=0)
+    norms = np.linalg.norm(
+        np.asarray(change.made(constraint, w, (0,))).astype("float64"), axis=0
+    )
     np.testing.assert_allclose(norms, 1e-25, rtol=1e-5)

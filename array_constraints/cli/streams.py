@@ -49,12 +49,13 @@ def with_flags(text: str, names: Iterable[str]) -> str:
     words = {name: name.replace("_", "-") for name in names}
     plain = "|".join(name for name in words if "_" in name or name in _ALWAYS)
     common = "|".join(name for name in words if "_" not in name and name not in _ALWAYS)
-    said = (
-        rf"(?:(?<=parameter )|(?<=it has )|(?<=^)|(?<=: ))(?:{common})(?= must|\[|$|,|:| and)"
-    )
-    listed = rf"(?<=, )(?:{common})(?=,|$)" if "it has " in text else r"(?!)"
-    found = re.compile(rf"(?<![\w/.'-])(?:{plain})(?![\w/.'-])|{said}|{listed}")
-    return found.sub(lambda name: f"--{words[name[0]]}", text)
+    found = rf"(?<![\w/.'-])(?:{plain})(?![\w/.'-])"
+    if common:
+        found += (
+            rf"|(?:(?<=parameter )|(?<=it has )|(?<=^)|(?<=: ))(?:{common})(?= must|\[|$|,|:)"
+        )
+        found += rf"|(?<=, )(?:{common})(?=,|$)" if "it has " in text else ""
+    return re.sub(found, lambda name: f"--{words[name[0]]}", text)
 
 
 _ALWAYS = ("axis", "exclude", "patience", "rate")

@@ -20,6 +20,7 @@ class Form(Constraint, ABC):
 
     Examples
     --------
+    >>> from array_constraints import Elementwise, Rescaling, Slicewise
     >>> issubclass(Elementwise, Form), issubclass(Rescaling, Slicewise)
     (True, True)
     """

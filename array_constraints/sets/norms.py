@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 from array_constraints import parameters, reductions
 from array_constraints.forms import Measuring, Rescaling, Sizing
@@ -49,7 +49,7 @@ class NormConstraint(Rescaling):
     measure: Measuring[Any] = staticmethod(reductions.sum_of_squares)
 
     unit: str = "norm"
-    _beyond_keras: ClassVar[dict[str, Any]] = {}
+    _beyond_keras: Any = ()
     """What a class of Keras does not have, with its default."""
 
     def __post_init__(self) -> None:
@@ -59,8 +59,7 @@ class NormConstraint(Rescaling):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments; of those that Keras has not, what is given."""
         config = super().get_config()
-        left_out = self._beyond_keras.items()
-        return {k: v for k, v in config.items() if (k, v) not in left_out}
+        return {k: v for k, v in config.items() if (k, v) not in self._beyond_keras}
 
     def __repr__(self) -> str:
         given = [(name, getattr(self, name)) for name in self.get_config()]
@@ -161,7 +160,7 @@ class MaxNorm(NormConstraint):
         if self.unit != "norm" and order != 2:
             raise ValueError(f"unit must be 'norm' where order is not 2, got {self.unit!r}")
 
-    _beyond_keras: ClassVar[dict[str, Any]] = {"unit": "norm", "order": 2}
+    _beyond_keras = (("unit", "norm"), ("order", 2))
 
     @property
     def measure(self) -> Measuring[Any]:  # type: ignore[override]
@@ -264,7 +263,7 @@ class MinMaxNorm(NormConstraint):
         rate = parameters.number("rate", self.rate, lower=0, upper=1)
         object.__setattr__(self, "rate", rate)
 
-    _beyond_keras: ClassVar[dict[str, Any]] = {"unit": "norm"}
+    _beyond_keras = (("unit", "norm"),)
 
     def interval(self) -> Interval:
         return Interval(self.min_value, self.max_value, self.rate)
