@@ -63,6 +63,7 @@ NAN, INF = math.nan, math.inf
             r"min_value\[0\] must be a real number, got '1'",
         ),
         (lambda: MinMaxNorm([2.0, 1.0], 1.5), ValueError, "got 2.0 > 1.5"),
+        (lambda: MinMaxNorm([1, 2], [3, 4, 5]), ValueError, "2 entries, and max_value 3"),
         (
             lambda: MinMaxNorm([math.inf], math.inf),
             ValueError,

@@ -65,7 +65,11 @@ def judge_order(low: Any, high: Any) -> None:
     lows, highs = ((x,) if isinstance(x, int | float) else x for x in (low, high))
     if not (isinstance(lows, tuple) and isinstance(highs, tuple)):
         return
-    for i in range(max(len(lows), len(highs)) if min(len(lows), len(highs)) else 0):
+    if len(lows) != len(highs) and 1 not in (len(lows), len(highs)):
+        raise ValueError(
+            f"min_value has {len(lows)} entries, and max_value {len(highs)}: give as many"
+        )
+    for i in range(max(len(lows), len(highs))):
         a, b = lows[i if len(lows) > 1 else 0], highs[i if len(highs) > 1 else 0]
         if a > b:
             raise ValueError(f"min_value must not exceed max_value, got {a!r} > {b!r}")
@@ -206,7 +210,7 @@ def _shown(value: object) -> str:
 
 def _range(lower: float, upper: float) -> str:
     if lower == -math.inf:
-        return "a number" if upper == math.inf else f"at most {upper:g}"
+        return "a number, not NaN" if upper == math.inf else f"at most {upper:g}"
     if lower == -_LARGEST:
         return "finite"
     if upper == math.inf:

@@ -88,7 +88,7 @@ def constraint_of(identifier: Any, parameters: Mapping[str, Any]) -> Any:
     missing = set(_required(made)) - set(parameters)
     if missing:
         named = ", ".join(sorted(missing))
-        raise ValueError(f"{name_of(made)} is not made without a parameter {named}")
+        raise ValueError(f"{name_of(made)} needs the parameter {named}")
     if not parameters:
         return get(made)
     known = [f.name for f in dataclasses.fields(made)] if dataclasses.is_dataclass(made) else []

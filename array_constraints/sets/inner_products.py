@@ -45,8 +45,8 @@ class InnerProductConstraint(Slicewise):
             numbers = normal if isinstance(normal, tuple) else (normal,)
             if not _LEAST <= max(map(abs, numbers)) <= _MOST:
                 raise ValueError(
-                    "the largest magnitude of normal must be between 1e-90 and 1e90, got "
-                    f"{max(map(abs, numbers))!r}: multiply normal and {self._name} by a number"
+                    "normal must not be zero, its largest magnitude between 1e-90 and 1e90, "
+                    f"got {max(map(abs, numbers))!r}: both sides may be multiplied by a number"
                 )
         object.__setattr__(self, "normal", normal)
         object.__setattr__(self, self._name, parameters.finite(self._name, self._goal))
@@ -164,9 +164,11 @@ class InnerProductConstraint(Slicewise):
         library = of_namespace(xp)
         shape = tuple([n if i in axes else 1 for i, n in enumerate(block.shape)])
         dtype = getattr(xp, library.precision(block).accumulator.name)
+        like = xp.zeros(shape, dtype=dtype, device=library.device(block))
+        if 0 in shape:
+            return like
         if not isinstance(self.normal, tuple):
             return xp.reshape(xp.astype(self.normal, dtype), shape)
-        like = xp.zeros(shape, dtype=dtype, device=library.device(block))
         return library.constant(self.normal, like, alike=True)
 
     def _stated_derivative(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 import reprlib
 from collections.abc import Iterator
@@ -33,6 +32,8 @@ def packed(mask: Any, shape: Any) -> tuple[str, tuple[int, ...]]:
     digits = raw.translate(_DIGITS) + b"0" * (-len(raw) % 8)
     count = len(digits) // 8
     bits = int(digits, 2).to_bytes(count, "big") if count else b""
+    import base64  # which nobody needs before
+
     return base64.b64encode(bits).decode("ascii"), lengths
 
 
@@ -40,6 +41,8 @@ def _judged(text: str, shape: Any) -> tuple[str, tuple[int, ...]]:
     if not isinstance(shape, tuple | list):
         raise ValueError(f"shape must be that of the mask, which is a text, got {shape!r}")
     lengths = tuple([parameters.whole_number("shape", n, lower=0) for n in shape])
+    import base64
+
     count = math.prod(lengths)
     try:
         bits = base64.b64decode(text, validate=True)

@@ -46,7 +46,8 @@ class NMSparse(Elementwise):
     Any shape, to the same shape; dtype and device are kept, integers too. A group with at most
     ``n`` entries other than zero comes back bit for bit, and so does one that holds NaN, which
     its violation reports. An infinity has the largest magnitude. The derivative is 1 on what is
-    kept, else 0. Time: m (m - 1) / 2 comparisons for each group. A file is read once.
+    kept, else 0. Time: m (m - 1) / 2 comparisons for each group, each
+    of which JAX compiles. A file is read once.
 
     Source: A. Mishra et al., *Accelerating Sparse Deep Neural Networks* (2021).
 
@@ -123,7 +124,7 @@ class NMSparse(Elementwise):
         known = library.all_known(sizes, w.dtype)
         ranks: list[Any] = list(range(self.m - 1, -1, -1))
         for i, j in combinations(range(self.m), 2):
-            first = xp.astype(sizes[i] >= sizes[j], xp.int8)
+            first = xp.astype(sizes[i] >= sizes[j], xp.int8 if self.m < 128 else xp.int32)
             ranks[i], ranks[j] = ranks[i] - first, ranks[j] + first
         if self.m == 1:
             return [~known & known]

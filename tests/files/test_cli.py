@@ -303,7 +303,8 @@ def test_a_shell_completes_commands_and_constraints(here):
     done = subprocess.run(
         [command], capture_output=True, text=True, check=True, env=environment
     )
-    assert done.stdout.split() == ["plain,max_norm", "plain,min_max_norm"]
+    names = ("max_norm", "min_max_norm", "mask", "mean")
+    assert done.stdout.split() == [f"plain,{name}" for name in names]
 
 
 def test_a_file_without_tensors_is_shown(here):

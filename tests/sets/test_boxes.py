@@ -81,8 +81,8 @@ def test_integers_have_whole_bounds_inside(library, dtype):
     ("arguments", "error", "message"),
     [
         ((1.0, -1.0), ValueError, "min_value must not exceed max_value, got 1.0 > -1.0"),
-        ((math.nan, 1.0), ValueError, "min_value must be a number, got nan"),
-        ((0.0, math.nan), ValueError, "max_value must be a number, got nan"),
+        ((math.nan, 1.0), ValueError, "min_value must be a number, not NaN, got nan"),
+        ((0.0, math.nan), ValueError, "max_value must be a number, not NaN, got nan"),
         (("0", 1.0), TypeError, "min_value must be a real number, got '0'"),
         ((True, 1.0), TypeError, "min_value must be a real number, got True"),
     ],

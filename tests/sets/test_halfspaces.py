@@ -343,7 +343,7 @@ def test_parameters_are_judged():
         assert make(np.asarray([1.0, 2.0])).normal == (1.0, 2.0)
         assert make(np.float32(2.0)).normal == 2.0
         for wrong in (0.0, [0.0, 0.0], [1e91], [1e-91, 0.0]):
-            with pytest.raises(ValueError, match="largest magnitude of normal"):
+            with pytest.raises(ValueError, match="normal must not be zero"):
                 make(wrong)
         for wrong in (math.inf, math.nan, [1.0, math.nan]):
             with pytest.raises(ValueError, match="must be finite"):
@@ -360,3 +360,10 @@ def test_parameters_are_judged():
         assert pickle.loads(pickle.dumps(constraint)) == constraint
         assert type(constraint)(**constraint.get_config()) == constraint
         assert constraint(np.empty((3, 0))).shape == (3, 0)
+
+
+def test_empty_slices_have_a_violation_of_their_own(library):
+    for constraint in (Halfspace([1.0, 2.0]), Hyperplane([1.0, 2.0])):
+        w = library.array(np.ones((0, 2), "f4"))
+        assert library.numpy(constraint(w)).shape == (0, 2)
+        assert library.numpy(constraint.violation(w)).shape == (1, 2)

@@ -233,3 +233,12 @@ def test_derivatives_are_1_where_entries_are_kept(constraint):
     np.testing.assert_array_equal(w.grad.numpy(), expected)
     found = jax.jit(jax.grad(lambda w: constraint(w).sum()))(jax.numpy.asarray(values, "f4"))
     np.testing.assert_array_equal(np.asarray(found), expected)
+
+
+@pytest.mark.parametrize(("n", "m"), [(150, 200), (2, 129), (129, 256)])
+def test_groups_of_many_entries(n, m):
+    torch = pytest.importorskip("torch")
+    w = RNG.standard_normal((3, m))
+    expected = np.where(kept_of_groups(w, n, m, 1), w, 0)
+    np.testing.assert_array_equal(NMSparse(n, m)(w), expected)
+    np.testing.assert_array_equal(NMSparse(n, m)(torch.from_numpy(w)).numpy(), expected)

@@ -41,6 +41,8 @@ def _of(rule: Rule, fmt: Format, seed: int) -> list[dict[str, Any]]:
         slices = case.slices
         whole = not case.rule.uniform  # what becomes of an entry depends on its place
         for i, row in enumerate(slices.rows[:1] if whole else slices.rows):
+            if not (whole or _is_settled(case.rule, slices, i)):  # type: ignore[arg-type]
+                continue
             result, tolerance = _result(case.rule, slices, i, fmt)  # type: ignore[arg-type]
             given, made = row.reshape(-1, 1), result
             if whole:
@@ -57,6 +59,12 @@ def _of(rule: Rule, fmt: Format, seed: int) -> list[dict[str, Any]]:
                 }
             )
     return found
+
+
+def _is_settled(rule: KnownRule, slices: Slices, i: int) -> bool:
+    """Whether a law says what becomes of a slice: not where its nearest point overflows."""
+    settled = rule.directed(slices, slices.peak == 0) | rule.undirected(slices)
+    return isinstance(rule, ExactRule) or bool((settled | ~slices.finite)[i])
 
 
 def _result(rule: KnownRule, slices: Slices, i: int, fmt: Format) -> tuple[np.ndarray, float]:

@@ -64,7 +64,7 @@ def implementation(**replaced: Any) -> SimpleNamespace:
         own = classes.get(type(constraint).__name__)
         if own is None or not isinstance(constraint, CONSTRAINTS):
             return constraint
-        given = {f.name: getattr(constraint, f.name) for f in dataclasses.fields(constraint)}
+        given = {name: getattr(constraint, name) for name in constraint.get_config()}
         return own(**given)
 
     def original(constraint: Any) -> Any:
