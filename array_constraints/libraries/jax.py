@@ -60,8 +60,8 @@ class Jax(Library):
     def nonzero(self, w: Any) -> Any:
         if w.dtype.name not in FORMATS:
             return super().nonzero(w)
-        size = self.magnitude(w)
-        return (size > 0) & ~self.xp.isnan(w)
+        size = self.magnitude(w) - 1  # compared with 0 it would be made a comparison of floats
+        return (size >= 0) & (size < self.magnitude(self.xp.asarray(math.inf, w.dtype)))
 
     def negative(self, w: Any) -> Any:
         """Tell them by their bits: XLA on CPUs compares subnormal numbers as zeros."""
