@@ -27,7 +27,7 @@ def packed(mask: Any, shape: Any) -> tuple[str, tuple[int, ...]]:
     if shape is not None:
         raise ValueError(f"shape is that of a mask given as text, got {shape!r} beside another")
     plain = mask.tolist() if hasattr(mask, "tolist") else mask
-    lengths = tuple(_lengths(plain))
+    lengths = tuple(mask.shape) if hasattr(mask, "shape") else tuple(_lengths(plain))
     raw = bytes(_flat(plain, lengths))
     digits = raw.translate(_DIGITS) + b"0" * (-len(raw) % 8)
     count = len(digits) // 8

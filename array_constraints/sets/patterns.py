@@ -151,7 +151,8 @@ class Triangular(Diagonals):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parameters.choice("part", self.part, ("lower", "upper"))
+        part = parameters.choice("part", self.part, ("lower", "upper"))
+        object.__setattr__(self, "part", part)
         offset = parameters.whole_number("offset", self.offset, lower=-math.inf)
         object.__setattr__(self, "offset", offset)
 

@@ -90,9 +90,6 @@ class _SumConstraint(Slicewise):
         mean = xp.sum(wide, axis=axes, keepdims=True) / n
         return xp.astype(xp.where(moved, wide - mean, wide), tangent.dtype, copy=False)
 
-    _name = ""
-    """The name of the field that has the goal."""
-
     @property
     def _side(self) -> Any:
         """1 or -1 where a sum is allowed below or above the goal, too; data may say which."""
@@ -178,8 +175,6 @@ class Mean(_SumConstraint):
         super().__post_init__()
         object.__setattr__(self, "value", parameters.finite("value", self.value))
 
-    _name = "value"
-
     @property
     def _goal(self) -> Any:
         return self.value
@@ -247,8 +242,6 @@ class Sum(_SumConstraint):
         super().__post_init__()
         object.__setattr__(self, "total", parameters.finite("total", self.total))
 
-    _name = "total"
-
     @property
     def _goal(self) -> Any:
         return self.total
@@ -269,6 +262,9 @@ class SideOfSum(_SumConstraint):
     total: Any
     side: Any
     axis: Axis
+
+    def __post_init__(self) -> None:
+        """Leave ``axis`` as it was judged: this is made at each call."""
 
     @property
     def _side(self) -> Any:

@@ -220,7 +220,8 @@ def test_shapes_that_do_not_fit_are_refused(library, constraint, shape, message)
 def test_a_mask_of_another_library_is_the_same():
     torch = pytest.importorskip("torch")
     assert Mask(torch.from_numpy(MASK)) == Mask(MASK) == Mask(MASK.tolist())
-    assert Mask(np.zeros((0, 3), bool)).shape == (0,)  # nested lists have no more to say
+    assert Mask(np.zeros((0, 3), bool)).shape == (0, 3)
+    assert Mask(np.zeros((2, 0, 3), bool))(np.ones((2, 0, 3))).shape == (2, 0, 3)
 
 
 @EACH
