@@ -105,4 +105,12 @@ def _made(library: Library) -> Thresholds:
         from array_constraints.libraries.jax_thresholds import JaxThresholds
 
         return JaxThresholds(library)
+    if name == "Numpy":
+        from array_constraints.libraries.numpy_thresholds import NumpyThresholds
+
+        return NumpyThresholds(library)
+    if name == "Torch":
+        from array_constraints.libraries.torch_thresholds import TorchThresholds
+
+        return TorchThresholds(library)
     return Thresholds(library)

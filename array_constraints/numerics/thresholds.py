@@ -217,7 +217,7 @@ class Search(NamedTuple):
         step = f / xp.maximum(count, xp.ones_like(count))
         if last:
             return Threshold(t.high, t.low + step), f, count
-        return _added(t.high, t.low + step), f, count
+        return added(t.high, t.low + step), f, count
 
     def result(self, w: Array, t: Threshold) -> Array:
         """Return what is above the threshold, in the dtype of ``w`` and with its signs."""
@@ -251,7 +251,7 @@ def search(
     return Search(total, scale, largest, axes, precision, target.ball, how), moves
 
 
-def _added(high: Array, step: Array) -> Threshold:
+def added(high: Array, step: Array) -> Threshold:
     """Return the sum as two numbers, without an error (Knuth's TwoSum)."""
     total = high + step
     part = total - high
