@@ -61,21 +61,21 @@ def _searched(found: Search, whole: Search, w: Any, t: Threshold) -> tuple[Thres
     """Return the threshold for a target, of offsets that are clipped as for the whole."""
 
     def goes_on(state: Any) -> Any:
-        rounds, open_, *_ = state
-        return (rounds < _MOST) & open_
+        rounds, some, *_ = state
+        return (rounds < _MOST) & some
 
     def step(state: Any) -> Any:
-        rounds, _, t, previous = state
+        rounds, _, t, _ = state
         z = whole.offsets(jax.lax.optimization_barrier(w))
         after, f, count = found.step(z, t)
+        far = jnp.abs(f) > found.tolerance * found.target  # the others stay, whoever goes on
         lowest = -whole.target
         below = after.high < lowest
         after = Threshold(
             jnp.where(below, lowest, after.high), jnp.where(below, 0.0, after.low)
         )
-        near = jnp.abs(f) <= found.tolerance * found.target
-        done = near & ((f >= 0) | (count == previous))
-        return rounds + 1, ~jnp.all(done), after, count
+        t = Threshold(*[jnp.where(far, new, old) for new, old in zip(after, t, strict=True)])
+        return rounds + 1, jnp.any(far), t, count
 
     zero = jnp.zeros_like(t.high)
     _, _, t, count = jax.lax.while_loop(goes_on, step, (0, True, t, zero))

@@ -40,6 +40,14 @@ class AtHandThresholds(Thresholds):
         """Return about where the thresholds of rows in float32 are, relative to the largest."""
 
     @abstractmethod
+    def above(self, z: Any, t: Threshold, out: Any) -> Any:
+        """Return what of each entry is above the threshold of its row; ``out`` may be used."""
+
+    @abstractmethod
+    def counts(self, part: Any) -> Any:
+        """Return how many entries of each row are positive, in float64."""
+
+    @abstractmethod
     def zeros_like(self, w: Any) -> Any:
         """Return an array of zeros."""
 
@@ -90,15 +98,12 @@ class AtHandThresholds(Thresholds):
         leading = set(order[: len(axes)]) == set(axes) and list(order[: len(axes)]) == sorted(
             axes, key=order.index
         )
-        total = float(thresholds.aim(target, precision))
-        if precision.any_order and precision.weight.digits == 24 and 2.0**-80 < total < 2.0**80:
-            if leading and n >= 2 * _SAMPLE:
-                x = xp.reshape(xp.permute_dims(w, order), (n, slices))
-                kept = [i for i in order if i not in axes]
-                flat = self._as_columns(moves, largest, kept, axes, slices)
-                out = self._columns(x, *flat, total, target.ball)
-                if out is not None:
-                    return self._back(out, w, order)
+        single = precision.any_order and precision.weight.digits == 24
+        if single and ordinary(float(target.total)) and leading and n >= 2 * _SAMPLE:
+            x = xp.reshape(xp.permute_dims(w, order), (n, slices))
+            kept = [i for i in order if i not in axes]
+            flat = self._as_columns(moves, largest, kept, axes, slices)
+            return self._back(self._columns(x, *flat, target), w, order)
         return self._panels(w, axes, order, target, moves, largest)
 
     def _as_columns(
@@ -161,34 +166,41 @@ class AtHandThresholds(Thresholds):
 
     def _rows(self, rows: Any, moves: Any, largest: Any, target: Target) -> Any:
         """Return rows projected: those of one block."""
-        xp, precision = self.xp, self.library.precision(rows)
         if not self.library.some(moves):
             return rows
+        xp, precision = self.xp, self.library.precision(rows)
         largest = xp.where(moves, largest, xp.zeros_like(largest))
-        total = xp.ones_like(largest) * thresholds.aim(target, precision)
-        scale = None
-        if precision.overflows(1):
-            total = xp.minimum(total, xp.full_like(total, precision.accumulator.largest))
-            scale = thresholds.spare(total, precision, xp)
-            total = total * scale
-        found = Search(total, scale, largest, (1,), precision, target.ball, self)
+        found = thresholds.search_of(largest, target, (1,), precision, self)
         z = found.offsets(rows)
-        s = float(thresholds.aim(target, precision))
-        if precision.any_order and 2.0**-80 < s < 2.0**80:
-            t = self._near(rows, found, s)
+        total = float(thresholds.aim(target, precision))
+        if precision.any_order:
+            if ordinary(total):
+                t = self._near(rows, found, total)
+            else:
+                t = thresholds.by_sorting(found, z, xp)
+            part = self._part_of_rows(z, t, total, moves)
         else:
             t = thresholds.by_sorting(found, z, xp)
-        t = self._searched(found, z, t, moves)
-        v = self.accumulated(rows) if target.ball else None
-        part = (z - t.high) - t.low
-        part = xp.maximum(part, xp.zeros_like(part))
-        part = part if scale is None else part / scale
-        if float(thresholds.aim(target, precision)) > precision.weight.largest:
-            part = xp.minimum(part, xp.full_like(part, precision.weight.largest))
-        if v is not None:
-            part = xp.where(v < 0, 0 - part, part)
-        part = xp.astype(part, rows.dtype, copy=False)
+            for last in (False, False, False, True):
+                t, _, _ = found.step(z, t, last)
+            part = xp.maximum((z - t.high) - t.low, xp.zeros_like(z))
+        part = found.stored(part, self.accumulated(rows) if target.ball else None, rows.dtype)
         return part if bool(xp.all(moves)) else xp.where(moves, part, rows)
+
+    def _part_of_rows(self, z: Any, t: Threshold, total: float, moves: Any) -> Any:
+        """Return what of each row is above its threshold, once its sum is right.
+
+        A row that is done stays as it is, whatever the others need.
+        """
+        xp, part = self.xp, None
+        for _ in range(_ROUNDS):
+            part = self.above(z, t, part)
+            f = self.total(part, (1,)) - total
+            goes_on = moves & (xp.abs(f) > total * 2.0**-42)
+            if not self.library.some(goes_on):
+                break
+            t = stepped(t, f, self.counts(part), goes_on, total, xp)
+        return part
 
     def _near(self, rows: Any, found: Search, total: float) -> Threshold:
         """Return thresholds about right, by a search in float32."""
@@ -203,145 +215,193 @@ class AtHandThresholds(Thresholds):
         high = xp.minimum(high, xp.full_like(high, -total / n))
         return Threshold(high, xp.zeros_like(high))
 
-    def _searched(self, found: Search, z: Any, t: Threshold, moves: Any) -> Threshold:
-        xp, count = self.xp, None
-        for _ in range(_ROUNDS):
-            t, f, after = found.step(z, t)
-            below = t.high < -found.target
-            t = Threshold(
-                xp.where(below, -found.target, t.high), xp.where(below, xp.zeros_like(t.low), t.low)
-            )
-            near = xp.abs(f) <= found.tolerance * found.target
-            done = near & ((f >= 0) | (after == count)) if count is not None else near & (f >= 0)
-            count = after
-            if bool(xp.all(done | ~moves)):
-                break
-        return found.step(z, t, True)[0] if found.exact else t
-
-    def _columns(self, x: Any, moves: Any, largest: Any, total: float, ball: bool) -> Any | None:
-        """Return the columns of a matrix projected; None where too much is collected."""
-        xp = self.xp
-        n, slices = x.shape
+    def _columns(self, x: Any, moves: Any, largest: Any, target: Target) -> Any:
+        """Return the columns of a matrix projected; those of many active entries as rows."""
+        xp, precision = self.xp, self.library.precision(x)
+        total = float(thresholds.aim(target, precision))
         largest = xp.where(moves, largest, xp.zeros_like(largest))
-        t = self._sampled(x, largest, total, ball)
-        for _ in range(3):
-            places = self._above(x, largest + t, moves, ball)
-            if places is None:
-                return None
-            columns = places % slices
-            v = self.accumulated(xp.take(xp.reshape(x, (-1,)), places))
-            z = xp.abs(v) if ball else v
-            z = xp.maximum(z - largest[columns], xp.full_like(z, -total))
-            bins = columns + (places // (slices * _LONG)) * slices
-            state = _Collected(self, bins, columns, slices, -(-n // _LONG))
-            f, count = state.step(z, Threshold(t, xp.zeros_like(t)), total)
-            right = (f < 0) & moves
-            if not self.library.some(right):
-                break
-            step = xp.maximum(t + f / xp.maximum(count, xp.ones_like(count)), xp.full_like(t, -total))
-            t = xp.where(right, step, t)
-        else:
-            return None
-        return self._written(x, moves, places, v, z, state, t, total, ball)
-
-    def _written(
-        self,
-        x: Any,
-        moves: Any,
-        places: Any,
-        v: Any,
-        z: Any,
-        state: _Collected,
-        start: Any,
-        total: float,
-        ball: bool,
-    ) -> Any:
-        """End the search on what was collected, and write what is above the threshold."""
-        xp = self.xp
-        t = Threshold(start, xp.zeros_like(start))
-        before = None
-        for _ in range(_ROUNDS):
-            f, count = state.step(z, t, total)
-            step = f / xp.maximum(count, xp.ones_like(count))
-            t = thresholds.added(t.high, t.low + step)
-            near = xp.abs(f) <= total * 2.0**-42
-            done = near & ((f >= 0) | (count == before)) if before is not None else near & (f >= 0)
-            before = count
-            if bool(xp.all(done | ~moves)):
-                break
-        part = (z - t.high[state.columns]) - t.low[state.columns]
-        part = xp.maximum(part, xp.zeros_like(part))
-        if ball:
-            part = xp.where(v < 0, 0 - part, part)
+        t, sparse = self._sampled(x, largest, total, target.ball)
+        sparse = sparse & moves
+        t, sparse, collected = self._collected(x, largest, t, sparse, total, target.ball)
         out = self.zeros_like(x)
-        if not bool(xp.all(moves)):
-            out[:, ~moves] = x[:, ~moves]
-        xp.reshape(out, (-1,))[places] = xp.astype(part, x.dtype)
+        if not bool(xp.all(sparse)):
+            self._write_others(x, out, moves, sparse, largest, target)
+        if collected is not None:
+            places, part = collected.searched(t, sparse, total)
+            if target.ball:
+                negative = xp.take(xp.reshape(x, (-1,)), places) < 0
+                part = xp.where(negative, 0 - part, part)
+            xp.reshape(out, (-1,))[places] = xp.astype(part, x.dtype)
         return out
 
-    def _sampled(self, x: Any, largest: Any, total: float, ball: bool) -> Any:
-        """Return thresholds of a sample, lowered to be left of the root as a rule."""
+    def _write_others(
+        self, x: Any, out: Any, moves: Any, sparse: Any, largest: Any, target: Target
+    ) -> None:
+        """Write the columns that stay, and those that are searched as rows."""
+        xp = self.xp
+        stay = self.found(~moves)
+        out[:, stay] = x[:, stay]
+        dense = self.found(moves & ~sparse)
+        step = max(1, _PANEL // int(x.shape[0]))
+        for i in range(0, int(dense.shape[0]), step):
+            some = dense[i : i + step]
+            rows = self.library.copied(xp.permute_dims(x[:, some], (1, 0)))
+            which, top = (xp.reshape(a[some], (-1, 1)) for a in (moves, largest))
+            out[:, some] = xp.permute_dims(self._rows(rows, which, top, target), (1, 0))
+
+    def _collected(
+        self, x: Any, largest: Any, t: Any, sparse: Any, total: float, ball: bool
+    ) -> tuple[Any, Any, Any]:
+        """Return thresholds left of the root, and the entries above them.
+
+        Where the sample has led to the right of it, a step leads to the left. A column of which
+        an eighth or more is above is not collected.
+        """
+        xp, (n, slices) = self.xp, x.shape
+        for _ in range(3):
+            if not self.library.some(sparse):
+                return t, sparse, None
+            places, sparse = self._above(x, largest + t, sparse, ball)
+            found = _Collected(self, x, places, largest, total, ball)
+            f, count = found.step(t, total)
+            right = (f < -(2.0**-40) * total) & sparse
+            if not self.library.some(right):
+                return t, sparse, found
+            t = xp.where(right, stepped(Threshold(t, 0 * t), f, count, right, total, xp).high, t)
+        return t, sparse & ~right, found  # it does not come so far
+
+    def _sampled(self, x: Any, largest: Any, total: float, ball: bool) -> tuple[Any, Any]:
+        """Return thresholds of a sample, lowered to be left of the root as a rule.
+
+        And which columns have less than a sixteenth of its entries above.
+        """
         xp = self.xp
         part = sample(x, (0,), _SAMPLE)
         assert part is not None  # noqa: S101 - columns are long
         v = self.accumulated(part)
         z = (xp.abs(v) if ball else v) - largest
         z = xp.maximum(z, xp.full_like(z, -total))
-        share = total * int(part.shape[0]) / int(x.shape[0])
-        t = xp.full_like(largest, -total)
-        for _ in range(16):
-            d = z - t
+        rows, share = int(part.shape[0]), total * int(part.shape[0]) / int(x.shape[0])
+        t = Threshold(xp.full_like(largest, -total), xp.zeros_like(largest))
+        for _ in range(_ROUNDS):
+            d = z - t.high
             active = d > 0
             count = xp.sum(xp.astype(active, xp.float64), axis=0)
-            count = xp.maximum(count, xp.ones_like(count))
             f = xp.sum(xp.where(active, d, xp.zeros_like(d)), axis=0) - share
-            t = t + f / count
-            if self.library.largest(f) <= 0.01 * share:
+            goes_on = f > 0.01 * share
+            if not self.library.some(goes_on):
                 break
-        t = t - share * xp.minimum(xp.ones_like(count), 3 / xp.sqrt(count)) / count
-        t = xp.minimum(t, xp.full_like(t, -total / int(x.shape[0])))
-        return xp.maximum(t, xp.full_like(t, -total))
+            t = stepped(t, f, count, goes_on, total, xp)
+        count = xp.maximum(count, xp.ones_like(count))
+        high = t.high - share * xp.minimum(xp.ones_like(count), 3 / xp.sqrt(count)) / count
+        high = xp.minimum(high, xp.full_like(high, -total / int(x.shape[0])))
+        return xp.maximum(high, xp.full_like(high, -total)), count < rows / 16
 
-    def _above(self, x: Any, tau: Any, moves: Any, ball: bool) -> Any | None:
-        """Return the places of entries above a number for each column; None if too many."""
-        xp = self.xp
+    def _above(self, x: Any, tau: Any, sparse: Any, ball: bool) -> tuple[Any, Any]:
+        """Return the places of entries above a number for each column, and for which columns.
+
+        They are counted first where they are many.
+        """
+        xp, (n, slices) = self.xp, x.shape
         tau = tau - xp.abs(tau) * 2.0**-22
-        limit = xp.where(moves, tau, xp.full_like(tau, math.inf))
-        limit = xp.astype(limit, x.dtype)
-        n, slices = x.shape
-        rows, most = max(1, _BLOCK // slices), n * slices // 8
-        found, count = [], 0
-        for i in range(0, n, rows):
-            block = x[i : i + rows]
-            places = self.found((xp.abs(block) if ball else block) > limit)
-            count += int(places.shape[0])
-            if count > most:
-                return None
-            found.append(places + i * slices)
-        return xp.concat(found)
+
+        def masks(sparse: Any) -> Any:
+            limit = xp.astype(xp.where(sparse, tau, xp.full_like(tau, math.inf)), x.dtype)
+            rows = max(1, _BLOCK // slices)
+            for i in range(0, n, rows):
+                block = x[i : i + rows]
+                yield i * slices, (xp.abs(block) if ball else block) > limit
+
+        def collect(sparse: Any, most: int) -> Any:
+            found, count = [], 0
+            for start, mask in masks(sparse):
+                found.append(self.found(mask) + start)
+                count += int(found[-1].shape[0])
+                if count > most:
+                    return None
+            return xp.concat(found)
+
+        places = collect(sparse, n * slices // 8)
+        if places is None:
+            counts = sum(xp.sum(mask, axis=0) for _, mask in masks(sparse))
+            sparse = sparse & (counts <= n // 8)
+            places = collect(sparse, n * slices)
+        counts = self.binned(places % slices, None, slices)
+        sparse = sparse & (counts <= n // 8)
+        return places, sparse
 
 
 class _Collected:
-    """Entries that were collected, by the columns that they are of."""
+    """Entries that were collected, relative to the largest of their columns."""
 
-    def __init__(self, how: Any, bins: Any, columns: Any, slices: int, parts: int) -> None:
-        self.how, self.bins, self.columns = how, bins, columns
-        self.slices, self.parts = slices, parts
+    def __init__(
+        self, how: Any, x: Any, places: Any, largest: Any, total: float, ball: bool
+    ) -> None:
+        xp, (n, slices) = how.xp, x.shape
+        self.how, self.slices, self.parts = how, slices, -(-n // _LONG)
+        self.places, self.columns = places, places % slices
+        v = how.accumulated(xp.take(xp.reshape(x, (-1,)), places))
+        z = (xp.abs(v) if ball else v) - xp.take(largest, self.columns)
+        self.z = xp.maximum(z, xp.full_like(z, -total))
 
-    def step(self, z: Any, t: Threshold, total: float) -> tuple[Any, Any]:
-        """Return ``f`` at thresholds, and how many entries are above each."""
-        xp, columns = self.how.xp, self.columns
-        difference = z - t.high[columns]
-        active = difference > t.low[columns]
-        part = xp.where(active, difference, xp.zeros_like(difference))
-        weight = xp.astype(active, difference.dtype)
-        sums, counts = (self._sums(x) for x in (part, weight))
-        return (sums - total) - counts * t.low, counts
-
-    def _sums(self, weights: Any) -> Any:
+    def step(self, t: Any, total: float) -> tuple[Any, Any]:
+        """Return ``f`` at thresholds, and how many entries are above each: these are kept."""
         xp = self.how.xp
-        found = self.how.binned(self.bins, weights, self.slices * self.parts)
-        return xp.sum(xp.reshape(found, (self.parts, self.slices)), axis=0)
+        d = self.z - xp.take(t, self.columns)
+        return self._sums(d, d > 0, total)
+
+    def _sums(self, d: Any, active: Any, total: float) -> tuple[Any, Any]:
+        xp = self.how.xp
+        if not bool(xp.all(active)):
+            d = xp.where(active, d, xp.zeros_like(d))
+        bins = self.columns + (self.places // (self.slices * _LONG)) * self.slices
+        weights = (d, xp.astype(active, d.dtype))
+        both = (self.how.binned(bins, x, self.slices * self.parts) for x in weights)
+        sums, counts = (xp.sum(xp.reshape(x, (self.parts, -1)), axis=0) for x in both)
+        return sums - total, counts
+
+    def searched(self, start: Any, sparse: Any, total: float) -> tuple[Any, Any]:
+        """Return the places of what is above the threshold, and by how much.
+
+        What has fallen below is dropped: thresholds rise.
+        """
+        xp, how = self.how.xp, self.how
+        if not bool(xp.all(sparse)):
+            self._keep(xp.take(sparse, self.columns))
+        t = Threshold(start, xp.zeros_like(start))
+        for _ in range(_ROUNDS):
+            d = (self.z - xp.take(t.high, self.columns)) - xp.take(t.low, self.columns)
+            active = d > 0
+            f, count = self._sums(d, active, total)
+            goes_on = sparse & (xp.abs(f) > total * 2.0**-42)
+            if not how.library.some(goes_on):
+                break
+            if self._few(active):
+                self._keep(active | xp.take(f < 0, self.columns))
+            t = stepped(t, f, count, goes_on, total, xp)
+        return self.places, xp.maximum(d, xp.zeros_like(d))
+
+    def _few(self, active: Any) -> bool:
+        return 4 * int(self.how.xp.sum(active)) < 3 * int(active.shape[0])
+
+    def _keep(self, mask: Any) -> None:
+        self.z, self.places, self.columns = self.z[mask], self.places[mask], self.columns[mask]
+
+
+def ordinary(total: float) -> bool:
+    """Whether a search in float32 can reach the total."""
+    return 2.0**-80 < total < 2.0**80
+
+
+def stepped(t: Threshold, f: Any, count: Any, where: Any, total: float, xp: Any) -> Threshold:
+    """Return thresholds after a step of Newton's where it is asked for, not below -total."""
+    step = f / xp.maximum(count, xp.ones_like(count))
+    after = thresholds.added(t.high, t.low + xp.where(where, step, xp.zeros_like(step)))
+    below = after.high < -total
+    lowest = xp.full_like(after.high, -total)
+    return Threshold(
+        xp.where(below, lowest, after.high), xp.where(below, xp.zeros_like(lowest), after.low)
+    )
 
 
 def _arrays(mass: Mass) -> list[Any]:

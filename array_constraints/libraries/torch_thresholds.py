@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from array_constraints.libraries.thresholds_at_hand import AtHandThresholds
+from array_constraints.numerics.thresholds import Threshold
 
 
 class TorchThresholds(AtHandThresholds):
@@ -21,15 +22,26 @@ class TorchThresholds(AtHandThresholds):
     def zeros_like(self, w: Any) -> Any:
         return torch.zeros_like(w)
 
+    def above(self, z: Any, t: Threshold, out: Any) -> Any:
+        out = torch.sub(z, t.high, out=out)
+        if bool(t.low.any()):
+            out -= t.low
+        return out.clamp_(min=0)
+
+    def counts(self, part: Any) -> Any:
+        return (part > 0).sum(1, keepdim=True).double()
+
     def start(self, v: Any, largest: Any, total: float) -> Any:
-        """Step until no count changes: from the left, these fall."""
+        """Step, from the left, while counts fall: a row whose count stays is done."""
         t = torch.full((v.shape[0], 1), -total, dtype=v.dtype, device=v.device)
-        before: Any = None
+        before = torch.full_like(t, v.shape[1] + 1)
+        part: Any = None
         for _ in range(16):
-            difference = v - t
-            count = (difference > 0).sum(1, keepdim=True)
-            if before is not None and bool((count >= before).all()):
+            part = torch.sub(v, t, out=part)
+            count = (part > 0).sum(1, keepdim=True)
+            falls = count < before
+            if not bool(falls.any()):
                 break
-            before = count
-            t = t + (difference.clamp_(min=0).sum(1, keepdim=True) - total) / count
+            step = (part.clamp_(min=0).sum(1, keepdim=True) - total) / count.clamp(min=1)
+            t, before = torch.where(falls, t + step, t), torch.where(falls, count, 0)
         return t

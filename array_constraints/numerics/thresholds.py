@@ -222,14 +222,19 @@ class Search(NamedTuple):
     def result(self, w: Array, t: Threshold) -> Array:
         """Return what is above the threshold, in the dtype of ``w`` and with its signs."""
         xp = self.how.xp
-        v = self.how.accumulated(self.how.fence(w))
-        part = (self.offsets(self.how.fence(w)) - t.high) - t.low
+        w = self.how.fence(w)
+        part = (self.offsets(w) - t.high) - t.low
         part = xp.maximum(part, xp.zeros_like(part))
+        return self.stored(part, self.how.accumulated(w) if self.ball else None, w.dtype)
+
+    def stored(self, part: Array, v: Array | None, dtype: Any) -> Array:
+        """Return what is above the threshold in the dtype of a weight, with the signs of ``v``."""
+        xp = self.how.xp
         part = part if self.scale is None else part / self.scale
         part = xp.minimum(part, xp.full_like(part, self.precision.weight.largest))
-        if self.ball:  # 0 - 0 is 0
+        if v is not None:  # 0 - 0 is 0
             part = xp.where(v < 0, 0 - part, part)
-        return xp.astype(part, w.dtype, copy=False)
+        return xp.astype(part, dtype, copy=False)
 
 
 def search(
@@ -239,16 +244,23 @@ def search(
 
     Those that do not move get a largest entry of 0, so that no NaN is born.
     """
-    xp, precision = how.xp, mass.precision
-    moves = moved(mass, target, xp)
-    largest = xp.where(moves, mass.largest, xp.zeros_like(mass.largest))
+    moves = moved(mass, target, how.xp)
+    largest = how.xp.where(moves, mass.largest, how.xp.zeros_like(mass.largest))
+    return search_of(largest, target, axes, mass.precision, how), moves
+
+
+def search_of(
+    largest: Array, target: Target, axes: tuple[int, ...], precision: Precision, how: Any
+) -> Search:
+    """Return the search for the thresholds of slices with those largest entries."""
+    xp = how.xp
     total = xp.ones_like(largest) * aim(target, precision)
     scale = None
     if precision.overflows(1):
         total = xp.minimum(total, xp.full_like(total, precision.accumulator.largest))
         scale = spare(total, precision, xp)
         total = total * scale
-    return Search(total, scale, largest, axes, precision, target.ball, how), moves
+    return Search(total, scale, largest, axes, precision, target.ball, how)
 
 
 def added(high: Array, step: Array) -> Threshold:
