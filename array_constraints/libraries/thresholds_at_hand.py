@@ -278,22 +278,22 @@ class AtHandThresholds(Thresholds):
         xp = self.xp
         part = sample(x, (0,), _SAMPLE)
         assert part is not None  # noqa: S101 - columns are long
-        v = self.accumulated(part)
-        z = (xp.abs(v) if ball else v) - largest
-        z = xp.maximum(z, xp.full_like(z, -total))
         rows, share = int(part.shape[0]), total * int(part.shape[0]) / int(x.shape[0])
-        t = Threshold(xp.full_like(largest, -total), xp.zeros_like(largest))
+        narrow = xp.astype(largest, xp.float32)  # what is about right will do
+        z = (xp.abs(part) if ball else part) - narrow
+        t, one = xp.full_like(narrow, -total), xp.ones((rows,), dtype=xp.float32)
         for _ in range(_ROUNDS):
-            d = z - t.high
-            active = d > 0
-            count = xp.sum(xp.astype(active, xp.float64), axis=0)
-            f = xp.sum(xp.where(active, d, xp.zeros_like(d)), axis=0) - share
-            goes_on = f > 0.01 * share
+            d = xp.maximum(z - t, xp.zeros_like(z))
+            count = one @ xp.astype(d > 0, xp.float32)
+            f = one @ d - share
+            goes_on = f > 0.1 * share
             if not self.library.some(goes_on):
                 break
-            t = stepped(t, f, count, goes_on, total, xp)
+            step = f / xp.maximum(count, xp.ones_like(count))
+            t = xp.where(goes_on, t + step, t)
+        t, count = (xp.astype(a, xp.float64) for a in (t, count))
         count = xp.maximum(count, xp.ones_like(count))
-        high = t.high - share * xp.minimum(xp.ones_like(count), 3 / xp.sqrt(count)) / count
+        high = t - share * xp.minimum(xp.ones_like(count), 3 / xp.sqrt(count)) / count
         high = xp.minimum(high, xp.full_like(high, -total / int(x.shape[0])))
         return xp.maximum(high, xp.full_like(high, -total)), count < rows / 16
 
@@ -307,7 +307,7 @@ class AtHandThresholds(Thresholds):
 
         def masks(sparse: Any) -> Any:
             limit = xp.astype(xp.where(sparse, tau, xp.full_like(tau, math.inf)), x.dtype)
-            rows = max(1, _BLOCK // slices)
+            rows = max(1, 2**20 // slices)
             for i in range(0, n, rows):
                 block = x[i : i + rows]
                 yield i * slices, (xp.abs(block) if ball else block) > limit
