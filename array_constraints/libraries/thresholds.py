@@ -105,6 +105,10 @@ def _made(library: Library) -> Thresholds:
         from array_constraints.libraries.jax_thresholds import JaxThresholds
 
         return JaxThresholds(library)
+    if name == "Dask":
+        from array_constraints.libraries.dask_thresholds import DaskThresholds
+
+        return DaskThresholds(library)
     if name == "Numpy":
         from array_constraints.libraries.numpy_thresholds import NumpyThresholds
 
