@@ -62,6 +62,15 @@ class Thresholds:
         found = Sum(entries, scale, value, error if exact else None, precision, 1)
         return Mass(smallest, largest, found)
 
+    def cumulative(self, rows: Array) -> Array:
+        """Return the sums of the first entries of each row."""
+        sums: Array = self.xp.cumulative_sum(rows, axis=-1)
+        return sums
+
+    def device(self, w: Array) -> Any:
+        """Return where an array is, to make arrays there."""
+        return self.library.device(w)
+
     def threshold(self, found: Search, w: Array) -> Threshold:
         """Return the threshold of each slice."""
         z = found.offsets(w)

@@ -291,18 +291,13 @@ def by_sorting(found: Search, z: Array, xp: Namespace) -> Threshold:
     total = xp.reshape(found.target, (-1, 1))
     digit = 2 * n * total
     leading = (rows - digit) + digit
-    sums_of_first = xp.cumulative_sum(leading, axis=-1) - total
-    sums_of_first = sums_of_first + xp.cumulative_sum(rows - leading, axis=-1)
-    count = xp.astype(xp.arange(1, n + 1, device=how_device(z)), z.dtype)
+    sums_of_first = found.how.cumulative(leading) - total
+    sums_of_first = sums_of_first + found.how.cumulative(rows - leading)
+    count = xp.astype(xp.arange(1, n + 1, device=found.how.device(z)), z.dtype)
     high = xp.max(sums_of_first / xp.reshape(count, (1, n)), axis=-1)
     high = xp.reshape(high, found.target.shape)
     high = high * (1 + 8 * found.precision.accumulator.roundoff)  # they are negative
     return Threshold(high, xp.zeros_like(high))
-
-
-def how_device(z: Any) -> Any:
-    """Return where an array is."""
-    return getattr(z, "device", None)
 
 
 def sample(w: Array, axes: tuple[int, ...], most: int) -> Array | None:
