@@ -22,8 +22,8 @@ from slices_to_threshold import (
 
 from array_constraints.libraries import of
 from array_constraints.libraries.thresholds import Thresholds, thresholds_of
-from array_constraints.numerics import brackets, thresholds
-from array_constraints.numerics.thresholds import Target
+from array_constraints.numerics import brackets, masses, thresholds
+from array_constraints.numerics.masses import Target
 
 
 class TestTheOracle:
@@ -99,7 +99,7 @@ def in_rounds(values: np.ndarray, target: Target, parts: int) -> tuple[np.ndarra
     """Return a slice projected in parts as on file, and how often it was read."""
     how = thresholds_of(of(values))
     blocks = np.array_split(values, min(parts, values.size))
-    merge = functools.partial(thresholds.merge, xp=how.xp)
+    merge = functools.partial(masses.merge, xp=how.xp)
     mass = functools.reduce(merge, [how.mass(b, (0,), target.ball) for b in blocks])
     bracket, reads = brackets.started(mass, target, how), 1
     while bracket.open.any():
@@ -158,7 +158,7 @@ class TestRounds:
 
     @np.errstate(all="ignore")
     def test_a_slice_that_is_done_stays_while_others_go_on(self, ball):
-        both = np.stack([slice_of("equal", 4096, "float32"), slice_of("uniform", 4096, "float32")])
+        both = np.stack([slice_of(name, 4096, "float32") for name in ("equal", "uniform")])
         target = Target(1.0, ball)
         how = thresholds_of(of(both))
         bracket, states = brackets.started(how.mass(both, (1,), ball), target, how), []

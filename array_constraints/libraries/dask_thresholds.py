@@ -1,4 +1,4 @@
-"""How Dask finds thresholds: in a fixed number of rounds over chunks, each a task for a chunk."""
+"""How Dask finds thresholds: in a fixed number of rounds, each a task for a chunk."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from array_api_compat import array_namespace
 from array_constraints.libraries.dask import _reduced
 from array_constraints.libraries.table import of
 from array_constraints.libraries.thresholds import Thresholds, thresholds_of
-from array_constraints.numerics import brackets, thresholds
+from array_constraints.numerics import brackets, masses
 from array_constraints.numerics.brackets import Above, Bracket
-from array_constraints.numerics.thresholds import Mass, Target
+from array_constraints.numerics.masses import Mass, Target
+from array_constraints.numerics.sums import pairwise_sum
 from array_constraints.typing import Array
 
 _ROUNDS = 8  # at most 4 were needed in float32, 5 in float64, for 10**6 entries
@@ -25,6 +26,9 @@ class DaskThresholds(Thresholds):
 
     def ends(self, v: Any, w: Any, axes: tuple[int, ...]) -> tuple[Any, Any]:
         return _reduced(v, axes, _smallest), _reduced(v, axes, _largest)
+
+    def total(self, x: Any, axes: tuple[int, ...]) -> Any:
+        return _reduced(x, axes, _total)
 
     def projected(self, w: Any, axes: tuple[int, ...], target: Target) -> Array:
         """Return the array projected lazily; a chunk of whole slices by itself."""
@@ -52,8 +56,8 @@ class DaskThresholds(Thresholds):
         for _ in range(_ROUNDS):
             above = w.map_blocks(_above, bracket, axes=axes, chunks=w.chunks, **objects)
             bracket = bracket.map_blocks(_narrowed, merged(above, _merge_above), **objects)
-        found = w.map_blocks(_applied, bracket, axes=axes, chunks=w.chunks, **like)
-        return found
+        lazy: Array = w.map_blocks(_applied, bracket, axes=axes, chunks=w.chunks, **like)
+        return lazy
 
 
 def _smallest(x: Any, axes: tuple[int, ...], xp: Any) -> Any:
@@ -62,6 +66,11 @@ def _smallest(x: Any, axes: tuple[int, ...], xp: Any) -> Any:
 
 def _largest(x: Any, axes: tuple[int, ...], xp: Any) -> Any:
     return xp.max(x, axis=axes, keepdims=True, initial=-numpy.inf)
+
+
+def _total(x: Any, axes: tuple[int, ...], xp: Any) -> Any:
+    with numpy.errstate(invalid="ignore"):  # infinities of both signs
+        return pairwise_sum(x, None, axes, xp)
 
 
 def _as_they_are(part: Any, axis: object, keepdims: bool) -> Any:
@@ -91,7 +100,7 @@ def _merged(parts: Any, axis: object, keepdims: bool, merge: Any) -> Any:
 
 
 def _merge_masses(a: Mass, b: Mass) -> Mass:
-    return thresholds.merge(a, b, array_namespace(a.largest))
+    return masses.merge(a, b, array_namespace(a.largest))
 
 
 def _merge_above(a: Above | None, b: Above | None) -> Above | None:

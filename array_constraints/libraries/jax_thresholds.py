@@ -35,14 +35,17 @@ class JaxThresholds(Thresholds):
             largest=jax.lax.stop_gradient(found.largest),
         )
         w = jax.lax.stop_gradient(w)
-        t, part = Threshold(-fixed.target, jnp.zeros_like(fixed.target)), sample(
-            w, found.axes, _SAMPLE
+        t, part = (
+            Threshold(-fixed.target, jnp.zeros_like(fixed.target)),
+            sample(w, found.axes, _SAMPLE),
         )
         if part is not None:
             share = _entries(part, found.axes) / _entries(w, found.axes)
             alike = fixed._replace(target=fixed.target * share)
             start, _ = _searched(alike, fixed, part, t)
-            t = Threshold(jnp.minimum(start.high, -fixed.target / _entries(w, found.axes)), t.low)
+            t = Threshold(
+                jnp.minimum(start.high, -fixed.target / _entries(w, found.axes)), t.low
+            )
         t, count = _searched(fixed, fixed, w, t)
         if found.exact:
             t, _, count = fixed.step(fixed.offsets(w), t, True)

@@ -1,13 +1,14 @@
-"""How libraries find thresholds: in functions of the standard here, faster in files beside it."""
+"""How libraries find thresholds: in functions of the standard; faster in files beside."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from array_constraints.libraries.base import Library
-from array_constraints.numerics import thresholds
+from array_constraints.numerics import masses, thresholds
+from array_constraints.numerics.masses import Mass, Target
 from array_constraints.numerics.sums import Sum
-from array_constraints.numerics.thresholds import Mass, Search, Target, Threshold
+from array_constraints.numerics.thresholds import Search, Threshold
 from array_constraints.typing import Array
 
 
@@ -51,13 +52,10 @@ class Thresholds:
             smallest, largest = self.ends(v, w, axes)
         scale = None
         if precision.overflows(1):
-            scale = thresholds.spare(xp.maximum(largest, -smallest), precision, xp)
+            scale = masses.spare(xp.maximum(largest, -smallest), precision, xp)
             v = v * scale
         exact = not precision.any_order
-        value, error = thresholds.exact_total(v, axes, exact, self)
-        if exact:  # an infinity has no leading part
-            error = error + (value - value)
-            value = xp.where(error == error, value, self.total(v, axes))
+        value, error = masses.exact_total(v, axes, exact, self)
         entries = self.library.count(w, axes)
         found = Sum(entries, scale, value, error if exact else None, precision, 1)
         return Mass(smallest, largest, found)

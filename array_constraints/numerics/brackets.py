@@ -24,9 +24,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from array_constraints.numerics import thresholds
+from array_constraints.numerics import masses, thresholds
 from array_constraints.numerics.formats import Precision
-from array_constraints.numerics.thresholds import Mass, Search, Target, Threshold
+from array_constraints.numerics.masses import Mass, Target
+from array_constraints.numerics.thresholds import Search, Threshold
 from array_constraints.typing import Array, Namespace
 
 PIVOTS = 16
@@ -106,7 +107,7 @@ def above(block: Array, bracket: Bracket, axes: tuple[int, ...], how: Any) -> Ab
     for j in range(int(bracket.pivots.shape[0])):
         part = z - bracket.pivots[j, ...]
         part = xp.maximum(part, xp.zeros_like(part))
-        value, error = thresholds.exact_total(part, axes, search.exact, how)
+        value, error = masses.exact_total(part, axes, search.exact, how)
         counts.append(how.total(xp.astype(part > 0, part.dtype), axes))
         sums.append(value)
         errors.append(error)

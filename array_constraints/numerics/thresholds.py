@@ -1,4 +1,4 @@
-r"""Thresholds: the number that is taken off the entries of a slice, so that they sum to a total.
+r"""Thresholds: what is taken off the entries of a slice so that they sum to a total.
 
 The nearest point of the simplex, and on the surface of the L1 ball with magnitudes, is
 ``max(v - tau, 0)``, where ``tau`` is the root of
@@ -24,43 +24,9 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from array_constraints.numerics import sums
 from array_constraints.numerics.formats import Precision
-from array_constraints.numerics.margins import Number
-from array_constraints.numerics.sums import Sum
-from array_constraints.typing import Array, Count, Namespace
-
-_SPARE = 48  # a power of two that takes sums of 2**40 of the largest numbers into the range
-
-
-class Target(NamedTuple):
-    """What a slice is to sum to, and of what."""
-
-    total: Number
-    """The sum, or the largest sum of magnitudes: a number, or an array of no dimensions."""
-    ball: bool
-    """Whether it is magnitudes that are summed, and a smaller sum is allowed, too."""
-
-
-class Mass(NamedTuple):
-    """What the part of each slice in a block sums up to, and between what its entries lie."""
-
-    smallest: Array
-    """The smallest entry; 0 where magnitudes are summed."""
-    largest: Array
-    """The largest entry, or magnitude."""
-    sum: Sum
-    """The sum of the entries, or of their magnitudes."""
-
-    @property
-    def entries(self) -> Count:
-        """The number of entries in each slice."""
-        return self.sum.entries
-
-    @property
-    def precision(self) -> Precision:
-        """The formats of the weight and of the accumulator."""
-        return self.sum.precision
+from array_constraints.numerics.masses import Mass, Target, aim, exact_total, kept, moved, spare
+from array_constraints.typing import Array, Namespace
 
 
 class Threshold(NamedTuple):
@@ -68,101 +34,6 @@ class Threshold(NamedTuple):
 
     high: Array
     low: Array
-
-
-def merge(a: Mass, b: Mass, xp: Namespace) -> Mass:
-    """Return the mass of two blocks of the same slices, taken together."""
-    ends = xp.minimum(a.smallest, b.smallest), xp.maximum(a.largest, b.largest)
-    return Mass(*ends, sums.merge(a.sum, b.sum, xp))
-
-
-def spare(peak: Array, precision: Precision, xp: Namespace) -> Array:
-    """Return the power of two by which sums of numbers up to ``peak`` stay in the range."""
-    one = xp.ones_like(peak)
-    most = 2.0 ** (precision.accumulator.max_exponent - _SPARE)
-    return xp.where(peak < most, one, one * 2.0**-_SPARE)
-
-
-def roundoffs_kept(precision: Precision) -> float:
-    """Return how far off the total a sum may be that is kept, relative to the total.
-
-    A result is off by one roundoff of the weight's dtype, and as far as its own sum is: that is
-    measured within 2**-16 of one where float64 adds up float32, and twice as exactly as the
-    accumulator is elsewhere.
-    """
-    u, unit = precision.weight.roundoff, precision.accumulator.roundoff
-    return u * (1 + 2.0**-16) + 4 * unit if precision.narrows else 2.5 * u
-
-
-def aim(target: Target, precision: Precision) -> Number:
-    """Return the sum to bring a slice to: so far inside a ball that no rounding leaves it."""
-    if not target.ball:
-        return target.total
-    u, unit = precision.weight.roundoff, precision.accumulator.roundoff
-    slack = u * (1 + 2.0**-16) + 4 * unit if precision.narrows else 3 * u
-    return target.total * (1 - slack)
-
-
-def _distance(mass: Mass, target: Target, xp: Namespace) -> tuple[Array, Array, Array]:
-    """Return the scaled distance of each sum to the total, with its sign; and the total."""
-    value, error, scale = mass.sum.value, mass.sum.rounding_error, mass.sum.scale
-    total = xp.ones_like(value) * target.total
-    total = total if scale is None else total * scale
-    finite = (value < math.inf) & (value > -math.inf)
-    distance = value - total
-    if error is not None:
-        distance = distance + xp.where(finite, error, xp.zeros_like(value))
-    return distance, total, finite
-
-
-def kept(mass: Mass, target: Target, xp: Namespace) -> Array:
-    """Return which slices are allowed: the one home of this decision."""
-    distance, total, _ = _distance(mass, target, xp)
-    if target.ball:
-        return (distance <= 0) | (total == math.inf) & (mass.largest >= 0)
-    near = xp.abs(distance) <= total * roundoffs_kept(mass.precision)
-    return near & (mass.smallest >= 0) & (mass.largest < math.inf)
-
-
-def moved(mass: Mass, target: Target, xp: Namespace) -> Array:
-    """Return which slices are projected: not allowed, and with a finite largest entry."""
-    finite = (mass.largest < math.inf) & (mass.largest > -math.inf)
-    return finite & ~kept(mass, target, xp)
-
-
-def excess(mass: Mass, target: Target, xp: Namespace) -> Array:
-    """Return how far each slice is from what is allowed, 0 exactly where it is kept.
-
-    The distance of the sum to the total, or that of the smallest entry to 0, if it is larger.
-    """
-    distance, _, finite = _distance(mass, target, xp)
-    size = xp.abs(distance)
-    if mass.sum.scale is not None:
-        size = size / mass.sum.scale
-    size = xp.maximum(size, -mass.smallest)
-    nan = mass.largest != mass.largest
-    infinite = (mass.largest == math.inf) | (mass.smallest == -math.inf) | ~finite
-    size = xp.where(infinite & ~nan, xp.full_like(size, math.inf), size)
-    size = xp.maximum(size, xp.full_like(size, mass.precision.accumulator.smallest_normal))
-    size = xp.where(nan, mass.largest, size)
-    return xp.where(kept(mass, target, xp), xp.zeros_like(size), size)
-
-
-# The search, in the accumulator. ``how`` is the way of a library to sum.
-
-
-def exact_total(x: Array, axes: tuple[int, ...], exact: bool, how: Any) -> tuple[Array, Any]:
-    """Return the sum of numbers that are not negative, and if ``exact`` what it drops, else 0.
-
-    Each number is split at a common digit, so high that the sum of the leading parts is exact
-    in any order, and the roundoff of the rest does not count: see ``partial_sums.exact_sum``.
-    """
-    total = how.total(x, axes)
-    if not exact:
-        return total, 0.0
-    digit = 2 * total
-    leading = (x + digit) - digit
-    return how.total(leading, axes), how.total(x - leading, axes)
 
 
 class Search(NamedTuple):
@@ -228,7 +99,7 @@ class Search(NamedTuple):
         return self.stored(part, self.how.accumulated(w) if self.ball else None, w.dtype)
 
     def stored(self, part: Array, v: Array | None, dtype: Any) -> Array:
-        """Return what is above the threshold in the dtype of a weight, with the signs of ``v``."""
+        """Return what is above the threshold, in a dtype, with the signs of ``v``."""
         xp = self.how.xp
         part = part if self.scale is None else part / self.scale
         part = xp.minimum(part, xp.full_like(part, self.precision.weight.largest))
@@ -237,9 +108,7 @@ class Search(NamedTuple):
         return xp.astype(part, dtype, copy=False)
 
 
-def search(
-    mass: Mass, target: Target, axes: tuple[int, ...], how: Any
-) -> tuple[Search, Array]:
+def search(mass: Mass, target: Target, axes: tuple[int, ...], how: Any) -> tuple[Search, Array]:
     """Return the search for the thresholds of slices of that mass, and which it moves.
 
     Those that do not move get a largest entry of 0, so that no NaN is born.
@@ -301,7 +170,7 @@ def by_sorting(found: Search, z: Array, xp: Namespace) -> Threshold:
 
 
 def sample(w: Array, axes: tuple[int, ...], most: int) -> Array | None:
-    """Return every so many entries of each slice, at least ``most / 2``; None for short ones."""
+    """Return every so many entries of each slice; None where it has few."""
     n = math.prod([int(w.shape[i]) for i in axes])
     if n < 2 * most:
         return None
@@ -344,3 +213,19 @@ def derivative(
     mean = how.total(part, axes) / xp.maximum(count, xp.ones_like(count))
     part = xp.where(active, wide - sign * mean, zero)
     return xp.astype(xp.where(free, wide, part), tangent.dtype, copy=False)
+
+
+def ordinary(total: float) -> bool:
+    """Whether a search in float32 can reach the total."""
+    return 2.0**-80 < total < 2.0**80
+
+
+def stepped(t: Threshold, f: Any, count: Any, where: Any, total: float, xp: Any) -> Threshold:
+    """Return thresholds after a step of Newton's where it is asked for, not below -total."""
+    step = f / xp.maximum(count, xp.ones_like(count))
+    after = added(t.high, t.low + xp.where(where, step, xp.zeros_like(step)))
+    below = after.high < -total
+    lowest = xp.full_like(after.high, -total)
+    return Threshold(
+        xp.where(below, lowest, after.high), xp.where(below, xp.zeros_like(lowest), after.low)
+    )

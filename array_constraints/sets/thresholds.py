@@ -1,18 +1,18 @@
-"""Constraints on the sum of each slice that are met by a threshold: the simplex, the L1 ball."""
+"""Constraints on the sum of each slice, met by a threshold: the simplex, the L1 ball."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import TYPE_CHECKING, Any, final
 
 from array_constraints import parameters
 from array_constraints.executors import acceptance
 from array_constraints.forms import WholeSlice
 from array_constraints.libraries import of_namespace, state
 from array_constraints.libraries.thresholds import thresholds_of
-from array_constraints.numerics import thresholds
-from array_constraints.numerics.thresholds import Mass, Target
+from array_constraints.numerics import masses
+from array_constraints.numerics.masses import Mass, Target
 from array_constraints.typing import Array, Axis, AxisLike, Bound, Namespace, NumberLike
 
 
@@ -40,11 +40,11 @@ class ThresholdConstraint(WholeSlice):
         """Return the mass of each slice of a block."""
         return thresholds_of(of_namespace(xp)).mass(block, axes, self.target().ball)
 
-    merge = staticmethod(thresholds.merge)
+    merge = staticmethod(masses.merge)
 
     def excess_of(self, mass: Mass, xp: Namespace) -> Array:
         """Return how far each slice is from what is allowed, from its mass alone."""
-        return thresholds.excess(mass, self.target(), xp)
+        return masses.excess(mass, self.target(), xp)
 
     def excess(self, slices: Array, xp: Namespace) -> Array:
         return self.excess_of(self.measure(slices, _last(self, slices), xp), xp)
@@ -111,7 +111,7 @@ class Simplex(ThresholdConstraint):
 @final
 @dataclass(frozen=True)
 class L1Ball(ThresholdConstraint):
-    r"""Project each slice along ``axis`` onto the L1 ball: magnitudes sum to ``radius`` at most.
+    r"""Project each slice along ``axis`` onto the L1 ball of ``radius``.
 
     .. math::
 

@@ -138,7 +138,7 @@ class TestEveryLibrary:
             sums = np.sum(np.abs(found.astype(np.float64)) / total, axis=0)
             with np.errstate(over="ignore"):
                 inside = np.sum(np.abs(w.astype(np.float64)) / total, axis=0) <= 1
-            tolerance = 3 * ROUNDOFF[dtype] + 3 * small * ROUNDOFF[dtype] / total
+            tolerance = 4 * ROUNDOFF[dtype] + 3 * small * ROUNDOFF[dtype] / total
             expected = np.where(inside & (cls is L1Ball), sums, 1.0)
             np.testing.assert_allclose(sums, expected, rtol=tolerance * 2)
             assert not violation.any()
@@ -214,7 +214,7 @@ class TestAtHand:
             whole = library.numpy(cls(1.0, axis)(library.array(w)))
             if axis is None:
                 sums = np.abs(whole.astype(np.float64)).sum()
-                assert sums == pytest.approx(1, abs=2.001 * ROUNDOFF[dtype])
+                assert sums == pytest.approx(1, abs=6 * ROUNDOFF[dtype])
                 return
             order = np.asfortranarray(w)
             turned = library.numpy(cls(1.0, 1 - axis)(library.array(order.T.copy()).T.T))
