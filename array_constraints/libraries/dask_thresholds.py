@@ -34,7 +34,7 @@ class DaskThresholds(Thresholds):
         """Return the array projected lazily; a chunk of whole slices by itself."""
         like: dict[str, Any] = {"dtype": w.dtype, "meta": w._meta}
         if all(w.numblocks[i] == 1 for i in axes):
-            found: Any = w.map_blocks(_alone, axes=axes, target=target, **like)
+            found: Array = w.map_blocks(_alone, axes=axes, target=target, **like)
             return found
         objects = {"dtype": object, "meta": numpy.empty((0,) * w.ndim, dtype=object)}
 
@@ -115,7 +115,7 @@ def _started(mass: Mass, target: Target) -> Bracket:
 @_quiet
 def _above(block: Any, bracket: Bracket, axes: tuple[int, ...]) -> Above | None:
     """Return what is above the pivots; None once all slices are done."""
-    if not bool(bracket.open.any()):
+    if not bool(array_namespace(bracket.left).any(bracket.open)):
         return None
     return brackets.above(block, bracket, axes, thresholds_of(of(block)))
 

@@ -26,7 +26,9 @@ class JaxThresholds(Thresholds):
         least = -self.library.precision(w).accumulator.smallest_normal
         below = self.library.negative(w) & (v == 0)
         smallest, largest = super().ends(jnp.where(below, least, v), w, axes)
-        return smallest, jnp.where((largest == least) & (smallest == least), 0.0, largest)
+        return smallest, jnp.where(
+            jnp.equal(largest, least) & jnp.equal(smallest, least), 0.0, largest
+        )
 
     def threshold(self, found: Search, w: Any) -> Threshold:
         """Search from the threshold of a sample; the root of it moves with the target alone."""

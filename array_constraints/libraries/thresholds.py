@@ -81,7 +81,9 @@ class Thresholds:
         """Return whole slices projected as one expression: no value is looked at."""
         mass = self.mass(w, axes, target.ball)
         found, moves = thresholds.search(mass, target, axes, self)
-        return self.xp.where(moves, found.result(w, self.threshold(found, w)), w)
+        result = found.result(w, self.threshold(found, w))
+        projected: Array = self.xp.where(moves, result, w)
+        return projected
 
     def derivative(
         self, w: Array, tangent: Array, axes: tuple[int, ...], target: Target

@@ -88,7 +88,8 @@ class AtHandThresholds(Thresholds):
             return super().projected(w, axes, target)
         moves, largest = self._moves(w, axes, target)
         if not self.library.some(moves):
-            return self.as_it_is(w)
+            kept: Array = self.as_it_is(w)
+            return kept
         order: Any = self.library.memory_order(w) or tuple(range(w.ndim))
         found: Array = self._projected(w, axes, order, target, moves, largest)
         return found

@@ -173,7 +173,7 @@ def _confirmed(
     near = near & (bracket.pivots >= pivot)
     rest, count = (xp.max(xp.where(near, x, low), axis=0) for x in (f, found.counts))
     step = rest / xp.maximum(count, xp.ones_like(count))
-    first = (bracket.origin == 0) & ~opens & bracket.open
+    first = xp.equal(bracket.origin, xp.zeros_like(best)) & ~opens & bracket.open
     bracket = bracket._replace(origin=xp.where(first, pivot, bracket.origin))
     answer = xp.where(first, step, pivot + step)
     return _next(bracket, opens, left, right, answer, xp)
@@ -197,7 +197,7 @@ def _right(
     slope = (f_a - f_b) / xp.where(b > a, b - a, xp.ones_like(a))
     chord = a + f_a / xp.where(slope > 0, slope, xp.ones_like(slope))
     most = bracket.total * bracket.precision.weight.roundoff * 2.0**-18
-    done = crossed & ((count_a == count_b) | (f_a - (left - a) * slope <= most))
+    done = crossed & (xp.equal(count_a, count_b) | (f_a - (left - a) * slope <= most))
     done = done | (xp.min(xp.abs(f), axis=0) <= most)
     return xp.where(crossed, chord, t[-1, ...]), done
 

@@ -32,8 +32,8 @@ from array_constraints.typing import Array, Namespace
 class Threshold(NamedTuple):
     """A threshold of each slice as an unevaluated sum of two numbers."""
 
-    high: Array
-    low: Array
+    high: Any  # arrays, like those that it is subtracted from
+    low: Any
 
 
 class Search(NamedTuple):
@@ -68,7 +68,8 @@ class Search(NamedTuple):
         v = self.how.accumulated(w)
         v = (xp.abs(v) if self.ball else v) - self.largest
         v = v if self.scale is None else v * self.scale
-        return xp.maximum(v, -self.target)  # NaN stays in slices that do not move
+        offsets: Array = xp.maximum(v, -self.target)  # NaN stays in slices that do not move
+        return offsets
 
     def step(
         self, z: Array, t: Threshold, last: bool = False
@@ -105,7 +106,8 @@ class Search(NamedTuple):
         part = xp.minimum(part, xp.full_like(part, self.precision.weight.largest))
         if v is not None:  # 0 - 0 is 0
             part = xp.where(v < 0, 0 - part, part)
-        return xp.astype(part, dtype, copy=False)
+        stored: Array = xp.astype(part, dtype, copy=False)
+        return stored
 
 
 def search(mass: Mass, target: Target, axes: tuple[int, ...], how: Any) -> tuple[Search, Array]:
@@ -212,7 +214,8 @@ def derivative(
     count = how.total(xp.astype(active, wide.dtype), axes)
     mean = how.total(part, axes) / xp.maximum(count, xp.ones_like(count))
     part = xp.where(active, wide - sign * mean, zero)
-    return xp.astype(xp.where(free, wide, part), tangent.dtype, copy=False)
+    found: Array = xp.astype(xp.where(free, wide, part), tangent.dtype, copy=False)
+    return found
 
 
 def ordinary(total: float) -> bool:
