@@ -45,9 +45,8 @@ class Thresholds:
         precision, xp = self.library.precision(w), self.xp
         v = self.accumulated(w)
         if ball:
-            v = xp.abs(v)
-            largest = xp.max(v, axis=axes, keepdims=True)
-            smallest = xp.zeros_like(largest)
+            largest = xp.maximum(*map(xp.abs, self.ends(v, w, axes)))
+            smallest, v = xp.zeros_like(largest), xp.abs(v)
         else:
             smallest, largest = self.ends(v, w, axes)
         scale = None

@@ -123,7 +123,7 @@ class TestEveryLibrary:
 
     def test_the_whole_range(self, cls, library_and_dtype):
         library, dtype = library_and_dtype
-        fmt = FORMATS[dtype]
+        fmt, rounded = FORMATS[dtype], dtype == "float64"  # the sums here are, too
         large, small = fmt.largest, fmt.smallest_normal
         w = np.asarray(
             [
@@ -138,7 +138,7 @@ class TestEveryLibrary:
             sums = np.sum(np.abs(found.astype(np.float64)) / total, axis=0)
             with np.errstate(over="ignore"):
                 inside = np.sum(np.abs(w.astype(np.float64)) / total, axis=0) <= 1
-            tolerance = 4 * ROUNDOFF[dtype] + 3 * small * ROUNDOFF[dtype] / total
+            tolerance = (4 + rounded) * ROUNDOFF[dtype] + 3 * small * ROUNDOFF[dtype] / total
             expected = np.where(inside & (cls is L1Ball), sums, 1.0)
             np.testing.assert_allclose(sums, expected, rtol=tolerance * 2)
             assert not violation.any()
