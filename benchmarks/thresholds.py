@@ -79,7 +79,9 @@ def main() -> None:
                 for name, call in calls.items()
             ]
             kind = "L1 ball" if ball else "simplex"
-            print(f"{kind}, {shape}, axis {axis}, scale {scale}: " + "; ".join(found), flush=True)
+            print(
+                f"{kind}, {shape}, axis {axis}, scale {scale}: " + "; ".join(found), flush=True
+            )
 
 
 if __name__ == "__main__":

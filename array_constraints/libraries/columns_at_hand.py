@@ -9,7 +9,7 @@ from array_constraints.numerics.masses import Target
 from array_constraints.numerics.thresholds import Threshold, sample, stepped
 
 _BLOCK = 2**20  # entries that are compared at a time
-_PANEL = 2**20  # entries of columns that are copied to be rows
+_PANEL = 2**18  # entries of columns that are copied to be rows
 _ROUNDS = 64
 LONG = 2**13  # terms of one sum
 SAMPLE = 1024

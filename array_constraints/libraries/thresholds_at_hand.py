@@ -7,6 +7,7 @@ little as a rule, and the search ends on that alone: see ``columns_at_hand.py``.
 
 from __future__ import annotations
 
+import functools
 import math
 from abc import abstractmethod
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 from array_constraints.libraries.columns_at_hand import SAMPLE, Columns
 from array_constraints.libraries.strided import cut
 from array_constraints.libraries.thresholds import Thresholds
-from array_constraints.numerics import masses, subnormals, thresholds
+from array_constraints.numerics import brackets, masses, subnormals, thresholds
 from array_constraints.numerics.masses import Mass, Target
 from array_constraints.numerics.thresholds import Search, Threshold, ordinary, stepped
 from array_constraints.typing import Array
 
 _BLOCK = 2**16  # entries: 512 KiB in float64
+_LONGEST = 2**18  # entries of a row that is searched at once
 _ROUNDS = 64
 
 
@@ -175,6 +177,8 @@ class AtHandThresholds(Thresholds):
         """Return rows projected: those of one block."""
         if not self.library.some(moves):
             return rows
+        if rows.shape[1] > _LONGEST:
+            return self._in_rounds(rows, target)
         xp, precision = self.xp, self.library.precision(rows)
         largest = xp.where(moves, largest, xp.zeros_like(largest))
         found = thresholds.search_of(largest, target, (1,), precision, self)
@@ -193,6 +197,21 @@ class AtHandThresholds(Thresholds):
             part = xp.maximum((z - t.high) - t.low, xp.zeros_like(z))
         part = found.stored(part, self.accumulated(rows) if target.ball else None, rows.dtype)
         return part if bool(xp.all(moves)) else xp.where(moves, part, rows)
+
+    def _in_rounds(self, rows: Any, target: Target) -> Any:
+        """Return long rows projected, a piece at a time, as they are out of core."""
+        bracket = brackets.started(self.mass(rows, (1,), target.ball), target, self, 4)
+        n, out = int(rows.shape[1]), self.library.empty_like(rows)
+        pieces = [slice(i, i + _BLOCK) for i in range(0, n, _BLOCK)]
+        for _ in range(_ROUNDS):
+            if not self.library.some(bracket.open):
+                break
+            above = (brackets.above(rows[:, piece], bracket, (1,), self) for piece in pieces)
+            merged = functools.reduce(brackets.merge, above)
+            bracket = brackets.narrowed(bracket, merged, self.xp)
+        for piece in pieces:
+            out[:, piece] = brackets.applied(rows[:, piece], bracket, (1,), self)
+        return out
 
     def _part_of_rows(self, z: Any, t: Threshold, total: float, moves: Any) -> Any:
         """Return what of each row is above its threshold, once its sum is right.

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from array_constraints import parameters
-from array_constraints.executors import acceptance
-from array_constraints.forms import WholeSlice
+from array_constraints.forms import Slicewise, WholeSlice
 from array_constraints.libraries import of_namespace, state
-from array_constraints.libraries.thresholds import thresholds_of
+from array_constraints.libraries.thresholds_table import thresholds_of
 from array_constraints.numerics import masses
 from array_constraints.numerics.masses import Mass, Target
 from array_constraints.typing import Array, Axis, AxisLike, Bound, Namespace, NumberLike
@@ -62,8 +61,7 @@ class ThresholdConstraint(WholeSlice):
         return library.differentiated(value, derivative, slices, state.data_of(self))
 
     def violation(self, w: Any) -> Any:
-        w, library = acceptance.accepted_by(self, w)
-        return library.quietly(library.run, _violation, self, w)
+        return _Masses(self).violation(w)
 
 
 def _last(form: Any, slices: Array) -> tuple[int, ...]:
@@ -72,10 +70,32 @@ def _last(form: Any, slices: Array) -> tuple[int, ...]:
     return tuple(range(slices.ndim - count, slices.ndim))
 
 
-def _violation(form: Any, w: Array, xp: Namespace) -> Array:
-    mass = form.measure(w, parameters.axes_of(form, w), xp)
-    result: Array = form.excess_of(mass, xp)
-    return result if w.ndim else of_namespace(xp).zero_dimensional(result)
+@dataclass(frozen=True)
+class _Masses(Slicewise):
+    """The measure of a constraint as a form: a violation follows from that alone."""
+
+    constraint: Any
+
+    @property
+    def axis(self) -> Any:
+        return self.constraint.axis
+
+    def validate(self, w: Array) -> None:
+        self.constraint.validate(w)
+
+    def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Mass:
+        found: Mass = self.constraint.measure(block, axes, xp)
+        return found
+
+    def merge(self, a: Mass, b: Mass, xp: Namespace) -> Mass:
+        return masses.merge(a, b, xp)
+
+    def excess(self, measure: Mass, xp: Namespace) -> Array:
+        found: Array = self.constraint.excess_of(measure, xp)
+        return found
+
+    def apply(self, block: Array, measure: Mass, xp: Namespace) -> Array:
+        raise TypeError("a mass is a part of the measure: the threshold is not in it")
 
 
 @final
