@@ -14,8 +14,10 @@ the tolerance: entries between the pivots have not been seen, and need not be, a
 change the sum by no more. Or ``f`` is that small at a pivot itself. Each is a proof from counts
 and sums alone, so no entry is ever collected.
 
-A round divides the bracket by half the number of pivots at least, and in practice squares it:
-``ceil(log(n / u) / log(pivots / 2))`` rounds are enough. Pivots are relative to an *origin*,
+After the first round, whose pivots rise geometrically, each divides the bracket by
+``(K - 1) / 2`` at least, with K pivots: no gap between two is wider. With a width of ``w``, ``f`` at the left end is ``n w`` at most, so that ``1 + log(n s / tolerance) /
+log((K - 1) / 2)`` rounds are always enough. As a rule it is squared, and 2 to 5 rounds are.
+Pivots are relative to an *origin*,
 which is the last left end, so that they have digits to spare however narrow the bracket is.
 """
 
