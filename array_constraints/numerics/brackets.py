@@ -15,10 +15,11 @@ change the sum by no more. Or ``f`` is that small at a pivot itself. Each is a p
 and sums alone, so no entry is ever collected.
 
 After the first round, whose pivots rise geometrically, each divides the bracket by
-``(K - 1) / 2`` at least, with K pivots: no gap between two is wider. With a width of ``w``, ``f`` at the left end is ``n w`` at most, so that ``1 + log(n s / tolerance) /
-log((K - 1) / 2)`` rounds are always enough. As a rule it is squared, and 2 to 5 rounds are.
-Pivots are relative to an *origin*,
-which is the last left end, so that they have digits to spare however narrow the bracket is.
+``(K - 1) / 2`` at least, with K pivots: no gap between two is wider. In a bracket of width
+``w``, ``f`` at the left end is ``n w`` at most, so that ``1 + log(n s / tolerance) /
+log((K - 1) / 2)`` rounds are always enough. As a rule the width is squared, and 1 to 5 rounds
+are. Pivots are relative to an *origin*, which is the last left end, so that they have digits to
+spare however narrow the bracket is.
 """
 
 from __future__ import annotations
