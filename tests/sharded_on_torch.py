@@ -20,10 +20,12 @@ import torch.multiprocessing as mp
 
 from array_constraints import (
     Constraint,
+    L1Ball,
     MaxNorm,
     MinMaxNorm,
     NonNeg,
     RadialConstraint,
+    Simplex,
     UnitNorm,
     apply,
 )
@@ -235,7 +237,24 @@ def others():
             yield f"{c} of some processes {dtype}", judge if rank < 2 else outside, c, d
 
 
-PARTS = (on_a_line, on_a_grid, kernels, copies, others)
+def thresholds():
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    line, grid = meshes()
+    for c in (Simplex(1.0, 0), L1Ball(0.5, 1), Simplex(2.0, None)):
+        for dim in (0, 1):
+            d = distribute_tensor(normal(7, 5, dtype=torch.float32), line, [Shard(dim)])
+            yield f"{c} {dim}", judge, c, d
+        yield f"{c} on a grid", judge, c, distribute_tensor(normal(5, 4), grid, [Shard(0)] * 2)
+    yield (
+        "gradients",
+        differentiated,
+        L1Ball(1.0),
+        distribute_tensor(normal(5, 3), line, [Shard(0)]),
+    )
+
+
+PARTS = (on_a_line, on_a_grid, kernels, copies, others, thresholds)
 SECTIONS = {function.__name__: function for function in PARTS}
 
 

@@ -44,7 +44,9 @@ def test_every_section_is_tested():
     assert tuple(printed_by("placed_on_jax.py", "--list")) == SECTIONS
 
 
-@pytest.mark.parametrize("section", ["on_a_line", "on_a_grid", "kernels", "copies", "others"])
+@pytest.mark.parametrize(
+    "section", ["on_a_line", "on_a_grid", "kernels", "copies", "others", "thresholds"]
+)
 def test_shards_of_pytorch_are_constrained_as_the_whole_tensor(section):
     distributed = pytest.importorskip("torch.distributed")
     if not (distributed.is_available() and distributed.is_gloo_available()):

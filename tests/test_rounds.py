@@ -113,6 +113,16 @@ class TestARoundOfOnesOwn:
 
 
 @pytest.mark.parametrize("constraint", [Simplex(1.0), L1Ball(2.0)], ids=str)
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_are_compiled_by_pytorch_without_a_break(constraint, dynamic):
+    torch = pytest.importorskip("torch")
+    torch.compiler.reset()
+    w = torch.from_numpy(np.random.default_rng(0).standard_normal((33, 4)))
+    compiled = torch.compile(constraint, fullgraph=True, dynamic=dynamic, backend="eager")
+    torch.testing.assert_close(compiled(w), constraint(w), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("constraint", [Simplex(1.0), L1Ball(2.0)], ids=str)
 class TestChunks:
     W = np.random.default_rng(0).standard_normal((1000, 6))
 

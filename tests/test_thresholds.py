@@ -21,7 +21,6 @@ from slices_to_threshold import (
 )
 
 from array_constraints.libraries import of
-from array_constraints.libraries.thresholds import thresholds_of
 from array_constraints.libraries.thresholds.expression import Thresholds
 from array_constraints.numerics import brackets, masses, thresholds
 from array_constraints.numerics.masses import Target
@@ -67,7 +66,7 @@ class TestOneExpression:
         def holds(values, at_hand):
             if total < values.size * 2.0**-14 and dtype == "float16":
                 return
-            how = thresholds_of(of(values)) if at_hand else plain(dtype)
+            how = of(values).thresholds if at_hand else plain(dtype)
             with np.errstate(all="ignore"):
                 found = how.projected(values, (0,), Target(total, ball=False))
             assert (found >= 0).all()
@@ -98,7 +97,7 @@ class TestSorting:
 
 def in_rounds(values: np.ndarray, target: Target, parts: int) -> tuple[np.ndarray, int]:
     """Return a slice projected in parts as on file, and how often it was read."""
-    how = thresholds_of(of(values))
+    how = of(values).thresholds
     blocks = np.array_split(values, min(parts, values.size))
     merge = functools.partial(masses.merge, xp=how.xp)
     mass = functools.reduce(merge, [how.mass(b, (0,), target.ball) for b in blocks])
@@ -159,7 +158,7 @@ class TestRounds:
     @np.errstate(all="ignore")
     def test_measures_of_blocks_add_up(self, ball):
         values = slice_of("normal", 1000, "float64")
-        how, target = thresholds_of(of(values)), Target(1.0, ball)
+        how, target = of(values).thresholds, Target(1.0, ball)
         bracket = brackets.started(how.mass(values, (0,), ball), target, how)
         whole = brackets.above(values, bracket, (0,), how)
         parts = [brackets.above(b, bracket, (0,), how) for b in np.split(values, [10, 700])]
@@ -171,7 +170,7 @@ class TestRounds:
     def test_a_slice_that_is_done_stays_while_others_go_on(self, ball):
         both = np.stack([slice_of(name, 4096, "float32") for name in ("equal", "uniform")])
         target = Target(1.0, ball)
-        how = thresholds_of(of(both))
+        how = of(both).thresholds
         bracket, states = brackets.started(how.mass(both, (1,), ball), target, how), []
         while bracket.open.any():
             above = brackets.above(both, bracket, (1,), how)

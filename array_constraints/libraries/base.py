@@ -21,13 +21,14 @@ class Library(Entries, Running):
     A subclass overrides what its library does otherwise, or faster, with the reason beside it.
     """
 
-    thresholds: ClassVar[type[Thresholds]] = Thresholds
+    finding_thresholds: ClassVar[type[Thresholds]] = Thresholds
     """How it finds the thresholds by which slices are brought to a sum."""
     at_hand_by_type = False
     """Whether type, dtype and shape alone say whether an array is at hand."""
 
     def __init__(self, xp: Namespace) -> None:
         self.xp: Any = xp
+        self.thresholds = self.finding_thresholds(self)
 
     # What an array is.
 

@@ -29,7 +29,7 @@ from array_constraints.typing import Array
 class Jax(Library):
     """JAX's arrays and tracers, sharded or offloaded ones too."""
 
-    thresholds = JaxThresholds
+    finding_thresholds = JaxThresholds
 
     def has_float64(self, w: Any) -> bool:
         """Whether float64 can be made: while a call runs, and of an array that has it."""

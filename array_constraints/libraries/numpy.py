@@ -25,7 +25,7 @@ _SCRATCH, _STACKED = 2**15, 2**19  # entries in float64: what stays in the cache
 class Numpy(AtHand):
     """NumPy's arrays, and ml_dtypes' bfloat16 in them."""
 
-    thresholds = NumpyThresholds
+    finding_thresholds = NumpyThresholds
     partial_from = 2**13  # below, one pass in float64 is faster
     at_hand_by_type = True
 

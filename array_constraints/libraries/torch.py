@@ -21,7 +21,7 @@ from array_constraints.typing import Array
 class Torch(TorchEntries):
     """PyTorch's tensors and parameters, on any device, sharded ones too."""
 
-    thresholds = TorchThresholds
+    finding_thresholds = TorchThresholds
     partial_from = 2**16  # below, one pass in float64 is faster
 
     def refused(self, w: Any) -> str | None:

@@ -69,6 +69,14 @@ def without_pending_sums(x: Any) -> Any:
     return x.redistribute(placements=_placements_without_pending_sums(x))
 
 
+def with_whole_slices(x: Any, axes: tuple[int, ...]) -> Any:
+    """Return a tensor with its slices along ``axes`` whole on each rank: they are gathered."""
+    if not is_sharded(x):
+        return x
+    x = without_pending_sums(x)
+    return x.redistribute(placements=_reduced_placements(x, axes))
+
+
 def _placements_without_pending_sums(x: Any) -> list[Any]:
     from torch.distributed.tensor import Replicate
 

@@ -164,8 +164,8 @@ def by_sorting(found: Search, z: Array, xp: Namespace) -> Threshold:
     leading = (rows - digit) + digit
     sums_of_first = found.how.cumulative(leading) - total
     sums_of_first = sums_of_first + found.how.cumulative(rows - leading)
-    count = xp.astype(xp.arange(1, n + 1, device=found.how.device(z)), z.dtype)
-    high = xp.max(sums_of_first / xp.reshape(count, (1, n)), axis=-1)
+    count = found.how.cumulative(xp.ones_like(rows[:1, :]))
+    high = xp.max(sums_of_first / count, axis=-1)
     high = xp.reshape(high, found.target.shape)
     high = high * (1 + 8 * found.precision.accumulator.roundoff)  # they are negative
     return Threshold(high, xp.zeros_like(high))

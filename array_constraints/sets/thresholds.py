@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 from array_constraints import parameters
 from array_constraints.forms import Slicewise
 from array_constraints.libraries import of_namespace
-from array_constraints.libraries.thresholds import thresholds_of
 from array_constraints.numerics import brackets, masses
 from array_constraints.numerics.brackets import Above, Bracket
 from array_constraints.numerics.masses import Mass, Target
@@ -32,7 +31,7 @@ class _ThresholdConstraint(Slicewise):
         """The sum that is asked for, and whether it is one of magnitudes."""
 
     def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Mass:
-        found: Mass = thresholds_of(of_namespace(xp)).mass(block, axes, self._target.ball)
+        found: Mass = of_namespace(xp).thresholds.mass(block, axes, self._target.ball)
         return found
 
     def merge(self, a: Mass, b: Mass, xp: Namespace) -> Mass:
@@ -42,7 +41,7 @@ class _ThresholdConstraint(Slicewise):
         return masses.excess(measure, self._target, xp)
 
     def next(self, measure: Mass, xp: Namespace) -> Slicewise | None:
-        bracket = brackets.started(measure, self._target, thresholds_of(of_namespace(xp)))
+        bracket = brackets.started(measure, self._target, of_namespace(xp).thresholds)
         return _Pivots(bracket, self.axis) if bool(xp.any(bracket.open)) else None
 
     def apply(self, block: Array, measure: Mass, xp: Namespace) -> Array:
@@ -50,13 +49,13 @@ class _ThresholdConstraint(Slicewise):
         return block
 
     def _project_at_once(self, w: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
-        found: Array = thresholds_of(of_namespace(xp)).projected(w, axes, self._target)
+        found: Array = of_namespace(xp).thresholds.projected(w, axes, self._target)
         return found
 
     def _stated_derivative(
         self, w: Array, tangent: Array, axes: tuple[int, ...], xp: Namespace
     ) -> Array:
-        how = thresholds_of(of_namespace(xp))
+        how = of_namespace(xp).thresholds
         found: Array = how.derivative(w, tangent, axes, self._target)
         return found
 
@@ -74,7 +73,7 @@ class _Pivots(Slicewise):
         """Leave ``axis`` as it was judged."""
 
     def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Above:
-        return brackets.above(block, self.bracket, axes, thresholds_of(of_namespace(xp)))
+        return brackets.above(block, self.bracket, axes, of_namespace(xp).thresholds)
 
     def merge(self, a: Above, b: Above, xp: Namespace) -> Above:
         return brackets.merge(a, b)
@@ -88,7 +87,7 @@ class _Pivots(Slicewise):
 
     def apply(self, block: Array, measure: Above, xp: Namespace) -> Array:
         bracket = brackets.narrowed(self.bracket, measure, xp)
-        return brackets.applied(block, bracket, (), thresholds_of(of_namespace(xp)))
+        return brackets.applied(block, bracket, (), of_namespace(xp).thresholds)
 
 
 @final

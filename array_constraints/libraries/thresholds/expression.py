@@ -72,10 +72,6 @@ class Thresholds:
         sums: Array = self.xp.cumulative_sum(rows, axis=-1)
         return sums
 
-    def device(self, w: Array) -> Any:
-        """Return where an array is, to make arrays there."""
-        return self.library.device(w)
-
     def threshold(self, found: Search, w: Array) -> Threshold:
         """Return the threshold of each slice."""
         z = found.offsets(w)

@@ -7,11 +7,19 @@ from typing import Any
 import torch
 
 from array_constraints.libraries.thresholds.at_hand import AtHandThresholds
+from array_constraints.libraries.torch_sharded import with_whole_slices
+from array_constraints.numerics.masses import Mass, Target
 from array_constraints.numerics.thresholds import Threshold
 
 
 class TorchThresholds(AtHandThresholds):
     """PyTorch steps in float32 first."""
+
+    def mass(self, w: Any, axes: tuple[int, ...], ball: bool) -> Mass:
+        return super().mass(with_whole_slices(w, axes), axes, ball)
+
+    def projected(self, w: Any, axes: tuple[int, ...], target: Target) -> Any:
+        return super().projected(with_whole_slices(w, axes), axes, target)
 
     def found(self, mask: Any) -> Any:
         return mask.view(-1).nonzero().view(-1)

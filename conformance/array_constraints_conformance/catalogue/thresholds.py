@@ -1,4 +1,4 @@
-"""The simplex and the L1 ball: a threshold is taken off the entries, or off their magnitudes."""
+"""The simplex and the L1 ball: a threshold is taken off entries, or off their magnitudes."""
 
 from __future__ import annotations
 
