@@ -20,6 +20,7 @@ from array_constraints.sets.sparsity import NMSparse
 from array_constraints.sets.spheres import Sphere, UnitNorm, unit_norm
 from array_constraints.sets.standardized import Standardized
 from array_constraints.sets.sums import Mean, Sum
+from array_constraints.sets.thresholds import L1Ball, Simplex
 from array_constraints.trees import apply
 from array_constraints.typing import Array, Bound, Namespace
 
@@ -34,6 +35,7 @@ __all__ = [
     "Halfspace",
     "Hyperplane",
     "Interval",
+    "L1Ball",
     "Mask",
     "MaxNorm",
     "Mean",
@@ -44,6 +46,7 @@ __all__ = [
     "NormConstraint",
     "RadialConstraint",
     "Rescaling",
+    "Simplex",
     "Slicewise",
     "Sphere",
     "Standardized",

@@ -21,8 +21,8 @@ from slices_to_threshold import (
 )
 
 from array_constraints.libraries import of
-from array_constraints.libraries.thresholds import Thresholds
-from array_constraints.libraries.thresholds_table import thresholds_of
+from array_constraints.libraries.thresholds import thresholds_of
+from array_constraints.libraries.thresholds.expression import Thresholds
 from array_constraints.numerics import brackets, masses, thresholds
 from array_constraints.numerics.masses import Target
 

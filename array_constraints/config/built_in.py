@@ -13,6 +13,7 @@ from array_constraints.sets.sparsity import NMSparse
 from array_constraints.sets.spheres import Sphere, UnitNorm
 from array_constraints.sets.standardized import Standardized
 from array_constraints.sets.sums import Mean, Sum
+from array_constraints.sets.thresholds import L1Ball, Simplex
 from array_constraints.typing import name_of
 
 BUILT_IN: dict[str, type[Constraint]] = {
@@ -28,9 +29,11 @@ BUILT_IN: dict[str, type[Constraint]] = {
         Box,
         Halfspace,
         Hyperplane,
+        L1Ball,
         Mask,
         Mean,
         NMSparse,
+        Simplex,
         Sphere,
         Standardized,
         Sum,
@@ -40,8 +43,10 @@ BUILT_IN: dict[str, type[Constraint]] = {
 
 ALIASES = {
     "Box": ("clip", "Clip", "weight_clip", "WeightClip"),
+    "L1Ball": ("max_l1_norm",),
     "Mean": ("zero_mean",),
     "NMSparse": ("semi_structured",),
+    "Simplex": ("probability_simplex", "sparsemax"),
     "Sphere": ("hyperball", "fixed_norm", "l2_sphere"),
     "Standardized": ("weight_standardization",),
     "Sum": ("unit_sum",),

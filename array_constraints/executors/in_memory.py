@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from array_constraints import parameters
-from array_constraints.executors import whole
+from array_constraints.executors import rounds, whole
 from array_constraints.executors.change import (
     ENTRIES_OF_PIECE,
     Change,
@@ -24,6 +25,8 @@ def run(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
         return _run_on_entries(form, w, copy, library)
     if form.needs == "slices":
         return whole.project(form, w, library.xp)
+    if _is_done_at_once(form):
+        return form._project_at_once(w, parameters.axes_of(form, w), library.xp)
     most = entries_of_block(w, library)
     if most is None:
         return _run_on_one_block(form, w, copy, library)
@@ -32,7 +35,8 @@ def run(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
 
 def violation(form: Any, w: Array, library: Any) -> Any:
     """Return how far entries or slices are from what is allowed, measured as ``run`` does."""
-    most = entries_of_block(w, library) if form.needs in ("measures", "sizes") else None
+    by_blocks = form.needs in ("measures", "sizes") and not _is_done_at_once(form)
+    most = entries_of_block(w, library) if by_blocks else None
     if most is None:
         return whole.violation(form, w, library.xp)
     axes, xp = parameters.axes_of(form, w), library.xp
@@ -45,6 +49,10 @@ def violation(form: Any, w: Array, library: Any) -> Any:
             result = xp.ones(shape, dtype=excess.dtype, device=library.device(w))
         result[_of_slices(panel, axes)] = excess
     return result
+
+
+def _is_done_at_once(form: Any) -> bool:
+    return form.needs == "measures" and form._project_at_once is not None
 
 
 def entries_of_block(w: Array, library: Any) -> int | None:
@@ -77,10 +85,15 @@ def _grid(
 
 def _measure(form: Any, w: Array, tiles: list[Region], axes: tuple[int, ...], xp: Any) -> Any:
     parts = ((form.for_part(w.shape, axes, tile), w[tile]) for tile in tiles)
-    return functools.reduce(
-        lambda a, b: form.merge(a, b, xp),
-        (part.measure(block, axes, xp) for part, block in parts),
-    )
+    return _merged(form, parts, axes, xp)
+
+
+def _merged(
+    form: Any, parts: Iterable[tuple[Any, Array]], axes: tuple[int, ...], xp: Any
+) -> Any:
+    """Return the measure of blocks of the same slices, each with the form for it."""
+    measures = (part.measure(block, axes, xp) for part, block in parts)
+    return functools.reduce(lambda a, b: form.merge(a, b, xp), measures)
 
 
 def _of_slices(panel: Region, axes: tuple[int, ...]) -> Region:
@@ -90,8 +103,12 @@ def _of_slices(panel: Region, axes: tuple[int, ...]) -> Region:
 
 def _run_on_one_block(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
     axes = parameters.axes_of(form, w)
-    change = Change.of(form, measured(form, w, axes, copy, library), library)
-    return changed(change, form, w, axes, copy)
+
+    def measure(form: Any) -> Any:
+        return measured(form, w, axes, copy, library)
+
+    form, found = rounds.last(form, measure(form), measure, library.xp)
+    return changed(Change.of(form, found, library), form, w, axes, copy)
 
 
 def measured(form: Any, w: Any, axes: tuple[int, ...], copy: bool | None, library: Any) -> Any:
@@ -115,8 +132,14 @@ def _run_on_slices(form: Any, w: Array, copy: bool | None, library: Any, most: i
     out, changes = Destination(w, copy, axes, library), Changes(library)
     at_once = entries_of_piece(w) if copy is False else ENTRIES_OF_PIECE
     for panel, tiles in _grid(w, axes, most, library).columns():
-        part = form.for_part(w.shape, axes, panel)
-        change = changes.of(part, _measure(form, w, tiles, axes, xp))
+        first = form.for_part(w.shape, axes, panel)
+
+        def measure(part: Any, tiles: list[Region] = tiles) -> Any:
+            return _merged(part, ((part, w[tile]) for tile in tiles), axes, xp)
+
+        found = _measure(form, w, tiles, axes, xp)
+        chosen, found = rounds.last(first, found, measure, xp)
+        change = changes.of(chosen, found)
         factor = change.product(w)
         if change.nothing:
             out.keep(panel)
@@ -124,7 +147,7 @@ def _run_on_slices(form: Any, w: Array, copy: bool | None, library: Any, most: i
             out.multiply(panel, factor)
         else:
             for tile in tiles:
-                part = form.for_part(w.shape, axes, tile)
+                part = form.for_part(w.shape, axes, tile) if chosen is first else chosen
                 change.onto(part, w[tile], out.at(tile), axes, at_once)
     return out.result()
 

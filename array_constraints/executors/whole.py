@@ -32,6 +32,8 @@ def violation(form: Any, w: Array, xp: Namespace) -> Array:
         order, back = _slices_last(form, w)
         slices = xp.permute_dims(library.accumulated(w), order)
         result = xp.permute_dims(form.excess(slices, xp), back)
+    elif form.rounds > 1:
+        result = library.excess_in_rounds(form, w, parameters.axes_of(form, w))
     else:
         measure = form.measure(w, parameters.axes_of(form, w), xp)
         result = library.by_slice(form.excess, measure)
@@ -56,6 +58,8 @@ def _project_by_measure(form: Any, w: Array, xp: Namespace) -> Any:
 
     def value(w: Array, data: dict[str, Any]) -> Any:
         own = state.with_values(form, data)
+        if own.rounds > 1:
+            return library.in_rounds(own, w, axes)
         measure = own.measure(w, axes, xp)
         excess = library.by_slice(own.excess, measure)
         allowed = xp.equal(excess, xp.zeros_like(excess))
@@ -64,7 +68,7 @@ def _project_by_measure(form: Any, w: Array, xp: Namespace) -> Any:
     def derivative(w: Array, tangent: Array, data: dict[str, Any]) -> Any:
         return state.with_values(form, data)._stated_derivative(w, tangent, axes, xp)
 
-    if getattr(form, "_stated_derivative", None) is None:
+    if form._stated_derivative is None:
         return value(w, {})
     return library.differentiated(value, derivative, w, state.data_of(form))
 

@@ -38,6 +38,15 @@ class Slicewise(AlongAxis):
     """
 
     needs: ClassVar[Needs] = "measures"
+    rounds: ClassVar[int] = 1
+    """How many times a lazy array is measured: no value says that :meth:`next` needs no more.
+
+    At 1, by default, nothing is measured again, and ``next`` is never asked.
+    """
+    _project_at_once: Any = None
+    """``(w, axes, xp)``: the projection of an array in memory, by a faster way than rounds."""
+    _stated_derivative: Any = None
+    """A derivative that is stated, because to differentiate the value would round too much."""
 
     if TYPE_CHECKING:  # a static method will do, which checkers allow for an attribute only
         measure: Measuring[Any]
@@ -57,6 +66,15 @@ class Slicewise(AlongAxis):
     @abstractmethod
     def excess(self, measure: Any, xp: Namespace) -> Array:
         """Return how far each slice is from what is allowed, from its measure alone."""
+
+    def next(self, measure: Any, xp: Namespace) -> Slicewise | None:
+        """Return the form that measures again, given the whole measure; None if that is all.
+
+        A constraint whose slices need several rounds of measuring returns what the next round
+        measures, merges and asks for in its turn, for the slices of ``measure``. The last one
+        applies, and its excess is 0 where a slice stays.
+        """
+        return None
 
     @abstractmethod
     def apply(self, block: Array, measure: Any, xp: Namespace) -> Array:

@@ -12,6 +12,7 @@ import dask.array
 import numpy
 from array_api_compat import array_namespace
 
+from array_constraints.libraries import dask_rounds
 from array_constraints.libraries.base import IMMUTABLE, Library
 from array_constraints.libraries.numpy import booleans, negative, refused
 from array_constraints.numerics import signed_sums
@@ -94,6 +95,13 @@ class Dask(Library):
         return cast(
             Array, dask.array.map_blocks(chunk, *arrays, dtype=like.dtype, meta=like._meta)
         )
+
+    def in_rounds(self, form: Any, w: Any, axes: tuple[int, ...]) -> Any:
+        """Measure chunk by chunk, in as many rounds as ``form`` says."""
+        return dask_rounds.projected(form, w, axes)
+
+    def excess_in_rounds(self, form: Any, w: Any, axes: tuple[int, ...]) -> Any:
+        return dask_rounds.excess(form, w, axes, self.accumulated(w))
 
     def unwritable(self, w: Any) -> str | None:
         return IMMUTABLE

@@ -20,6 +20,7 @@ from array_constraints.libraries.jax_placement import (
     with_float64,
 )
 from array_constraints.libraries.numpy import booleans
+from array_constraints.libraries.thresholds.jax import JaxThresholds
 from array_constraints.numerics.formats import FORMATS
 from array_constraints.numerics.sums import Term, pairwise_sum, plain_sum
 from array_constraints.typing import Array
@@ -27,6 +28,8 @@ from array_constraints.typing import Array
 
 class Jax(Library):
     """JAX's arrays and tracers, sharded or offloaded ones too."""
+
+    thresholds = JaxThresholds
 
     def has_float64(self, w: Any) -> bool:
         """Whether float64 can be made: while a call runs, and of an array that has it."""

@@ -12,6 +12,7 @@ import numpy
 
 from array_constraints.libraries.block_sums import AtHand
 from array_constraints.libraries.strided import by_stride, overlapping
+from array_constraints.libraries.thresholds.numpy import NumpyThresholds
 from array_constraints.numerics import subnormals
 from array_constraints.numerics.bit_masks import unpacked
 from array_constraints.numerics.formats import FORMATS
@@ -24,6 +25,7 @@ _SCRATCH, _STACKED = 2**15, 2**19  # entries in float64: what stays in the cache
 class Numpy(AtHand):
     """NumPy's arrays, and ml_dtypes' bfloat16 in them."""
 
+    thresholds = NumpyThresholds
     partial_from = 2**13  # below, one pass in float64 is faster
     at_hand_by_type = True
 

@@ -12,6 +12,7 @@ import torch
 from array_constraints.libraries import torch_autograd, torch_kinds, torch_rows, torch_sharded
 from array_constraints.libraries.block_sums import sparing
 from array_constraints.libraries.strided import by_stride, overlapping
+from array_constraints.libraries.thresholds.torch import TorchThresholds
 from array_constraints.libraries.torch_entries import TorchEntries
 from array_constraints.numerics.sums import Term, largest_magnitude, pairwise_sum, plain_sum
 from array_constraints.typing import Array
@@ -20,6 +21,7 @@ from array_constraints.typing import Array
 class Torch(TorchEntries):
     """PyTorch's tensors and parameters, on any device, sharded ones too."""
 
+    thresholds = TorchThresholds
     partial_from = 2**16  # below, one pass in float64 is faster
 
     def refused(self, w: Any) -> str | None:

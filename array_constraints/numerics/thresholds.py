@@ -48,7 +48,7 @@ class Search(NamedTuple):
     precision: Precision
     ball: bool
     how: Any
-    """How the library sums: see ``libraries/thresholds.py``."""
+    """How the library sums: see ``libraries/thresholds/``."""
 
     @property
     def exact(self) -> bool:

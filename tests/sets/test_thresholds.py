@@ -21,8 +21,8 @@ from libraries import (
 )
 from slices_to_threshold import FAMILIES, TOTALS, exact_ball, exact_sum, slice_of, slices
 
+from array_constraints import L1Ball, Simplex
 from array_constraints.numerics.formats import FORMATS
-from array_constraints.sets.thresholds import L1Ball, Simplex
 
 BOTH = pytest.mark.parametrize("cls", [Simplex, L1Ball])
 

@@ -9,7 +9,7 @@ from array_constraints.executors.grid import Region
 from array_constraints.files.formats.disk import Progress
 from array_constraints.files.run.plan import Plan
 from array_constraints.files.run.report import Report, Summary, TensorReport
-from array_constraints.files.run.work import Outcome, RegionWork, TensorWork
+from array_constraints.files.run.work import Forms, Measures, Outcome, RegionWork, TensorWork
 from array_constraints.files.run.work_on_slices import SlicesWork
 from array_constraints.files.run.workers import Workers
 
@@ -42,15 +42,29 @@ class Checking:
             self.plan.skipped,
         )
 
-    def survey(self, panel: Region, batch: Sequence[RegionWork]) -> Any:
+    def survey(self, panel: Region, batch: Sequence[RegionWork]) -> Measures:
         """Return the measures of a panel's slices; add how far they are off to ``before``."""
         work = cast(SlicesWork, batch[0][0])
-        forest = work.forest()
-        for _, outcome in self.each("survey", batch):
-            forest.add_all(outcome.nodes)
-        measures = forest.measures()
+        measures = self.measured(work, batch)
         self.before[work.tensor.name] += work.summary(measures, panel)
         return measures
+
+    def measured(
+        self, work: SlicesWork, batch: Sequence[RegionWork], forms: Forms | None = None
+    ) -> Measures:
+        """Return the measures of a panel's slices, or in a further round of those with a form.
+
+        Regions where no slice has one are not read.
+        """
+        forest = work.forest(forms)
+        if forms is None:
+            outcomes = self.each("survey", batch)
+        else:
+            batch = [some for some in batch if work.is_measured(some[1], forms)]
+            outcomes = self.each("survey", batch, self.workers.shared(forms))
+        for _, outcome in outcomes:
+            forest.add_all(outcome.nodes)
+        return forest.measures()
 
     def each(
         self, method: str, batch: Iterable[RegionWork], *more: Any, in_order: bool = False

@@ -20,7 +20,13 @@ from array_constraints.files.run.check import Checking, batches
 from array_constraints.files.run.plan import Plan
 from array_constraints.files.run.report import Report, TensorReport
 from array_constraints.files.run.target import check_leftover, check_replaceable
-from array_constraints.files.run.work import Outcome, RegionWork, TensorWork
+from array_constraints.files.run.work import (
+    Decided,
+    Measures,
+    Outcome,
+    RegionWork,
+    TensorWork,
+)
 from array_constraints.files.run.work_on_slices import SlicesWork
 from array_constraints.files.run.workers import Workers
 
@@ -83,14 +89,26 @@ class Projecting(Checking):
     def _twice(self, panel: Region, batch: list[RegionWork]) -> None:
         """Measure the slices of a panel, then constrain it region by region."""
         work = cast(SlicesWork, batch[0][0])
-        measures = self.workers.shared(self.survey(panel, batch))
+        decided = self._in_rounds(work, panel, batch, self.survey(panel, batch))
         forest = work.forest()
-        for _, outcome in self._projected(batch, measures):
+        for _, outcome in self._projected(batch, self.workers.shared(decided)):
             forest.add_all(outcome.nodes)
         self.after[work.tensor.name] += work.summary(forest.measures(), panel)
 
+    def _in_rounds(
+        self, work: SlicesWork, panel: Region, batch: list[RegionWork], measures: Measures
+    ) -> Decided:
+        """Measure the slices of a panel again, as often as their constraint asks for it."""
+        decided, forms = Decided(measures, {}), work.following(measures, {}, panel)
+        while forms:
+            measures = self.measured(work, batch, forms)
+            decided.measures.update(measures)
+            decided.forms.update(forms)
+            forms = work.following(measures, forms, panel)
+        return decided
+
     def _projected(
-        self, batch: list[RegionWork], *measures: Any
+        self, batch: list[RegionWork], *decided: Any
     ) -> Iterator[tuple[RegionWork, Outcome]]:
         """Constrain regions, and see that they are written."""
         if self.copy.shared:
@@ -100,7 +118,7 @@ class Projecting(Checking):
                 for work, region in batch
             ]
         in_order = not self.copy.shared
-        for done, outcome in self.each("project", batch, *measures, in_order=in_order):
+        for done, outcome in self.each("project", batch, *decided, in_order=in_order):
             if in_order:
                 self.copy.write(done[0].tensor, done[1], outcome.block)
             yield done, outcome._replace(block=None)

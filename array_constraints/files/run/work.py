@@ -26,6 +26,15 @@ SLICES_OF_PANEL = 2**18
 
 Measures: TypeAlias = dict[Column, Any]
 """The measure of the slices of each column of tiles."""
+Forms: TypeAlias = dict[Column, Any]
+"""The forms that have measured last, where that took more than one round."""
+
+
+class Decided(NamedTuple):
+    """What the last round of measuring has found of the slices of each column."""
+
+    measures: Measures
+    forms: Forms
 
 
 class Outcome(NamedTuple):
@@ -68,7 +77,7 @@ class TensorWork(ABC):
 
     @abstractmethod
     def project(
-        self, region: Region, block: Any = None, measures: Measures | None = None
+        self, region: Region, block: Any = None, decided: Decided | None = None
     ) -> Outcome:
         """Constrain a region, and write it."""
 

@@ -11,7 +11,7 @@ from array_constraints.executors.needs import is_alike_everywhere
 from array_constraints.files.options import COUNTED
 from array_constraints.files.run.report import Summary
 from array_constraints.files.run.work import (
-    Measures,
+    Decided,
     Outcome,
     TensorWork,
     numpy_namespace,
@@ -35,7 +35,7 @@ class EntriesWork(TensorWork):
         return Outcome(before)
 
     def project(
-        self, region: Region, block: Any = None, measures: Measures | None = None
+        self, region: Region, block: Any = None, decided: Decided | None = None
     ) -> Outcome:
         tiles = self.tiles(region, block, kept=self.result is None)
         before = after = Summary()

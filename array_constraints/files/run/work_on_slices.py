@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from array_constraints import libraries
+from array_constraints.executors import rounds
 from array_constraints.executors.change import Change
 from array_constraints.executors.grid import Column, Forest, Node, Region
 from array_constraints.files.run.report import Summary
 from array_constraints.files.run.tiles import RegionTiles
 from array_constraints.files.run.work import (
     SLICES_OF_PANEL,
+    Decided,
+    Forms,
     Measures,
     Outcome,
     TensorWork,
@@ -28,33 +31,60 @@ class SlicesWork(TensorWork):
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         entries = self.entries_of(chunk_bytes)
         whole = 0 if in_order else entries  # panels side by side would not be in order
-        for panel, fits in self.grid.panels(whole, SLICES_OF_PANEL):
+        most = SLICES_OF_PANEL if self.constraint.rounds == 1 else SLICES_OF_PANEL // 16
+        for panel, fits in self.grid.panels(whole, most):
             yield panel, [panel] if fits else list(self.grid.regions(panel, entries))
 
-    def survey(self, region: Region, block: Any = None) -> Outcome:
-        """Return the measures of a region's tiles, merged where both siblings are in it."""
-        tiles, forest = self.tiles(region, block), self.forest()
+    def survey(self, region: Region, block: Any = None, forms: Forms | None = None) -> Outcome:
+        """Return the measures of a region's tiles, merged where both siblings are in it.
+
+        In a further round, those of the columns that have a form for it.
+        """
+        tiles, forest = self.tiles(region, block), self.forest(forms)
         for column, index, place in self.grid.tiles(region):
-            forest.add(column, 0, index, self._measure(place, tiles.read(place)))
+            if forms is None:
+                forest.add(column, 0, index, self._measure(place, tiles.read(place)))
+            elif column in forms:
+                measure = _measured(forms[column], tiles.read(place), self.axes)
+                forest.add(column, 0, index, measure)
         return Outcome(nodes=forest.left())
+
+    def is_measured(self, region: Region, forms: Forms) -> bool:
+        """Whether a further round measures any slice of a region."""
+        return any(column in forms for column, _, _ in self.grid.tiles(region))
+
+    def following(self, measures: Measures, forms: Forms, panel: Region) -> Forms:
+        """Return the forms of the next round, for the columns that need one."""
+        found: Forms = {}
+        if self.constraint.rounds == 1:
+            return found
+        for column, _, place in self.grid.tiles(panel):
+            if column in measures and column not in found:
+                form = forms[column] if column in forms else self._form(place)
+                following = form.next(measures[column], numpy_namespace())
+                if following is not None:
+                    found[column] = following
+        return found
 
     def check(self, region: Region, block: Any = None) -> Outcome:
         measures = self.measures(self.survey(region, block).nodes)
         return Outcome(before=self.summary(measures, region))
 
     def project(
-        self, region: Region, block: Any = None, measures: Measures | None = None
+        self, region: Region, block: Any = None, decided: Decided | None = None
     ) -> Outcome:
         tiles = self.tiles(region, block, kept=self.result is None)
-        if measures is None:
+        if decided is None:
             before, after = self._columns(tiles)
             return Outcome(before, after, block=tiles.finish(self.durable))
-        forest, changes = self.forest(), dict[Column, Change]()
+        (measures, forms), changes = decided, dict[Column, Change]()
+        forest = self.forest()
         for column, index, place in self.grid.tiles(region):
-            tile, measure = tiles.read(place), measures[column]
+            tile, form = tiles.read(place), forms.get(column)
             if column not in changes:
-                changes[column] = self._change(place, measure)
-            self._constrain(place, tile, changes[column])
+                own = self._form(place) if form is None else form
+                changes[column] = self._change(own, measures[column])
+            self._constrain(place, tile, changes[column], form)
             tiles.write(place, tile)
             forest.add(column, 0, index, self._measure(place, tile))
         return Outcome(nodes=forest.left(), block=tiles.finish(self.durable))
@@ -68,9 +98,16 @@ class SlicesWork(TensorWork):
         for column in columns.values():
             read = [(index, place, tiles.read(place)) for index, place in column]
             measure, found = self._measured(read)
-            change, left = self._change(column[0][1], measure), found
+            first = self._form(column[0][1])
+
+            def measured(form: Any, read: Any = read) -> Any:
+                nodes = ((i, _measured(form, tile, self.axes)) for i, _, tile in read)
+                return self._whole(form, nodes)
+
+            form, last = rounds.last(first, measure, measured, numpy_namespace())
+            change, left = self._change(form, last), found
             for _, place, tile in read:
-                self._constrain(place, tile, change)
+                self._constrain(place, tile, change, None if form is first else form)
                 tiles.write(place, tile)
             if not change.nothing:
                 _, left = self._measured(read)
@@ -79,19 +116,27 @@ class SlicesWork(TensorWork):
 
     def _measured(self, read: list[tuple[int, Region, Any]]) -> tuple[Any, Summary]:
         """Return the measure of a column of tiles, and the violation of its slices."""
-        forest = self.forest()
-        for index, place, tile in read:
-            forest.add((), 0, index, self._measure(place, tile))
-        measure = forest.measures()[()]
+        nodes = ((index, self._measure(place, tile)) for index, place, tile in read)
+        measure = self._whole(self.constraint, nodes)
         return measure, self._summary(measure, read[0][1])
 
-    def forest(self) -> Forest:
-        """Return an empty forest, in which the nodes of a panel are merged."""
-        return Forest(lambda a, b: self.constraint.merge(a, b, numpy_namespace()))
+    def _whole(self, form: Any, nodes: Iterator[tuple[int, Any]]) -> Any:
+        """Return the measure of a column from those of its tiles."""
+        forest = _forest(form)
+        for index, measure in nodes:
+            forest.add((), 0, index, measure)
+        return forest.measures()[()]
 
-    def measures(self, nodes: Sequence[Node]) -> Measures:
+    def forest(self, forms: Forms | None = None) -> Forest:
+        """Return an empty forest, in which the nodes of a panel are merged.
+
+        In a further round, its forms are all of one class.
+        """
+        return _forest(next(iter(forms.values())) if forms else self.constraint)
+
+    def measures(self, nodes: Sequence[Node], forms: Forms | None = None) -> Measures:
         """Return the measures of whole slices from the nodes of all their tiles."""
-        forest = self.forest()
+        forest = self.forest(forms)
         forest.add_all(nodes)
         return forest.measures()
 
@@ -113,17 +158,24 @@ class SlicesWork(TensorWork):
         return self.constraint.for_part(self.tensor.shape, self.axes, place)
 
     def _measure(self, place: Region, tile: Any) -> Any:
-        import numpy
+        return _measured(self._form(place), tile, self.axes)
 
-        tile = numpy.asarray(tile, order="C")
-        return self._form(place).measure(tile, self.axes, numpy_namespace())
-
-    def _change(self, place: Region, measure: Any) -> Change:
+    def _change(self, form: Any, measure: Any) -> Change:
         """Return the change of the slices of a column of tiles."""
-        library = libraries.of_namespace(numpy_namespace())
-        return Change.of(self._form(place), measure, library)
+        return Change.of(form, measure, libraries.of_namespace(numpy_namespace()))
 
-    def _constrain(self, place: Region, tile: Any, change: Change) -> None:
-        """Constrain a tile in place."""
+    def _constrain(self, place: Region, tile: Any, change: Change, form: Any) -> None:
+        """Constrain a tile in place, under the form of a further round if there was one."""
         if not change.nothing:
-            change.onto(self._form(place), tile, tile, self.axes)
+            own = self._form(place) if form is None else form
+            change.onto(own, tile, tile, self.axes)
+
+
+def _forest(form: Any) -> Forest:
+    return Forest(lambda a, b: form.merge(a, b, numpy_namespace()))
+
+
+def _measured(form: Any, tile: Any, axes: tuple[int, ...]) -> Any:
+    import numpy
+
+    return form.measure(numpy.asarray(tile, order="C"), axes, numpy_namespace())

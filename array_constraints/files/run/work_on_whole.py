@@ -11,7 +11,7 @@ from array_constraints.executors.grid import Region
 from array_constraints.files.run.report import Summary
 from array_constraints.files.run.work import (
     SLICES_OF_PANEL,
-    Measures,
+    Decided,
     Outcome,
     TensorWork,
     summary_of,
@@ -39,7 +39,7 @@ class WholeWork(TensorWork):
         return Outcome(before=self._summary(block, region))
 
     def project(
-        self, region: Region, block: Any = None, measures: Measures | None = None
+        self, region: Region, block: Any = None, decided: Decided | None = None
     ) -> Outcome:
         tiles = self.tiles(region, block, kept=self.result is None)
         block = tiles.read(region)

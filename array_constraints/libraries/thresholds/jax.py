@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from array_constraints.libraries.thresholds import Thresholds
+from array_constraints.libraries.thresholds.expression import Thresholds
 from array_constraints.numerics.thresholds import Search, Threshold, sample
 
 _MOST = 64  # more than log2 n + (digits + 18) / 2 rounds are never needed

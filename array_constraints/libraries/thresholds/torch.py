@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from array_constraints.libraries.thresholds_at_hand import AtHandThresholds
+from array_constraints.libraries.thresholds.at_hand import AtHandThresholds
 from array_constraints.numerics.thresholds import Threshold
 
 

@@ -1,10 +1,9 @@
-"""How libraries find thresholds: in functions of the standard; faster in files beside."""
+"""How any conforming library finds thresholds: as one expression."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from array_constraints.libraries.base import Library
 from array_constraints.numerics import masses, thresholds
 from array_constraints.numerics.masses import Mass, Target
 from array_constraints.numerics.sums import Sum
@@ -15,21 +14,24 @@ from array_constraints.typing import Array
 class Thresholds:
     """The sums that a threshold is found by, as any conforming library makes them."""
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Any) -> None:
         self.library = library
         self.xp: Any = library.xp
 
     def accumulated(self, w: Array) -> Array:
         """Return ``w`` in the dtype of its accumulator."""
-        return self.library.accumulated(w)
+        wide: Array = self.library.accumulated(w)
+        return wide
 
     def fence(self, w: Array) -> Array:
         """Return ``w``, read from memory again where a compiler would keep a copy of it."""
-        return self.library.fence(w)
+        read: Array = self.library.fence(w)
+        return read
 
     def total(self, x: Array, axes: tuple[int, ...]) -> Array:
         """Return the sum of each slice of an accumulator: within 2**13 roundoffs."""
-        return self.library._add_in_any_order(x, None, axes, _as_they_are)
+        found: Array = self.library._add_in_any_order(x, None, axes, _as_they_are)
+        return found
 
     def ends(self, v: Array, w: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
         """Return the smallest and the largest entry of each slice: ``v`` is ``w`` widened."""

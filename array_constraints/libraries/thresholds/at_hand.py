@@ -2,7 +2,7 @@
 
 Slices are searched block by block in the caches. Of long columns of a matrix, and long slices
 in one piece, a sample says about where the threshold is; what lies above is collected, which is
-little as a rule, and the search ends on that alone: see ``columns_at_hand.py``.
+little as a rule, and the search ends on that alone: see ``columns.py``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import math
 from abc import abstractmethod
 from typing import Any
 
-from array_constraints.libraries.columns_at_hand import SAMPLE, Columns
 from array_constraints.libraries.strided import cut
-from array_constraints.libraries.thresholds import Thresholds
+from array_constraints.libraries.thresholds.columns import SAMPLE, Columns
+from array_constraints.libraries.thresholds.expression import Thresholds
 from array_constraints.numerics import brackets, masses, subnormals, thresholds
 from array_constraints.numerics.masses import Mass, Target
 from array_constraints.numerics.thresholds import Search, Threshold, ordinary, stepped
