@@ -27,30 +27,30 @@ class Region:
 
     def nearest(self, w: np.ndarray) -> np.ndarray:
         """Return the x in the region that minimises half the square of its distance to w."""
-        w = w.ravel()
-        more = self.matrix.shape[1] - w.size
-        square = sparse.diags_array(np.concatenate([np.ones(w.size), np.zeros(more)]))
-        linear = np.concatenate([-w, np.zeros(more)])
-        solver = clarabel.DefaultSolver(
-            sparse.csc_array(square),
-            linear,
-            sparse.csc_array(self.matrix),
-            self.offset,
-            [self.cone(self.offset.size)],
-            _settings(),
-        )
-        solution = solver.solve()
-        solved = (clarabel.SolverStatus.Solved, clarabel.SolverStatus.AlmostSolved)
-        if solution.status not in solved:
-            raise ArithmeticError(f"the solver says {solution.status}")
-        return np.asarray(solution.x)[: w.size]
+        unit = float(np.abs(w).max())  # its tolerances are absolute, too
+        w, offset = w.ravel() / unit, self.offset / unit
+        more = np.zeros(self.matrix.shape[1] - w.size)
+        square = sparse.csc_array(sparse.diags_array(np.concatenate([w**0, more])))
+        data = square, np.concatenate([-w, more]), sparse.csc_array(self.matrix), offset
+        for tolerance in (1e-13, 1e-12, 1e-11):  # a cone may not let it come nearest
+            settings = _settings(tolerance)
+            found = clarabel.DefaultSolver(*data, [self.cone(offset.size)], settings).solve()
+            if found.status in _SOLVED:
+                return unit * np.asarray(found.x)[: w.size]
+        raise ArithmeticError(f"the solver says {found.status}")
 
 
-def _settings() -> Any:
+_SOLVED = (clarabel.SolverStatus.Solved, clarabel.SolverStatus.AlmostSolved)
+
+
+def _settings(tolerance: float) -> Any:
     settings = clarabel.DefaultSettings()
-    settings.verbose = False
-    settings.max_threads = 1
-    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-11
+    settings.verbose, settings.max_threads = False, 1
+    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = tolerance
+    reduced = 100 * tolerance
+    settings.reduced_tol_gap_abs = settings.reduced_tol_gap_rel = reduced
+    settings.reduced_tol_feas = reduced
+    settings.static_regularization_constant = 1e-12  # its own, 1e-8, keeps it from that
     return settings
 
 
@@ -177,9 +177,14 @@ class ConvexSet:
 
 
 def drawn(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Return a weight of entries with ties, heavy tails or neither, of any size about 1."""
-    entries = (rng.normal(size=shape), rng.standard_t(3, shape), rng.integers(-4, 5, shape) / 4)
-    return entries[rng.integers(3)] * 2.0 ** rng.integers(-4, 5)
+    """Return a weight of entries with ties, heavy tails or neither, of any size about 1.
+
+    No entry is 0: on the boundary of a cone the solver has half its digits.
+    """
+    kind = rng.integers(3)
+    ties = rng.integers(-4, 4, shape) + 0.5
+    found = (rng.normal(size=shape), rng.standard_t(3, shape), ties)[kind]
+    return found * 2.0 ** rng.integers(-4, 5)
 
 
 CONVEX = {
