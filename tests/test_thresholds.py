@@ -137,6 +137,16 @@ class TestRounds:
         assert np.mean(counts) <= 4.5
 
     @np.errstate(all="ignore")
+    def test_are_few_where_entries_are_beyond_the_total(self, ball):
+        """The mean of such entries is off by more than the total."""
+        large = 2.8061589648569886e203
+        for values in (np.full(2731, large), large * (1 + 2.0**-50 * np.arange(300) % 3)):
+            for parts in (1, 3):
+                found, reads = in_rounds(values, Target(0.7, ball), parts)
+                assert reads <= 6
+                assert math.fsum(found) == pytest.approx(0.7, rel=6 * 2.0**-53)
+
+    @np.errstate(all="ignore")
     def test_end_where_the_whole_slice_does(self, ball):
         for family in FAMILIES:
             values = slice_of(family, 1000, "float32")

@@ -84,6 +84,7 @@ def started(mass: Mass, target: Target, how: Any, pivots: int = PIVOTS) -> Brack
     mean = mean if found.scale is None else mean * found.scale
     share = found.target / mass.entries
     left = xp.where(mean - share > -found.target, mean - share, -found.target)
+    left = xp.minimum(left, -share)  # which roundoff of a mean of large entries would exceed
     floor = found.precision.accumulator.smallest_normal
     ratio = share / xp.maximum(-left, xp.full_like(left, floor))
     ratio = xp.clip(ratio, floor, 1.0)

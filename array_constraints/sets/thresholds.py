@@ -162,7 +162,7 @@ class Simplex(_ThresholdConstraint):
         super().__post_init__()
         total: Any = parameters.number("total", self.total, lower=0, upper=sys.float_info.max)
         if isinstance(total, int | float) and not total:
-            raise ValueError("total must be positive, got 0: only zeros have that sum")
+            raise ValueError(f"total must be positive, got {total!r}: only zeros sum to it")
         object.__setattr__(self, "total", total)
 
     @property

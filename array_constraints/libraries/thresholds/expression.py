@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from array_constraints.numerics import masses, thresholds
@@ -35,6 +36,10 @@ class Thresholds:
 
     def ends(self, v: Array, w: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
         """Return the smallest and the largest entry of each slice: ``v`` is ``w`` widened."""
+        if 0 in v.shape:  # there is none to begin with
+            nothing = self.total(v, axes)
+            infinite = self.xp.full_like(nothing, math.inf)
+            return infinite, -infinite
         smallest = self.xp.min(v, axis=axes, keepdims=True)
         return smallest, self.xp.max(v, axis=axes, keepdims=True)
 
@@ -47,7 +52,8 @@ class Thresholds:
         precision, xp = self.library.precision(w), self.xp
         v = self.accumulated(w)
         if ball:
-            largest = xp.maximum(*map(xp.abs, self.ends(v, w, axes)))
+            smallest, largest = self.ends(v, w, axes)
+            largest = xp.maximum(-smallest, largest)
             smallest, v = xp.zeros_like(largest), xp.abs(v)
         else:
             smallest, largest = self.ends(v, w, axes)

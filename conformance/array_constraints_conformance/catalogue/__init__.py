@@ -11,6 +11,7 @@ from array_constraints_conformance.catalogue import (
     patterns,
     sparsity,
     standardized,
+    thresholds,
 )
 from array_constraints_conformance.catalogue.definition import Definition
 from array_constraints_conformance.catalogue.exact import ExactRule
@@ -130,6 +131,20 @@ _FURTHER = (
         ({"total": -0.3},),
     ),
     Definition("Standardized", {"axis": 0}, ({},), standardized.standardized),
+    Definition(
+        "Simplex",
+        {"total": 1.0, "axis": 0},
+        ({}, {"total": 0.7}),
+        thresholds.simplex,
+        ({"total": 8.0},),
+    ),
+    Definition(
+        "L1Ball",
+        {"radius": 1.0, "axis": 0},
+        ({}, {"radius": 0.7}),
+        thresholds.l1_ball,
+        ({"radius": 8.0},),
+    ),
     Definition(
         "Halfspace",
         {"normal": 1.0, "bound": 0.0, "axis": 0},

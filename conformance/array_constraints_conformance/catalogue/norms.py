@@ -133,6 +133,10 @@ class NormRule(KnownRule):
         bound = Fraction(self.upper) ** 2 * self._squared_unit(slices.length)
         return (square - bound) / 2 / bound if bound else square
 
+    def depth(self, fmt: Format, n: int) -> Fraction:
+        """Return how far inside its bound a projected slice may be, relative to it."""
+        return fmt.depth(n)
+
     def demanded(self, slices: Slices, directed: np.ndarray) -> np.ndarray:
         return directed if self.rate == 1 else np.zeros_like(directed)
 

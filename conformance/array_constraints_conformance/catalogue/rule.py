@@ -97,6 +97,11 @@ class Rule(ABC):
         found: np.ndarray = slices.finite & ~zero
         return found
 
+    def unmoved(self, slices: Slices) -> np.ndarray:
+        """Return which slices that are not finite come back as they are."""
+        found: np.ndarray = ~slices.finite
+        return found
+
     def demanded(self, slices: Slices, directed: np.ndarray) -> np.ndarray:
         """Return which slices have a result that is to be allowed."""
         return directed
@@ -167,6 +172,10 @@ class KnownRule(Rule):
 
     def undirected(self, slices: Slices) -> np.ndarray:
         """Return the slices that no direction leads from to what is allowed."""
+        return np.zeros(len(slices), dtype=bool)
+
+    def satisfies(self, slices: Slices) -> np.ndarray:
+        """Return which finite slices satisfy an equation exactly."""
         return np.zeros(len(slices), dtype=bool)
 
     def close(self, slices: Slices, i: int, fmt: Format, underflow: Fraction) -> bool:

@@ -102,6 +102,8 @@ SCALARS: dict[str, list[dict[str, Any]]] = {
     "NMSparse": [{"n": np.int64(1), "m": np.int8(2), "axis": np.int16(-1)}],
     "Mean": [{"value": np.float32(0.5), "axis": np.int64(1)}],
     "Sum": [{"total": np.float32(0.5), "axis": np.int64(1)}],
+    "Simplex": [{"total": np.float32(0.5), "axis": np.int64(1)}],
+    "L1Ball": [{"radius": np.int32(2), "axis": np.int64(1)}],
     "Halfspace": [
         {"normal": np.asarray([1.0, 2.0]), "bound": np.float32(0.5)},
         {"normal": np.float32(0.5)},

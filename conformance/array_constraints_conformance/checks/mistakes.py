@@ -99,6 +99,8 @@ WRONG_VALUES: dict[str, list[dict[str, Any]]] = {
     "Mean": [{"value": math.nan}, {"value": math.inf}],
     "Sum": [{"total": math.nan}, {"total": -math.inf}],
     "Standardized": [{"axis": (0, 0)}],
+    "Simplex": [{"total": 0.0}, {"total": -1.0}, {"total": math.nan}, {"total": math.inf}],
+    "L1Ball": [{"radius": -1.0}, {"radius": math.nan}],
     "Halfspace": [
         {"normal": (1.0, math.nan)},
         {"normal": (0.0, 0.0)},
@@ -121,6 +123,8 @@ TYPES_OF_FURTHER: dict[str, list[dict[str, Any]]] = {
     "Mean": [{"value": "0"}, {"value": True}, {"value": None}, {"axis": 1.0}],
     "Sum": [{"total": "1"}, {"total": False}, {"axis": 1.0}],
     "Standardized": [{"axis": True}, {"axis": 0.0}],
+    "Simplex": [{"total": "1"}, {"total": True}, {"total": None}, {"axis": 1.0}],
+    "L1Ball": [{"radius": None}, {"radius": False}, {"axis": "0"}],
     "Halfspace": [{"normal": "1"}, {"normal": None}, {"bound": "0", "normal": 1.0}],
     "Hyperplane": [{"normal": True}, {"value": None, "normal": 1.0}],
 }

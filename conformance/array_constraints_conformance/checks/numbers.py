@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 
 from array_constraints_conformance.catalogue import ExactRule, NormRule
-from array_constraints_conformance.catalogue.affine import AffineRule
+from array_constraints_conformance.catalogue.thresholds import ThresholdRule
 from array_constraints_conformance.checks.registry import check, law
 from array_constraints_conformance.checks.shared import (
     is_allowed,
@@ -83,11 +83,12 @@ def infinity_stays_in_its_slice(seen: Observation) -> int:
     chosen = np.isinf(seen.before.values).any(axis=1) & ~np.isnan(seen.before.values).any(
         axis=1
     )
+    unmoved = seen.rule.unmoved(seen.before)
     if isinstance(seen.rule, ExactRule):
         expected = seen.rule.nearest_rows(seen.before).astype(np.float64)
         wrong = (expected != seen.after.values).any(axis=1)
     else:
-        expected, wrong = seen.before.values, seen.after.finite
+        expected, wrong = seen.before.values, seen.after.finite & unmoved
     for i in where(chosen & wrong):
         seen.fail(
             i, "an infinity disappeared, or was kept where it is not allowed", expected[i]
@@ -103,10 +104,10 @@ def satisfied_slices_come_back_bit_for_bit(seen: Observation) -> int:
     return int(seen.interior.sum())
 
 
-def changed(seen: Observation) -> Iterator[tuple[NormRule, int]]:
+def changed(seen: Observation) -> Iterator[tuple[NormRule | ThresholdRule, int]]:
     """Yield the rule for each slice that changed, which is to be finite."""
     rule = seen.rule
-    if isinstance(rule, NormRule) and rule.upper < math.inf:
+    if isinstance(rule, NormRule | ThresholdRule) and rule.upper < math.inf:
         for i in where(seen.directed & ~seen.same):
             seen.require(seen.after.finite[i], i, "the result is not finite", "a finite slice")
             yield rule, i
@@ -130,10 +131,11 @@ def a_projected_slice_is_not_shrunk_further_than_the_margin(seen: Observation) -
     for rule, i in changed(seen):
         bound = Fraction(rule.upper)
         size = rule.size(seen.after, i)
-        if size < bound * (1 - seen.fmt.depth(seen.n)):
+        depth = rule.depth(seen.fmt, seen.n)
+        if size < bound * (1 - depth):
             short = relative((1 - size / bound) / seen.fmt.u)
-            depth = relative(seen.fmt.depth(seen.n) / seen.fmt.u)
-            seen.fail(i, f"{short} u below the bound", f"at most {depth} u below the bound")
+            most = f"at most {relative(depth / seen.fmt.u)} u below the bound"
+            seen.fail(i, f"{short} u below the bound", most)
         applied += 1
     return applied
 
@@ -162,7 +164,7 @@ def applying_twice_equals_applying_once(seen: Observation) -> int:
 
 @law("NUM-10")
 def a_slice_of_nan_or_infinity_comes_back_unchanged(seen: Observation) -> int:
-    chosen = ~seen.before.finite
+    chosen = seen.rule.unmoved(seen.before)
     for i in where(chosen & ~seen.same):
         seen.fail(i, "a slice of NaN or infinity was changed", seen.before.rows[i])
     return int(chosen.sum())
@@ -170,9 +172,7 @@ def a_slice_of_nan_or_infinity_comes_back_unchanged(seen: Observation) -> int:
 
 @law("NUM-14")
 def a_solution_comes_back_bit_for_bit(seen: Observation) -> int:
-    if not isinstance(seen.rule, AffineRule):
-        return 0
-    chosen = seen.rule.satisfies(seen.before)
+    chosen = known(seen).satisfies(seen.before)
     for i in where(chosen & ~seen.same):
         seen.fail(i, "a slice that satisfies the equation was changed", seen.before.rows[i])
     return int(chosen.sum())
