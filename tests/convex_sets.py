@@ -139,6 +139,10 @@ def _of_l1_ball(given: Arguments, shape: tuple[int, ...]) -> Region:
     return below(matrix, [given["radius"], *np.zeros(2 * n)])
 
 
+def _of_mask(given: Arguments, shape: tuple[int, ...]) -> Region:
+    return zero_where(~np.broadcast_to(given["mask"], shape))
+
+
 def _of_triangle(given: Arguments, shape: tuple[int, ...]) -> Region:
     i, j = np.indices(shape)
     lower = given["part"] == "lower"
@@ -193,7 +197,7 @@ CONVEX = {
     "Halfspace": ConvexSet(_normal_and("bound"), lambda g, s: below(_row(g), g["bound"])),
     "Hyperplane": ConvexSet(_normal_and("value"), lambda g, s: equal(_row(g), g["value"])),
     "L1Ball": ConvexSet(_positive("radius"), _of_l1_ball),
-    "Mask": ConvexSet(_mask, lambda g, s: zero_where(~np.asarray(g["mask"])), True),
+    "Mask": ConvexSet(_mask, _of_mask, of_matrices=True),
     "MaxNorm": ConvexSet(_positive("max_value"), _of_ball),
     "Mean": ConvexSet(_any("value"), lambda g, s: equal(np.ones((1, *s)) / s, g["value"])),
     "Monotone": ConvexSet(_increasing, _of_order),
