@@ -86,8 +86,14 @@ def keras(title: str, backend: str, library: str, contract: str = "") -> Peer:
     return Peer(title, module, (library,), "keras", contract, scopes, "keras", backend)
 
 
-def adapted(title: str, name: str, library: str, contract: str) -> Peer:
-    return Peer(title, f"{SUITE}.peers.{name}", (library,), name, contract, gaps=name)
+def adapted(title: str, name: str, library: str, contract: str, package: str = "") -> Peer:
+    module, package = f"{SUITE}.peers.{name}", package or name
+    return Peer(title, module, (library,), package, contract, gaps=name)
+
+
+def published(title: str, name: str, contract: str) -> Peer:
+    """Return the formula of a paper, written in PyTorch for the suite."""
+    return adapted(title, name, "torch", contract, package="torch")
 
 
 JAX = "jax.numpy+x64"  # with float64: all four dtypes
@@ -112,7 +118,10 @@ rows. It documents that shorter rows come back unchanged, and that the norm of t
 becomes "lower than the value maxnorm". `UnitNorm` is `torch.nn.functional.normalize`, which
 documents $v / \\max(\\lVert v\\rVert, \\epsilon)$ with $\\epsilon = 10^{-12}$: by that
 contract slices shorter than $\\epsilon$ stay short, which is counted below as a gap of the
-unit norm, not as a fault of the function. `NonNeg` is `torch.clamp`. There is no
+unit norm, not as a fault of the function. `NonNeg` and `Box` are `torch.clamp`, `Triangular`
+is `torch.tril` and `torch.triu`, and `Mask` is `torch.nn.utils.prune.CustomFromMask`, which
+multiplies by the mask. `NMSparse` multiplies by a mask that `torch.topk` makes, as pruning
+scripts do; which of equal entries it takes is documented as not fixed. There is no
 `MinMaxNorm`.""",
     ),
     "optax": adapted(
@@ -120,11 +129,12 @@ unit norm, not as a fault of the function. `NonNeg` is `torch.clamp`. There is n
         "optax",
         JAX,
         """\
-`MaxNorm` is `projection_l2_ball`, `UnitNorm` is `projection_l2_sphere` and `NonNeg` is
-`projection_non_negative`. They project a whole tree; the adapter maps them over the slices
-with `jax.vmap`. Each documents the problem that it solves, $\\min \\lVert x - y\\rVert^2$
-over the set, which has no single solution on the sphere for $x = 0$; nothing is said of
-accuracy or of the exponent range. There is no `MinMaxNorm`.""",
+`MaxNorm` is `projection_l2_ball`, `UnitNorm` and `Sphere` are `projection_l2_sphere`; `NonNeg`,
+`Box`, `Simplex`, `L1Ball`, `Halfspace` and `Hyperplane` are `projection_non_negative`,
+`projection_box`, `projection_simplex` and so on. They project a whole tree; the adapter maps
+them over the slices with `jax.vmap`. Each documents the problem that it solves,
+$\\min \\lVert x - y\\rVert^2$ over the set, which has no single solution on the sphere for
+$x = 0$; nothing is said of accuracy or of the exponent range. There is no `MinMaxNorm`.""",
     ),
     "jaxopt": adapted(
         "JAXopt",
@@ -133,6 +143,40 @@ accuracy or of the exponent range. There is no `MinMaxNorm`.""",
         """\
 The names and the documented problems are those of Optax; the code differs. JAXopt says on
 import that it is no longer maintained: its gaps are listed to compare, not to be mended.""",
+    ),
+    "pyproximal": adapted(
+        "PyProximal",
+        "pyproximal",
+        "numpy",
+        """\
+The classes of `pyproximal.projection`, which take one vector of NumPy: `EuclideanBallProj` is
+`MaxNorm`, `BoxProj` is `NonNeg` and `Box`, `HalfSpaceProj` is `Halfspace`, `HyperPlaneBoxProj`
+without bounds is `Hyperplane`, `SimplexProj` is `Simplex` and `L1BallProj` is `L1Ball`;
+`L0BallProj` is `NMSparse`, called for each group. Hyperplane, simplex and L1 ball are found by
+bisection to `xtol`, which is documented as $10^{-5}$. Half types are not mentioned.""",
+    ),
+    "ngpt": published(
+        "nGPT",
+        "ngpt",
+        """\
+`UnitNorm` is the published training code's $w / \\lVert w\\rVert$ for each row, in float32
+where entries have 16 bits, after each step. No epsilon and no range are stated. That a row
+moves by a roundoff or two whenever it is applied again is within what *map* tolerates.""",
+    ),
+    "edm2": published(
+        "EDM2",
+        "edm2",
+        """\
+`Sphere` is forced weight normalisation, $w / (\\epsilon + \\mathrm{rms}(w))$ with the paper's
+$\\epsilon = 10^{-4}$, times the radius. By that contract the root mean square is short by one
+part in ten thousand, again at each call.""",
+    ),
+    "hyperball": published(
+        "Hyperball",
+        "hyperball",
+        """\
+`Sphere` is $R\\,w / \\lVert w\\rVert$ with `torch.linalg.vector_norm`, as hooks after the step
+compute it. They ask for weights that are not zero; no range is stated.""",
     ),
 }
 

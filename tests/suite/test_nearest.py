@@ -17,7 +17,9 @@ def nearest(rule: KnownRule, w: np.ndarray) -> np.ndarray:
 
 
 def test_none_is_left_out():
-    convex = {name for name, known in CATALOGUE.items() if "convex sets" in known.rules()[0].traits}
+    convex = {
+        name for name, known in CATALOGUE.items() if "convex sets" in known.rules()[0].traits
+    }
     assert convex <= CONVEX.keys()
 
 

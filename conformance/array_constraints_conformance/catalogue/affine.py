@@ -75,6 +75,10 @@ class AffineRule(KnownRule):
     def suits(self, shape: tuple[int, ...]) -> bool:
         return self.axis is None or len(shape) > 0
 
+    def fits(self, fmt: Format, n: int) -> bool:
+        """Whether the format has numbers of the size of the normal's entries."""
+        return all(not a or fmt.smallest <= abs(a) <= fmt.largest for a in self._entries)
+
     # What is measured.
 
     def coefficients(self, n: int) -> np.ndarray:
@@ -215,7 +219,8 @@ class AffineRule(KnownRule):
         terms = self.mass(slices, i) + abs(self.bound(n))
         error = (fmt.band(n) + Fraction(5, 2) * fmt.u) * terms
         error += self.slack(slices, slices, i, fmt, underflow)  # what is kept counts as 0
-        return error / (n if self.mean else 1)
+        least = Fraction(fmt.smallest)  # what moves does not, though its distance may underflow
+        return error / (n if self.mean else 1) + least
 
     # Hard slices.
 

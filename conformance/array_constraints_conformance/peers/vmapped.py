@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from array_constraints_conformance.peers.signatures import Normal
 from array_constraints_conformance.peers.slices import OfRows
@@ -27,4 +28,4 @@ class Vmapped(OfRows):
 
 def normal_of(normal: Normal, row: Any) -> Any:
     """Return a normal vector of as many entries as a slice has, in the dtype of that."""
-    return jnp.broadcast_to(jnp.asarray(normal, dtype=row.dtype), row.shape)
+    return jnp.asarray(np.resize(np.asarray(normal), row.shape), dtype=row.dtype)
