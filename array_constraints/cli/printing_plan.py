@@ -46,9 +46,10 @@ def print_plan(plan: Plan, as_json: bool) -> None:
             map(_item_row, items),
         )
     why = plan.why_not_resumable
+    most = "at most " if any(item.passes > 2 for item in plan.items) else ""
     print_line(
         f"{counted(len(plan.items), 'weight')}; {plan.workers} at a time, at most "
-        f"{decimal(plan.peak_memory)} of memory; {decimal(plan.bytes_read)} read, "
+        f"{decimal(plan.peak_memory)} of memory; {most}{decimal(plan.bytes_read)} read, "
         f"{decimal(plan.bytes_written)} written; "
         f"{f'cannot be resumed: {why}' if why else 'can be resumed'}"
     )

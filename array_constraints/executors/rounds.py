@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from array_constraints.libraries.rounds import not_done
 from array_constraints.typing import Namespace
 
 
@@ -15,7 +16,10 @@ def last(
 
     ``measured`` returns the measure of the same slices under another form.
     """
-    if form.rounds > 1:
+    first, rounds = form, 1
+    if first.rounds > 1:
         while (following := form.next(measure, xp)) is not None:
-            form, measure = following, measured(following)
+            if rounds == first.rounds:
+                raise not_done(first)
+            form, measure, rounds = following, measured(following), rounds + 1
     return form, measure

@@ -39,9 +39,9 @@ class Slicewise(AlongAxis):
 
     needs: ClassVar[Needs] = "measures"
     rounds: ClassVar[int] = 1
-    """How many times a lazy array is measured: no value says that :meth:`next` needs no more.
+    """How often slices are measured at most; at 1, by default, ``next`` is never asked.
 
-    At 1, by default, nothing is measured again, and ``next`` is never asked.
+    Lazy and traced arrays are measured as often: no value says that it would be enough.
     """
     _project_at_once: Any = None
     """``(w, axes, xp)``: the projection of an array in memory, by a faster way than rounds."""

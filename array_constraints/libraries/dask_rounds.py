@@ -139,8 +139,7 @@ def _applied(block: Any, state: State | None) -> Any:
     if state is None:
         return block
     state.check_done()
-    (first, measure), (last, found) = state.first, state.last
-    xp = array_namespace(block)
-    excess = first.excess(measure, xp)
-    applied = last.apply(block, found, xp)
+    (form, measure), xp = state.last, array_namespace(block)
+    excess = form.excess(measure, xp)
+    applied = form.apply(block, measure, xp)
     return xp.where(xp.equal(excess, xp.zeros_like(excess)), block, applied)

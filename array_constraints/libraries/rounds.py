@@ -36,8 +36,11 @@ class State(NamedTuple):
     def check_done(self) -> None:
         """Raise RuntimeError where the rounds of a lazy array were not enough."""
         if self.following is not None:
-            form = self.first.form
-            raise RuntimeError(
-                f"{name_of(type(form))}: slices are not done after {form.rounds} rounds of "
-                "measuring: rechunk the array so that each chunk has whole slices"
-            )
+            raise not_done(self.first.form)
+
+
+def not_done(form: Any) -> RuntimeError:
+    """Return the error of a form whose slices ask for more rounds than it says."""
+    return RuntimeError(
+        f"{name_of(type(form))}: slices are not done after {form.rounds} rounds of measuring"
+    )

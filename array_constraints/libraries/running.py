@@ -33,12 +33,13 @@ class Running:
         if form._project_at_once is not None:
             found: Array = form._project_at_once(w, axes, self.xp)
             return found
-        excess = self.by_slice(form.excess, measure := form.measure(w, axes, self.xp))
+        measure = form.measure(w, axes, self.xp)
         for _ in range(1, form.rounds):
             following = form.next(measure, self.xp)
             if following is None:
                 break
             form, measure = following, following.measure(w, axes, self.xp)
+        excess = self.by_slice(form.excess, measure)
         allowed = self.xp.equal(excess, self.xp.zeros_like(excess))
         projected: Array = self.xp.where(allowed, w, self.by_slice(form.apply, measure, w))
         return projected

@@ -198,6 +198,8 @@ SETS: dict[str, tuple[ac.Constraint, Plane | Cells]] = {
     "Mean": (ac.Mean(), hyperplane((1.0, 1.0), 0.0)),
     "Sum": (ac.Sum(1.0), hyperplane((1.0, 1.0), 1.0)),
     "Standardized": (ac.Standardized(), single((1.0, -1.0), (-1.0, 1.0))),
+    "Simplex": (ac.Simplex(1.5), simplex(1.5)),
+    "L1Ball": (ac.L1Ball(1.5), l1_ball(1.5)),
     "Halfspace": (ac.Halfspace([1.0, 2.0], 1.5), halfspace((1.0, 2.0), 1.5)),
     "Hyperplane": (ac.Hyperplane([1.0, 2.0], 1.5), hyperplane((1.0, 2.0), 1.5)),
     "Mask": (ac.Mask(PATTERN), Cells((4, 4))),

@@ -15,6 +15,7 @@ from faults.all import CORRECT, FAULTS
 from faults.further.base import module_of
 from faults.further.exact import EXACT
 from faults.further.sliced import SLICED
+from faults.further.thresholds import THRESHOLDS
 from faults.making import Fault
 
 # These compare a call with the violation, and with what becomes of a file: a fault of either
@@ -69,7 +70,7 @@ def test_a_right_implementation_is_accepted(module: Callable[[], Any]) -> None:
     assert {k: v for k, v in found.items() if v not in ("met", "not applicable")} == {}
 
 
-@pytest.mark.parametrize("made", [*EXACT, *SLICED], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("made", [*EXACT, *SLICED, *THRESHOLDS], ids=lambda cls: cls.__name__)
 def test_a_right_further_set_is_accepted(made: type) -> None:
     found = outcomes(module_subject(module_of(made)), constraints=(made.__name__,))
     assert {k: v for k, v in found.items() if v not in ("met", "not applicable")} == {}

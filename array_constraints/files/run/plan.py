@@ -55,8 +55,12 @@ class Item:
 
     @property
     def passes(self) -> int:
-        """The number of times that the tensor is read to be constrained."""
-        return max((min(len(regions), 2) for _, regions in self.panels), default=0)
+        """The number of times, at most, that the tensor is read to be constrained."""
+        return max((self._times(regions) for _, regions in self.panels), default=0)
+
+    def _times(self, regions: list[Region]) -> int:
+        """Return how often the regions of a panel are read at most, to be constrained."""
+        return 1 if len(regions) == 1 else 1 + int(self.constraint.rounds)
 
     @property
     def regions(self) -> int:
@@ -70,9 +74,9 @@ class Item:
         return max(sizes, default=0)
 
     def bytes_read(self, to_project: bool) -> int:
-        """Return the bytes that are read of it, uncompressed."""
+        """Return the bytes that are read of it at most, uncompressed."""
         return sum(
-            sum(map(self.work.bytes_of, regions)) * (min(len(regions), 2) if to_project else 1)
+            sum(map(self.work.bytes_of, regions)) * (self._times(regions) if to_project else 1)
             for _, regions in self.panels
         )
 
@@ -123,7 +127,7 @@ class Plan:
 
     @property
     def bytes_read(self) -> int:
-        """Bytes read: of the selected tensors as often as they need, of the rest once."""
+        """Bytes read at most: of the selected tensors as often as they need, else once."""
         selected = sum(item.bytes_read(self.to_project) for item in self.items)
         return selected + (self.bytes_passed_through if self.to_project else 0)
 

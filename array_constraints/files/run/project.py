@@ -29,6 +29,7 @@ from array_constraints.files.run.work import (
 )
 from array_constraints.files.run.work_on_slices import SlicesWork
 from array_constraints.files.run.workers import Workers
+from array_constraints.libraries.rounds import not_done
 
 _SECONDS_BETWEEN_SYNCS = 2.0
 
@@ -100,7 +101,11 @@ class Projecting(Checking):
     ) -> Decided:
         """Measure the slices of a panel again, as often as their constraint asks for it."""
         decided, forms = Decided(measures, {}), work.following(measures, {}, panel)
+        rounds = 1
         while forms:
+            if rounds == work.constraint.rounds:
+                raise not_done(work.constraint)
+            rounds += 1
             measures = self.measured(work, batch, forms)
             decided.measures.update(measures)
             decided.forms.update(forms)
