@@ -11,9 +11,9 @@ LEAD = """\
 ![How many requirements each implementation meets](results.svg)
 
 The conformance suite judges implementations of weight constraints by a
-[specification](specification.md). This page says what it finds in this library, in Keras, in the
-projections of PyTorch, Optax, JAXopt and PyProximal, and in three formulas of training code
-(nGPT, EDM2, hyperball). Each library ran unmodified; the formulas were written for the suite.
+[specification](specification.md). This page says what it finds in this library, in Keras, in
+the projections of PyTorch, Optax, JAXopt and PyProximal, and in three formulas of training
+code (nGPT, EDM2, hyperball). Each library ran unmodified; the formulas were written for the suite.
 
 - **This library** meets every requirement, on every array library that is named below.
 - **Keras** divides by `norm + 1e-7`, so that weights which are allowed already shrink a

@@ -12,7 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from array_constraints_conformance.known_gaps import read
-from measure_peers import PEERS, Peer
+from judged_peers import PEERS, Peer
 
 SOME = ("SET-1", "SET-12", "SET-14", "NUM-1", "NUM-2", "GRAD-1", "GRAD-2")
 W = np.asarray([[3.0, 0.3], [4.0, 0.4]], dtype="float32")  # of norm 5, and of norm 0.5
