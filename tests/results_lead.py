@@ -13,7 +13,7 @@ LEAD = """\
 The conformance suite judges implementations of weight constraints by a
 [specification](specification.md). This page says what it finds in this library, in Keras, in
 the projections of PyTorch, Optax, JAXopt and PyProximal, and in three formulas of training
-code (nGPT, EDM2, hyperball). Each library ran unmodified; the formulas were written for the suite.
+code (nGPT, EDM2, hyperball), written for the suite. Each library ran unmodified.
 
 - **This library** meets every requirement, on every array library that is named below.
 - **Keras** divides by `norm + 1e-7`, so that weights which are allowed already shrink a
@@ -27,8 +27,8 @@ code (nGPT, EDM2, hyperball). Each library ran unmodified; the formulas were wri
 - **PyProximal** bisects hyperplanes, simplices and L1 balls to 0.00001, and raises at NaN.
 - **nGPT and hyperball** make NaN of zero slices, and lose digits of long float32 sums on CPUs;
   **EDM2** is short by one part in ten thousand, again at each step.
-- **For everyday use**: on float32 weights with short slices and norms near 1, all of them
-  agree to one part in a million. The gaps show at the ends of the exponent range, in 16-bit
+- **For everyday use**: on float32 weights with short slices and norms near 1, all of them but
+  the bisections and EDM2 agree to one part in a million. The gaps show at the ends of the exponent range, in 16-bit
   formats, at zero, with NaN, on long slices, and in what happens to a weight over many steps.
 - A gap is no accusation: each section below says what the implementation documents.
 """
