@@ -28,8 +28,9 @@ code (nGPT, EDM2, hyperball), written for the suite. Each library ran unmodified
 - **nGPT and hyperball** make NaN of zero slices, and lose digits of long float32 sums on CPUs;
   **EDM2** is short by one part in ten thousand, again at each step.
 - **For everyday use**: on float32 weights with short slices and norms near 1, all of them but
-  the bisections and EDM2 agree to one part in a million. The gaps show at the ends of the exponent range, in 16-bit
-  formats, at zero, with NaN, on long slices, and in what happens to a weight over many steps.
+  EDM2 and the bisections agree to one part in a million. The gaps show at the ends of the
+  exponent range, in 16-bit formats, at zero, with NaN, on long slices, and in what happens to a
+  weight over many steps.
 - A gap is no accusation: each section below says what the implementation documents.
 """
 COUNT = re.compile(r"(\d+) of (\d+) met")
