@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -50,6 +51,15 @@ def test_no_point_of_a_sample_is_nearer(name):
         nearest = np.sqrt(np.sum((points - w) ** 2, axis=1).min())
         allowed = 1e-12 * (np.abs(w).max() + np.abs(found).max()) * math.sqrt(w.size)
         assert distance(found, w) <= nearest + allowed, f"{name}(**{given})({w.tolist()})"
+
+
+def test_no_choice_of_entries_is_nearer_in_any_group():
+    for _, given, w, found in draws("NMSparse", DRAWS, MOST):
+        groups, kept = (x.reshape(-1, given["m"]) for x in (w, found))
+        assert ((kept == groups) | (kept == 0)).all()
+        choices = list(itertools.combinations(range(given["m"]), given["n"]))
+        most = np.max([np.sum(groups[:, choice] ** 2, axis=1) for choice in choices], axis=0)
+        np.testing.assert_allclose(np.sum(kept**2, axis=1), most, rtol=1e-14)
 
 
 WITH_EQUATIONS = [name for name, each in NOT_CONVEX.items() if each.equations]
