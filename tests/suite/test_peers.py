@@ -12,11 +12,32 @@ from types import ModuleType
 import numpy as np
 import pytest
 from array_constraints_conformance.known_gaps import read
-from measure_peers import PEERS, Peer
+from judged_peers import PEERS, Peer
 
 SOME = ("SET-1", "SET-12", "SET-14", "NUM-1", "NUM-2", "GRAD-1", "GRAD-2")
 W = np.asarray([[3.0, 0.3], [4.0, 0.4]], dtype="float32")  # of norm 5, and of norm 0.5
 KERNEL = np.asarray([[[3.0, 0.3]], [[4.0, 0.4]], [[0.0, 1.2]]], dtype="float32")  # 5, and 1.3
+LIBRARY = {
+    **dict.fromkeys(("torch", "ngpt", "edm2", "hyperball"), "torch"),
+    **dict.fromkeys(("optax", "jaxopt"), "jax.numpy"),
+    "pyproximal": "numpy",
+}
+GROUPS = np.asarray([[3.0, -4.0, 0.5, 1.0], [0.0, 2.0, -3.0, 1.0]], dtype="float32")
+# Of each set one that is worked by hand: arguments, a weight, what it becomes.
+BY_HAND = {
+    "MaxNorm": ({"max_value": 1}, W, [[0.6, 0.3], [0.8, 0.4]]),
+    "UnitNorm": ({"axis": -1}, W.T, [[0.6, 0.8], [0.6, 0.8]]),
+    "NonNeg": ({}, 1 - W, [[0.0, 0.7], [0.0, 0.6]]),
+    "Box": ({"min_value": 0.35, "max_value": 3.5}, W, [[3.0, 0.35], [3.5, 0.4]]),
+    "Sphere": ({"radius": 2.0, "axis": (0, 1), "unit": "rms"}, np.ones((2, 2), "f4"), 2.0),
+    "Halfspace": ({"normal": (1.0, 3.0), "bound": 5.0}, W, [[2.0, 0.3], [1.0, 0.4]]),
+    "Hyperplane": ({"normal": 1.0, "value": 1.0}, W, [[0.0, 0.45], [1.0, 0.55]]),
+    "Simplex": ({"total": 1.0, "axis": 1}, W, [[1.0, 0.0], [1.0, 0.0]]),
+    "L1Ball": ({"radius": 2.0}, -W, [[-0.5, -0.3], [-1.5, -0.4]]),
+    "NMSparse": ({"axis": 1}, GROUPS, [[3.0, -4.0, 0.0, 0.0], [0.0, 2.0, -3.0, 0.0]]),
+    "Mask": ({"mask": [[True, False], [False, True]]}, W, [[3.0, 0.0], [0.0, 0.4]]),
+    "Triangular": ({"part": "upper", "axis": (-1, -2)}, W, [[3.0, 0.0], [4.0, 0.4]]),
+}
 
 
 def peer(name: str) -> ModuleType:
@@ -26,39 +47,38 @@ def peer(name: str) -> ModuleType:
 
 
 class TestTheAdaptersByHand:
-    @pytest.mark.parametrize(
-        ("name", "library"),
-        [("torch", "torch"), ("optax", "jax.numpy"), ("jaxopt", "jax.numpy")],
-    )
-    def test_bring_slices_along_any_axis_where_they_belong(self, name, library):
-        adapter, xp = peer(name), importlib.import_module(library)
+    @pytest.mark.parametrize("name", LIBRARY)
+    def test_bring_slices_where_they_belong(self, name):
+        adapter, xp = peer(name), importlib.import_module(LIBRARY[name])
+        there = [constraint for constraint in BY_HAND if hasattr(adapter, constraint)]
+        assert there
+        for constraint in there:
+            arguments, w, expected = BY_HAND[constraint]
+            found = np.asarray(getattr(adapter, constraint)(**arguments)(xp.asarray(w)))
+            near = {"edm2": 2e-4, "pyproximal": 2e-5}.get(name, 1e-6)  # by their contracts
+            expected = np.broadcast_to(np.asarray(expected), w.shape)
+            np.testing.assert_allclose(
+                found, expected, rtol=near, atol=near, err_msg=constraint
+            )
 
-        def of(constraint, w):
-            return np.asarray(constraint(xp.asarray(w)))
-
-        close = {"rtol": 1e-6, "atol": 0}
-        capped = [[0.6, 0.3], [0.8, 0.4]]
-        np.testing.assert_allclose(of(adapter.MaxNorm(1, axis=0), W), capped, **close)
+    @pytest.mark.parametrize("name", ["torch", "optax", "jaxopt", "pyproximal"])
+    def test_take_an_axis_of_any_form(self, name):
+        adapter, xp = peer(name), importlib.import_module(LIBRARY[name])
+        w, close = xp.asarray(KERNEL), {"rtol": 1e-6, "atol": 0}
         np.testing.assert_allclose(
-            of(adapter.MaxNorm(max_value=1, axis=-1), W.T), np.transpose(capped), **close
-        )
-        np.testing.assert_allclose(
-            of(adapter.MaxNorm(1, axis=[0, 1]), KERNEL),
+            np.asarray(adapter.MaxNorm(1, axis=[0, 1])(w)),
             [[[0.6, 3 / 13]], [[0.8, 4 / 13]], [[0.0, 12 / 13]]],
             **close,
         )
-        whole = of(adapter.MaxNorm(1, axis=None), KERNEL)
+        whole = np.asarray(adapter.MaxNorm(1, axis=None)(w))
         np.testing.assert_allclose(whole, KERNEL / np.linalg.norm(KERNEL), **close)
-        unit = of(adapter.UnitNorm(), W)
-        np.testing.assert_allclose(unit, [[0.6, 0.6], [0.8, 0.8]], **close)
-        assert of(adapter.NonNeg(), -W + 1).tolist() == np.maximum(1 - W, 0).tolist()
 
-    @pytest.mark.parametrize("name", ["torch", "optax", "jaxopt"])
+    @pytest.mark.parametrize("name", ["torch", "optax", "jaxopt", "pyproximal"])
     def test_refuse_an_axis_that_is_not_there(self, name):
         with pytest.raises(IndexError):
             peer(name).MaxNorm(axis=2)(W)
 
-    @pytest.mark.parametrize("name", ["torch", "optax", "jaxopt"])
+    @pytest.mark.parametrize("name", LIBRARY)
     def test_claim_to_be_maps_and_nothing_more(self, name):
         assert peer(name).CONFORMANCE_SCOPES == ("map",)
         assert not hasattr(peer(name), "MinMaxNorm")
@@ -75,6 +95,40 @@ class TestTheAdaptersBesideTheirPeer:
             assert adapter.MaxNorm(1)(w).equal(torch.renorm(w, 2, 1, 1))
             assert adapter.UnitNorm()(w).equal(torch.nn.functional.normalize(w, dim=0))
             assert adapter.NonNeg()(-w).equal(torch.clamp(-w, min=0))
+            assert adapter.Box(-0.7, 0.7)(w).equal(torch.clamp(w, -0.7, 0.7))
+            assert adapter.Triangular(offset=-1)(w).equal(torch.tril(w, -1))
+        ties = torch.ones((1, 4))
+        kept = torch.topk(ties, 2).indices.sort().values
+        assert adapter.NMSparse()(ties).nonzero()[:, 1].equal(kept[0])
+
+    @pytest.mark.parametrize("name", ["ngpt", "edm2", "hyperball"])
+    def test_published_formulas(self, name):
+        import torch
+
+        for w in (torch.asarray(W), torch.full((3, 2), 1e20), torch.zeros((3, 2))):
+            norm = w.norm(dim=0, keepdim=True)
+            if name == "edm2":
+                expected = w / (1e-4 + norm / len(w) ** 0.5) * 3
+                ours = peer(name).Sphere(3.0, unit="rms")(w)
+            else:
+                expected = w / norm
+                ours = peer(name).UnitNorm()(w) if name == "ngpt" else peer(name).Sphere()(w)
+            torch.testing.assert_close(ours, expected, rtol=1e-6, atol=0, equal_nan=True)
+
+    def test_pyproximal(self):
+        from pyproximal import projection
+
+        adapter, ones = peer("pyproximal"), np.ones(2, dtype="float32")
+        for ours, direct in (
+            (adapter.MaxNorm(1.0), projection.EuclideanBallProj(0, 1.0)),
+            (adapter.Halfspace(1.0, 0.5), projection.HalfSpaceProj(ones, 0.5)),
+            (adapter.Hyperplane(1.0, 0.5), projection.HyperPlaneBoxProj(ones, 0.5)),
+            (adapter.Simplex(0.7), projection.SimplexProj(2, 0.7)),
+            (adapter.L1Ball(0.7), projection.L1BallProj(2, 0.7)),
+            (adapter.NMSparse(1, 2, 0), projection.L0BallProj(1)),
+        ):
+            expected = np.stack([direct(W[:, 0]), direct(W[:, 1])], axis=1)
+            np.testing.assert_array_equal(ours(W), expected)
 
     @pytest.mark.parametrize("name", ["optax", "jaxopt"])
     def test_jax(self, name):
@@ -92,6 +146,15 @@ class TestTheAdaptersBesideTheirPeer:
                 np.testing.assert_array_equal(ours(w), expected)
             direct = theirs.projection_non_negative(-w)
             np.testing.assert_array_equal(adapter.NonNeg()(-w), direct)
+        plane = (jnp.ones(2), 0.5) if name == "optax" else ((jnp.ones(2), 0.5),)
+        for constraint, call, *arguments in (
+            (adapter.Simplex(0.7), theirs.projection_simplex, 0.7),
+            (adapter.L1Ball(0.7), theirs.projection_l1_ball, 0.7),
+            (adapter.Halfspace(1.0, 0.5), theirs.projection_halfspace, *plane),
+            (adapter.Hyperplane(1.0, 0.5), theirs.projection_hyperplane, *plane),
+        ):
+            expected = jnp.stack([call(jnp.asarray(v), *arguments) for v in W.T], axis=1)
+            np.testing.assert_allclose(constraint(jnp.asarray(W)), expected, rtol=1e-6)
 
 
 def judged(chosen: Peer, folder: Path, *more: str) -> tuple[int, str, list[dict]]:
@@ -102,7 +165,7 @@ def judged(chosen: Peer, folder: Path, *more: str) -> tuple[int, str, list[dict]
 
 
 class TestKnownGaps:
-    @pytest.mark.parametrize("name", ["keras", "torch", "optax", "jaxopt"])
+    @pytest.mark.parametrize("name", ["keras", *LIBRARY])
     def test_say_why_once_for_each_cause(self, name):
         gaps = read(name)
         reasons = {gap.reason for gap in gaps}
@@ -113,8 +176,8 @@ class TestKnownGaps:
     @pytest.mark.parametrize("name", PEERS)
     def test_leave_nothing_unexplained_and_nothing_that_holds(self, name, tmp_path):
         only = [word for requirement in SOME for word in ("--only", requirement)]
-        compiled = PEERS[name].libraries[0].startswith("jax")
-        code, said, results = judged(PEERS[name], tmp_path, *(only if compiled else ()))
+        slow = name == "pyproximal" or PEERS[name].libraries[0].startswith("jax")
+        code, said, results = judged(PEERS[name], tmp_path, *(only if slow else ()))
         assert code == 0, said
         outcomes = {result["outcome"] for result in results}
         assert {"met", "known gap"} <= outcomes

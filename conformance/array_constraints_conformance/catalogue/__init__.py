@@ -158,7 +158,8 @@ _FURTHER = (
         {"normal": 1.0, "value": 0.0, "axis": 0},
         ({"normal": (2.0, -1.0, 0.5, 3.0), "value": 0.5}, {"normal": 1.0, "value": 0.0}),
         affine.hyperplane,
-        ({"normal": (0.1, -0.3), "value": -0.7},),
+        # Squares of the second normal are 0 in float32.
+        ({"normal": (0.1, -0.3), "value": -0.7}, {"normal": (1e-30, -2e-30), "value": 0.0}),
         required=("normal",),
     ),
 )

@@ -75,6 +75,11 @@ class AffineRule(KnownRule):
     def suits(self, shape: tuple[int, ...]) -> bool:
         return self.axis is None or len(shape) > 0
 
+    def fits(self, fmt: Format, n: int) -> bool:
+        """Whether the format has the normal's entries, and no product with them underflows."""
+        low = fmt.smallest
+        return all(low <= abs(a) <= fmt.largest and low * a != 0 for a in self._entries if a)
+
     # What is measured.
 
     def coefficients(self, n: int) -> np.ndarray:
@@ -177,11 +182,9 @@ class AffineRule(KnownRule):
         return f" ({relative(self.step(slices, i))} too much)"
 
     def nearest(self, slices: Slices, i: int) -> Vector:
-        normal = _vector(self.normal, slices.length)
+        normal, found = _vector(self.normal, slices.length), slices.vector(i)
         share = self.step(slices, i) / product(normal, normal)
-        return (
-            difference(slices.vector(i), scaled(normal, share)) if share else slices.vector(i)
-        )
+        return difference(found, scaled(normal, share)) if share else found
 
     def apart(self, before: Slices, after: Slices, i: int) -> tuple[Fraction, Fraction]:
         nearest = self.nearest(before, i)
@@ -213,9 +216,9 @@ class AffineRule(KnownRule):
     ) -> Fraction:
         n = slices.length
         terms = self.mass(slices, i) + abs(self.bound(n))
-        error = (fmt.band(n) + Fraction(5, 2) * fmt.u) * terms
-        error += self.slack(slices, slices, i, fmt, underflow)  # what is kept counts as 0
-        return error / (n if self.mean else 1)
+        error = self.slack(slices, slices, i, fmt, underflow)  # what is kept counts as 0
+        error += (fmt.band(n) + Fraction(5, 2) * fmt.u) * terms
+        return error / (n if self.mean else 1) + Fraction(fmt.smallest)
 
     # Hard slices.
 
@@ -266,8 +269,7 @@ class AffineRule(KnownRule):
         if not self.equality and abs(over) < 0.1:
             return None
         moves = self.equality or over > 0
-        found: np.ndarray = np.eye(w.size) - moves * np.outer(a, a) / math.fsum(a * a)
-        return found
+        return np.asarray(np.eye(w.size) - moves * np.outer(a, a) / math.fsum(a * a))
 
 
 @lru_cache(maxsize=64)

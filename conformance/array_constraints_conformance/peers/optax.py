@@ -1,18 +1,59 @@
-"""Optax: ``projection_l2_ball``, ``projection_l2_sphere`` and ``projection_non_negative``."""
+"""Optax: the functions of ``optax.projections``."""
 
-import jax
+from __future__ import annotations
+
+from typing import Any
+
 import optax
-from jax.numpy import permute_dims
 from optax import projections
 
-from array_constraints_conformance.peers.slices import constraints_of
+from array_constraints_conformance.peers import signatures
+from array_constraints_conformance.peers.vmapped import Vmapped, normal_of
 
 __version__ = optax.__version__
 CONFORMANCE_SCOPES = ("map",)
-MaxNorm, UnitNorm, NonNeg = constraints_of(
-    projections.projection_l2_ball,
-    projections.projection_l2_sphere,
-    projections.projection_non_negative,
-    vmap=jax.vmap,
-    permute=permute_dims,
-)
+
+
+class MaxNorm(Vmapped, signatures.MaxNorm):
+    def row(self, row: Any) -> Any:
+        return projections.projection_l2_ball(row, self.max_value)
+
+
+class UnitNorm(Vmapped, signatures.UnitNorm):
+    def row(self, row: Any) -> Any:
+        return projections.projection_l2_sphere(row)
+
+
+class NonNeg:
+    def __call__(self, w: Any) -> Any:
+        return projections.projection_non_negative(w)
+
+
+class Box(signatures.Box):
+    def __call__(self, w: Any) -> Any:
+        return projections.projection_box(w, self.min_value, self.max_value)
+
+
+class Sphere(Vmapped, signatures.Sphere):
+    def row(self, row: Any) -> Any:
+        return projections.projection_l2_sphere(row, self.norm(row))
+
+
+class Halfspace(Vmapped, signatures.Halfspace):
+    def row(self, row: Any) -> Any:
+        return projections.projection_halfspace(row, normal_of(self.normal, row), self.bound)
+
+
+class Hyperplane(Vmapped, signatures.Hyperplane):
+    def row(self, row: Any) -> Any:
+        return projections.projection_hyperplane(row, normal_of(self.normal, row), self.value)
+
+
+class Simplex(Vmapped, signatures.Simplex):
+    def row(self, row: Any) -> Any:
+        return projections.projection_simplex(row, self.total)
+
+
+class L1Ball(Vmapped, signatures.L1Ball):
+    def row(self, row: Any) -> Any:
+        return projections.projection_l1_ball(row, self.radius)

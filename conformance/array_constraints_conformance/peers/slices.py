@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 Axis = int | tuple[int, ...] | list[int] | None
+
+
+class OfRows(ABC):
+    """A constraint along ``axis`` of a peer that projects the rows of a matrix."""
+
+    axis: Axis
+
+    @staticmethod
+    @abstractmethod
+    def permute(w: Any, order: Any) -> Any:
+        """Return ``w`` with its dimensions in another order."""
+
+    @abstractmethod
+    def rows(self, rows: Any) -> Any:
+        """Return the peer's result for each row, a slice."""
+
+    def __call__(self, w: Any) -> Any:
+        return project_rows(w, self.axis, self.permute, self.rows)
 
 
 def sliced(axis: Axis, ndim: int) -> tuple[int, ...]:
@@ -31,44 +50,3 @@ def project_rows(
     rows = project(moved.reshape((count, length)))
     back = [order.index(i) for i in range(w.ndim)]
     return permute(rows.reshape(moved.shape), back)
-
-
-def constraints_of(
-    ball: Callable[[Any, float], Any],
-    sphere: Callable[[Any], Any],
-    orthant: Callable[[Any], Any],
-    *,
-    vmap: Callable[[Callable[[Any], Any]], Callable[[Any], Any]],
-    permute: Callable[[Any, Any], Any],
-) -> tuple[type, type, type]:
-    """Return ``MaxNorm``, ``UnitNorm`` and ``NonNeg`` of a peer that projects one vector.
-
-    ``ball`` takes the vector and a radius, ``sphere`` the vector; ``orthant`` takes any weight.
-    """
-
-    class MaxNorm:
-        """The peer's projection of each slice onto a ball."""
-
-        def __init__(self, max_value: float = 2, axis: Axis = 0) -> None:
-            self.max_value, self.axis = max_value, axis
-
-        def __call__(self, w: Any) -> Any:
-            project = vmap(lambda row: ball(row, self.max_value))
-            return project_rows(w, self.axis, permute, project)
-
-    class UnitNorm:
-        """The peer's projection of each slice onto the unit sphere."""
-
-        def __init__(self, axis: Axis = 0) -> None:
-            self.axis = axis
-
-        def __call__(self, w: Any) -> Any:
-            return project_rows(w, self.axis, permute, vmap(sphere))
-
-    class NonNeg:
-        """The peer's projection of each entry onto the numbers that are not negative."""
-
-        def __call__(self, w: Any) -> Any:
-            return orthant(w)
-
-    return MaxNorm, UnitNorm, NonNeg

@@ -1,34 +1,36 @@
-"""PyTorch: ``torch.renorm``, ``torch.nn.functional.normalize`` and ``torch.clamp``."""
+"""PyTorch: ``renorm``, ``normalize``, ``clamp``, ``topk``, ``tril``, ``triu`` and pruning."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from torch.nn.utils import prune
 
-from array_constraints_conformance.peers.slices import Axis, project_rows, sliced
+from array_constraints_conformance.peers import signatures
+from array_constraints_conformance.peers.slices import OfRows, sliced
 
 __version__ = torch.__version__
 CONFORMANCE_SCOPES = ("map",)
 
 
-class MaxNorm:
+class OnTorch(OfRows):
+    """A constraint of a function of PyTorch that takes rows."""
+
+    permute = staticmethod(torch.permute)
+
+
+class MaxNorm(OnTorch, signatures.MaxNorm):
     """``torch.renorm``, which takes one dimension: the one that counts the slices."""
 
-    def __init__(self, max_value: float = 2, axis: Axis = 0) -> None:
-        self.max_value, self.axis = max_value, axis
-
-    def __call__(self, w: Any) -> Any:
-        return project_rows(w, self.axis, torch.permute, self._renormed)
-
-    def _renormed(self, rows: Any) -> Any:
+    def rows(self, rows: Any) -> Any:
         return torch.renorm(rows, p=2, dim=0, maxnorm=self.max_value)
 
 
 class UnitNorm:
     """``torch.nn.functional.normalize``, with its own ``eps``."""
 
-    def __init__(self, axis: Axis = 0) -> None:
+    def __init__(self, axis: Any = 0) -> None:
         self.axis = axis
 
     def __call__(self, w: Any) -> Any:
@@ -40,3 +42,35 @@ class NonNeg:
 
     def __call__(self, w: Any) -> Any:
         return torch.clamp(w, min=0)
+
+
+class Box(signatures.Box):
+    """``torch.clamp``."""
+
+    def __call__(self, w: Any) -> Any:
+        return torch.clamp(w, self.min_value, self.max_value)
+
+
+class NMSparse(OnTorch, signatures.NMSparse):
+    """A mask of the largest magnitudes by ``torch.topk``, which the weight is multiplied by."""
+
+    def groups(self, groups: Any) -> Any:
+        largest = torch.topk(groups.abs(), self.n, dim=1).indices
+        return groups * torch.zeros_like(groups).scatter(1, largest, 1)
+
+
+class Mask(signatures.Mask):
+    """``torch.nn.utils.prune.CustomFromMask``."""
+
+    def __call__(self, w: Any) -> Any:
+        mask = torch.asarray(self.mask, dtype=w.dtype).broadcast_to(w.shape)
+        return prune.CustomFromMask(mask).prune(w)
+
+
+class Triangular(signatures.Triangular):
+    """``torch.tril`` and ``torch.triu``, which take the last two dimensions."""
+
+    def __call__(self, w: Any) -> Any:
+        part = torch.tril if self.part == "lower" else torch.triu
+        matrices = torch.moveaxis(w, self.axis, (-2, -1))
+        return torch.moveaxis(part(matrices, self.offset), (-2, -1), self.axis)
