@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from array_constraints import libraries, parameters
+from array_constraints import libraries
 from array_constraints.executors import acceptance
 from array_constraints.executors.change import Change
 from array_constraints.executors.grid import Column, Forest, Grid, Node
-from array_constraints.executors.needs import EVERYTHING, needs_of
+from array_constraints.executors.needs import EVERYTHING, extent_of, needs_of
 from array_constraints.typing import A, Map, name_of
 
 Nodes = tuple[Node, ...]
@@ -85,11 +86,10 @@ def _projected(constraint: Any, w: Any) -> Any:
         return w
     like_w = {"dtype": w.dtype, "meta": w._meta}
     crossed, needs = _crossed(constraint, w), needs_of(constraint)
-    if needs == "entries":
-        return w.map_blocks(_project_part, form=constraint, shape=w.shape, **like_w)
-    if needs == "slices":
-        return w.map_blocks(constraint, **like_w)
-    axes = parameters.axes_of(constraint, w)
+    axes = extent_of(constraint, w.ndim)[0]
+    if needs in _AT_ONCE:
+        part = functools.partial(_project_part, constraint, w.shape, axes)
+        return w.map_blocks(part, **like_w)
     chunks = _Chunks(constraint, axes, w.shape, w.chunksize, w._meta)
     if not crossed:
         return w.map_blocks(chunks.alone, **like_w)
@@ -122,29 +122,40 @@ def _judge(constraint: Any, w: Any) -> None:
             "w.compute_chunk_sizes() first"
         )
     acceptance.accepted_by(constraint, w)
-    if needs in ("entries", "slices") and (crossed := _crossed(constraint, w)):
-        what, lengths = "slices", dict.fromkeys(crossed, -1)
-        if needs == "entries":
-            what, groups = "groups", constraint.groups(w.ndim)
-            lengths = {i: -(-max(w.chunks[i]) // groups[i]) * groups[i] for i in crossed}
+    if needs in _AT_ONCE and (crossed := _crossed(constraint, w)):
+        axes, groups = extent_of(constraint, w.ndim)
+        lengths = {
+            i: -1 if i in axes else -(-max(w.chunks[i]) // groups[i]) * groups[i]
+            for i in crossed
+        }
         raise ValueError(
-            f"{name} needs whole {what}, and these cross chunks in dimension "
+            f"{name} needs whole {_AT_ONCE[needs]}, and these cross chunks in dimension "
             f"{', '.join(map(str, crossed))}: pass w.rechunk({lengths})"
         )
 
 
-def _project_part(block: Any, form: Any, shape: tuple[int, ...], block_info: Any) -> Any:
-    """Return the allowed chunk of an array of that shape, under an elementwise form."""
+_AT_ONCE = {"entries": "groups", "slices": "slices", "regions": "slices or blocks"}
+"""What is called on chunks as they are, by what it needs, and what these have to hold."""
+
+
+def _project_part(
+    form: Any, shape: tuple[int, ...], axes: tuple[int, ...], block: Any, block_info: Any
+) -> Any:
+    """Return the allowed chunk of an array of that shape, in which slices are whole."""
     part = tuple([slice(*borders) for borders in block_info[0]["array-location"]])
-    return form.for_part(shape, (), part)(block)
+    return form.for_part(shape, axes, part)(block)
 
 
 def _crossed(constraint: Any, w: Any) -> list[int]:
     """Return the dimensions in which slices, or groups, cross the borders of chunks."""
-    if constraint.needs == "entries":
-        groups = enumerate(constraint.groups(w.ndim))
-        return [i for i, length in groups if any(n % length for n in w.chunks[i][:-1])]
-    return [i for i in parameters.axes_of(constraint, w) if w.numblocks[i] > 1]
+    axes, groups = extent_of(constraint, w.ndim)
+    crossed = [i for i in axes if w.numblocks[i] > 1]
+    parted = [
+        i
+        for i, length in enumerate(groups)
+        if i not in axes and any(n % length for n in w.chunks[i][:-1])
+    ]
+    return sorted(crossed + parted)
 
 
 def _measured(chunks: _Chunks, w: Any) -> Any:
