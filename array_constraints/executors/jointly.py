@@ -235,7 +235,7 @@ def _require_one_shape(joint: _Joint, name: str) -> None:
             expected, what = (entries, "entries") if by_entry else (counts[0], "slices")
             if len(numbers) != expected:
                 raise ValueError(
-                    f"{name}: {field} has {len(numbers)} entries, and there are {expected} {what}"
+                    f"{name}: {field} has {len(numbers)} numbers, there are {expected} {what}"
                 )
     rows = tuple(map(joint.rows, joint.places))
     for part, own in _parts(joint.form, rows) if rows else ():

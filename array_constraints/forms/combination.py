@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import abstractmethod
 from typing import Any, ClassVar
 
@@ -86,22 +85,22 @@ def part_of(
     return constraint.for_part(shape, extent_of(constraint, len(shape))[0], part)
 
 
-def numbered(constraint: Constraint, at: int, ndim: int) -> Constraint | None:
+def numbered(constraint: Constraint, at: int, ndim: int) -> Any:
     """Return a member for arrays in which dimension ``at``, one more, numbers those it is for.
 
     None where there is no such constraint: then it is called on each by itself.
     """
     own = getattr(constraint, "numbered", None)
     if own is not None:
-        found: Constraint | None = own(at, ndim)
-        return found
+        return own(at, ndim)
     if needs_of(constraint) == EVERYTHING:
         return None
     form: Any = constraint
     if form.needs == "entries" and is_alike_everywhere(form, ndim):
         return constraint
-    by_slice = getattr(form, "_bounds_by_slice", dict)()
-    if by_slice or not state.is_frozen_with(form, "axis") or isinstance(form.axis, str):
+    if getattr(form, "_bounds_by_slice", dict[str, Any])():
+        return None
+    if not state.is_frozen_with(form, "axis") or isinstance(form.axis, str):
         return None
     return _along(form, at, ndim)
 
@@ -113,6 +112,5 @@ def _along(form: Any, at: int, ndim: int) -> Any:
         axis = tuple(range(ndim))
     parameters.normalized_axes(name_of(type(form)), axis, ndim)
     counted = tuple([i % ndim + (i % ndim >= at) for i in axis])
-    return state.with_values(
-        form, {"axis": counted[0] if isinstance(form.axis, int) else counted}
-    )
+    own = counted[0] if isinstance(form.axis, int) else counted
+    return state.with_values(form, {"axis": own})

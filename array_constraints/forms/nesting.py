@@ -62,7 +62,8 @@ class Nesting(Form):
             )
             if any(a is not b for a, b in zip(made, _as_tuple(value), strict=True)):
                 values[field.name] = made if isinstance(value, tuple) else made[0]
-        return dataclasses.replace(self, **values) if values else self
+        made_anew: Any = dataclasses.replace
+        return made_anew(self, **values) if values else self
 
     def validate(self, w: Any) -> None:
         for one in self.members():

@@ -60,7 +60,8 @@ def structure_of(form: Any) -> tuple[Structure, dict[str, Any]] | None:
 
 def _is_nested(value: Any) -> bool:
     """Whether a field of a form holds another form, whose bounds are data of both."""
-    return _fields_of(type(value)) is not None
+    cls: Any = type(value)
+    return _fields_of(cls) is not None
 
 
 def _is_bound(value: Any) -> bool:
@@ -115,9 +116,12 @@ def with_values(form: Any, values: dict[str, Any]) -> Any:
 
 
 def is_frozen_with(form: Any, name: str) -> bool:
-    """Whether a form is a frozen dataclass with a field of that name, and keeps no more."""
-    names = _fields_of(type(form))
-    return names is not None and name in names and _is_closed(form, names)
+    """Whether a form is a frozen dataclass with a field of that name.
+
+    Nothing is remembered of its class: torch.compile looks through no such table.
+    """
+    known = getattr(type(form), "__dataclass_params__", None)
+    return known is not None and known.frozen and name in type(form).__dataclass_fields__
 
 
 def numbers_of(form: Any) -> dict[str, Any]:

@@ -198,7 +198,9 @@ class Blocks(Combination):
         None where each is to be constrained by itself.
         """
         at = self._at(w.ndim)
-        constraint = None if self.size is None else numbered(self.constraint, at, w.ndim)
+        if self.size is None:
+            return None
+        constraint = numbered(self.constraint, at, w.ndim)
         if constraint is None:
             return None
         return xp.reshape(w, (*w.shape[:at], -1, self.size, *w.shape[at + 1 :])), constraint
@@ -206,8 +208,8 @@ class Blocks(Combination):
     def _blocks(self, w: Array) -> Iterator[Any]:
         """Yield each block as a part of the weight, in which it can be written."""
         at, start = self._at(w.ndim), 0
-        sizes = self.sizes or (self.size,) * (w.shape[at] // self.size)
-        for size in sizes:
+        equal = (self.size,) * (w.shape[at] // self.size) if self.size else ()
+        for size in self.sizes or equal:
             yield w[_index(at, start, start + size)]
             start += size
 

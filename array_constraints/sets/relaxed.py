@@ -119,9 +119,11 @@ class Relaxed(Nesting):
 
     def excess(self, known: Any, xp: Namespace) -> Array:
         """Return how far that is from what is allowed of which ``known`` is known."""
+        found: Array
         if self.needs == "regions":
-            return self.constraint.violation(known)
-        found: Array = self.constraint.excess(known, xp)
+            found = self.constraint.violation(known)
+        else:
+            found = self.constraint.excess(known, xp)
         return found
 
     def excess_by_entry(self, w: Array, xp: Namespace) -> Array:

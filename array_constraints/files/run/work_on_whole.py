@@ -63,7 +63,7 @@ class WholeWork(TensorWork):
 
     @property
     def _parts(self) -> str:
-        return "parts" if needs_of(self.constraint) == "regions" else "slices"
+        return "slices or blocks" if needs_of(self.constraint) == "regions" else "slices"
 
     def _form(self, region: Region) -> Any:
         """Return the constraint for a region, in which its slices are whole."""
