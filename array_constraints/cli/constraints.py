@@ -67,8 +67,8 @@ class ConstraintName(click.ParamType[Any]):
 
 _MADE_OF_OTHERS = [cls for cls in BUILT_IN.values() if issubclass(cls, Nesting)]
 _EXAMPLE = (
-    '--constraint \'{"class_name": "Blocks", "config": {"constraint": {"class_name": "MaxNorm"}, '
-    '"size": 64}}\', or a file of --rules'
+    '--constraint \'{"class_name": "Relaxed", "config": {"constraint": "max_norm"}}\', or by '
+    "--rules"
 )
 _LEFT_OUT = {"shape"}
 """The parameters that follow from others: a mask in a file has its shape."""

@@ -124,10 +124,8 @@ def _judge(constraint: Any, w: Any) -> None:
     acceptance.accepted_by(constraint, w)
     if needs in _AT_ONCE and (crossed := _crossed(constraint, w)):
         axes, groups = extent_of(constraint, w.ndim)
-        lengths = {
-            i: -1 if i in axes else -(-max(w.chunks[i]) // groups[i]) * groups[i]
-            for i in crossed
-        }
+        lengths = {i: -(-max(w.chunks[i]) // groups[i]) * groups[i] for i in crossed}
+        lengths |= {i: -1 for i in crossed if i in axes}
         raise ValueError(
             f"{name} needs whole {_AT_ONCE[needs]}, and these cross chunks in dimension "
             f"{', '.join(map(str, crossed))}: pass w.rechunk({lengths})"
@@ -149,13 +147,8 @@ def _project_part(
 def _crossed(constraint: Any, w: Any) -> list[int]:
     """Return the dimensions in which slices, or groups, cross the borders of chunks."""
     axes, groups = extent_of(constraint, w.ndim)
-    crossed = [i for i in axes if w.numblocks[i] > 1]
-    parted = [
-        i
-        for i, length in enumerate(groups)
-        if i not in axes and any(n % length for n in w.chunks[i][:-1])
-    ]
-    return sorted(crossed + parted)
+    parted = [any(n % groups[i] for n in w.chunks[i][:-1]) for i in range(w.ndim)]
+    return [i for i in range(w.ndim) if (w.numblocks[i] > 1 if i in axes else parted[i])]
 
 
 def _measured(chunks: _Chunks, w: Any) -> Any:

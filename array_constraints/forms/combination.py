@@ -93,7 +93,7 @@ def numbered(constraint: Constraint, at: int, ndim: int) -> Any:
     own = getattr(constraint, "numbered", None)
     if own is not None:
         return own(at, ndim)
-    if needs_of(constraint) == EVERYTHING:
+    if needs_of(constraint) in (EVERYTHING, "regions"):
         return None
     form: Any = constraint
     if form.needs == "entries" and is_alike_everywhere(form, ndim):

@@ -149,6 +149,15 @@ class Blocks(Combination):
         found: Self = state.with_values(self, values)
         return found
 
+    def numbered(self, at: int, ndim: int) -> Self | None:
+        """Return the form for arrays in which dimension ``at`` numbers those it is for."""
+        constraint, own = numbered(self.constraint, at, ndim), self._at(ndim)
+        if constraint is None:
+            return None
+        values = {"constraint": constraint, "axis": own + (own >= at)}
+        found: Self = state.with_values(self, values)
+        return found
+
     def project(self, w: Array, xp: Namespace) -> Array:
         split = self._split(w, xp)
         if split is not None:

@@ -102,19 +102,24 @@ class Relaxed(Nesting):
         return self._around(self.constraint.for_part(shape, axes, part))
 
     def whole(self, ndim: int) -> tuple[int, ...]:
+        """Return the dimensions, of ``ndim``, that the constraint needs in full."""
         return extent_of(self.constraint, ndim)[0]
 
     def groups(self, ndim: int) -> tuple[int, ...]:
+        """Return how many neighbours in each dimension belong together."""
         return extent_of(self.constraint, ndim)[1]
 
     def numbered(self, at: int, ndim: int) -> Self | None:
+        """Return the form for arrays in which dimension ``at`` numbers those it is for."""
         found = numbered(self.constraint, at, ndim)
         return None if found is None else self._around(found)
 
     def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Any:
+        """Return the measure that the constraint takes of each slice of a block."""
         return self.constraint.measure(block, axes, xp)
 
     def merge(self, a: Any, b: Any, xp: Namespace) -> Any:
+        """Return the measure of two blocks of the same slices taken together."""
         return self.constraint.merge(a, b, xp)
 
     def excess(self, known: Any, xp: Namespace) -> Array:
@@ -127,16 +132,20 @@ class Relaxed(Nesting):
         return found
 
     def excess_by_entry(self, w: Array, xp: Namespace) -> Array:
+        """Return the violation of each entry."""
         return by_entry(self.constraint, w, xp)
 
     def outside(self, w: Array, xp: Namespace) -> Array:
+        """Return which entries are not allowed; NaN may be among them."""
         found: Array = self.constraint.outside(w, xp)
         return found
 
     def apply(self, block: Array, measure: Any, xp: Namespace) -> Array:
+        """Return a block a share of the way to the allowed one."""
         return self._blended(block, self.constraint.apply(block, measure, xp), xp)
 
     def project(self, w: Array, xp: Namespace) -> Array:
+        """Return entries, slices or a region a share of the way to what is allowed."""
         if self.needs == "regions":  # by its own call, and so is what is made of the result
             pair: Any = (w, self.constraint(w))
             found: Array = of_namespace(xp).run(_blended_pair, _Share(self.rate), pair)
