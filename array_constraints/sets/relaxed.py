@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 from array_constraints import parameters
 from array_constraints.forms.combination import (
@@ -164,7 +164,7 @@ class Relaxed(Nesting):
 
     # How its executors take short cuts.
 
-    _project_in_place: ClassVar[Any] = None
+    _project_in_place = None
 
     def _outside_at_hand(self, w: Any, xp: Namespace) -> Any:
         return self.constraint._outside_at_hand(w, xp)
