@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import reprlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 from array_constraints import parameters
@@ -34,13 +35,18 @@ def member(owner: str, name: str, given: Any) -> Constraint:
     TypeError
         If it is no constraint of this library, and no subclass of :class:`Constraint`.
     """
-    found = given if isinstance(given, Constraint) else _CODECS[0].get(given)
+    named = isinstance(given, str | Mapping | type)
+    found = _CODECS[0].get(given) if named else given
     if not isinstance(found, Constraint):
         raise TypeError(
-            f"{owner}: {name} must be a Constraint, its name or its config, got "
-            f"{type(found).__name__}"
+            f"{owner}: {name} must be a Constraint, its name or its config, got {shown(given)}"
         )
     return found
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it: an array by its type alone."""
+    return f"a {type(value).__name__}" if hasattr(value, "shape") else reprlib.repr(value)
 
 
 class Nesting(Form):

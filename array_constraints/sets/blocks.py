@@ -16,7 +16,7 @@ from array_constraints.forms.combination import (
     part_of,
     write,
 )
-from array_constraints.forms.nesting import member
+from array_constraints.forms.nesting import member, shown
 from array_constraints.libraries import state
 from array_constraints.typing import Array, Namespace, name_of
 
@@ -99,14 +99,15 @@ class Blocks(Combination):
         object.__setattr__(self, "axis", axis)
         if (self.size is None) == (self.sizes is None):
             raise ValueError(
-                f"give exactly one of size and sizes, got {self.size!r} and {self.sizes!r}"
+                "give exactly one of size and sizes, got "
+                f"{shown(self.size)} and {shown(self.sizes)}"
             )
         if self.size is not None:
             size = parameters.whole_number("size", self.size, lower=1)
             object.__setattr__(self, "size", size)
             return
         if not isinstance(self.sizes, list | tuple) or not self.sizes:
-            raise TypeError(f"sizes must be a list of ints, got {self.sizes!r}")
+            raise TypeError(f"sizes must be a list of ints, got {shown(self.sizes)}")
         sizes = [
             parameters.whole_number(f"sizes[{i}]", n, lower=1) for i, n in enumerate(self.sizes)
         ]

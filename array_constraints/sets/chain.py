@@ -15,7 +15,7 @@ from array_constraints.forms.combination import (
     numbered,
     part_of,
 )
-from array_constraints.forms.nesting import member
+from array_constraints.forms.nesting import member, shown
 from array_constraints.libraries import state
 from array_constraints.typing import Array, Namespace, name_of
 
@@ -75,9 +75,9 @@ class Chain(Combination):
     def __post_init__(self) -> None:
         given = self.constraints
         if not isinstance(given, list | tuple):
-            raise TypeError(f"constraints must be a list of them, got {type(given).__name__}")
+            raise TypeError(f"constraints must be a list of them, got {shown(given)}")
         if not given:
-            raise ValueError("constraints must hold at least one constraint, got none")
+            raise ValueError(f"constraints must hold at least one constraint, got {given!r}")
         owner = name_of(type(self))
         found = [member(owner, f"constraints[{i}]", one) for i, one in enumerate(given)]
         object.__setattr__(self, "constraints", tuple(found))
