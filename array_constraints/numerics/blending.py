@@ -14,15 +14,22 @@ def blended(w: Array, target: Array, rate: Any, library: Any) -> Array:
     of 1; within 3 roundoffs of the larger magnitude between. What is not finite stays ``w``,
     short of a rate of 1.
     """
-    xp, v, p = library.xp, library.accumulated(w), library.accumulated(target)
-    share = library.operand(rate, v)
+    xp, wide, end = library.xp, library.accumulated(w), library.accumulated(target)
+    share = library.operand(rate, wide)
+    finite = xp.isfinite(wide) & xp.isfinite(end)
+    v, p = (xp.where(finite, x, xp.zeros_like(x)) for x in (wide, end))
+    opposite = ((v < 0) & (p > 0)) | ((v > 0) & (p < 0))  # whose difference may overflow
+    q = xp.where(opposite, v, p)
     # From the nearer end: a difference of numbers far apart has lost the digits of the other.
-    near, far = v - (v - p) * share, p - (p - v) * (1 - share)
+    near, far = v - (v - q) * share, q - (q - v) * (1 - share)
     if isinstance(share, float):
         found, unbounded = near if share <= 0.5 else far, target if share == 1 else w
     else:
         found = xp.where(share <= 0.5, near, far)
         unbounded = xp.where(share == 1, target, w)
-    found = xp.where(xp.isfinite(v - p), found, v * (1 - share) + p * share)
-    result: Array = xp.where(xp.isfinite(v), xp.astype(found, w.dtype, copy=False), unbounded)
+    found = xp.astype(
+        xp.where(opposite, v * (1 - share) + p * share, found), w.dtype, copy=False
+    )
+    rest = xp.where(xp.isfinite(wide), target, unbounded)
+    result: Array = xp.where(finite, found, rest)
     return result

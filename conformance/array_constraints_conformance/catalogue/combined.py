@@ -127,6 +127,7 @@ class RelaxedRule(NormRule):
     def traits(self) -> frozenset[str]:
         found = {self.name, "every constraint", "built-in constraints", "further sets"}
         found |= {"sliced constraints", "sets that keep signs", "symmetric sets", "even sets"}
+        found |= {"idempotent maps", "projections"} if self.rate == 1 else set()
         solid = {"sets with an interior", "solid sets"}
         return frozenset(found | (solid if self.lower < self.upper else set()))
 
