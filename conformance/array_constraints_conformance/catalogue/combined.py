@@ -186,6 +186,9 @@ class BlocksRule(NormRule):
         apart, axis = self._apart(shape)
         return (*apart[:axis], *apart[axis + 1 :])
 
+    def jacobian(self, w: np.ndarray) -> np.ndarray | None:
+        return None
+
 
 def _interval(member: Any) -> tuple[Axis, float, float]:
     """Return the axis and the bounds of the norm that a member asks for."""

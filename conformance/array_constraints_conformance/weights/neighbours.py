@@ -150,6 +150,8 @@ def _bound_by(definition: Definition, norm: float, turn: int) -> KnownRule:
         given = {"min_value": low, "max_value": high}
     elif (bound := _bound_of(definition)) is not None:
         given = {bound: norm}
+    elif "rate" in definition.defaults:
+        given = {"rate": 1.0}  # all of the way, where a result is to be kept
     return definition.with_arguments(given)  # type: ignore[return-value]
 
 

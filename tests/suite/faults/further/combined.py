@@ -50,8 +50,7 @@ class MaxNorm(Sliced):
 
     def keeps(self, row: Row, fmt: Format) -> bool:
         _, size, e = self.scaled(row)
-        near = 1.5 if fmt.digits < 53 else 6.0
-        return ldexp(size, e) <= self.max_value * (1 + near * float(fmt.u))
+        return ldexp(size, e) <= self.max_value * (1 + 1.5 * float(fmt.u))
 
     def moved(self, row: Row, fmt: Format) -> Row | None:
         short, size, _ = self.scaled(row)
