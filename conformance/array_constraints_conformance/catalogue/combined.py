@@ -69,7 +69,8 @@ class ChainRule(NormRule):
         return found
 
     def holds(self, slices: Slices, slack: Fraction) -> np.ndarray:
-        found: np.ndarray = super().holds(slices, slack) & (slices.values >= 0).all(axis=1)
+        with np.errstate(invalid="ignore"):  # signalling NaN
+            found: np.ndarray = super().holds(slices, slack) & (slices.values >= 0).all(axis=1)
         return found
 
     def scale(self, slices: Slices, i: int) -> Fraction:
@@ -116,7 +117,9 @@ class ChainRule(NormRule):
 
 def _positive(slices: Slices) -> Slices:
     """Return the slices with 0 for what is negative."""
-    return Slices(np.where(slices.rows < 0, slices.rows.dtype.type(0), slices.rows), (1,))
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        negative = slices.values < 0
+    return Slices(np.where(negative, slices.rows.dtype.type(0), slices.rows), (1,))
 
 
 @dataclass(frozen=True)
