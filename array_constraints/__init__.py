@@ -2,8 +2,11 @@
 
 from array_constraints.config import deserialize, get, register, serialize
 from array_constraints.constraint import Constraint
+from array_constraints.executors.jointly import apply_jointly
 from array_constraints.forms import Elementwise, Form, Rescaling, Slicewise, WholeSlice
 from array_constraints.numerics.margins import Interval
+from array_constraints.sets.blocks import Blocks
+from array_constraints.sets.chain import Chain
 from array_constraints.sets.elementwise import Box, NonNeg, non_neg
 from array_constraints.sets.halfspaces import Halfspace, Hyperplane
 from array_constraints.sets.kernels import RadialConstraint, radial_constraint
@@ -16,6 +19,7 @@ from array_constraints.sets.norms import (
     min_max_norm,
 )
 from array_constraints.sets.patterns import Banded, Triangular
+from array_constraints.sets.relaxed import Relaxed
 from array_constraints.sets.sparsity import NMSparse
 from array_constraints.sets.spheres import Sphere, UnitNorm, unit_norm
 from array_constraints.sets.standardized import Standardized
@@ -27,8 +31,10 @@ from array_constraints.typing import Array, Bound, Namespace
 __all__ = [
     "Array",
     "Banded",
+    "Blocks",
     "Bound",
     "Box",
+    "Chain",
     "Constraint",
     "Elementwise",
     "Form",
@@ -45,6 +51,7 @@ __all__ = [
     "NonNeg",
     "NormConstraint",
     "RadialConstraint",
+    "Relaxed",
     "Rescaling",
     "Simplex",
     "Slicewise",
@@ -55,6 +62,7 @@ __all__ = [
     "UnitNorm",
     "WholeSlice",
     "apply",
+    "apply_jointly",
     "deserialize",
     "get",
     "max_norm",

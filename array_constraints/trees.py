@@ -9,6 +9,7 @@ from typing import Any, TypeVar, overload
 
 from array_constraints import libraries
 from array_constraints.executors import acceptance, many, run
+from array_constraints.executors.needs import needs_of
 from array_constraints.forms import Form
 from array_constraints.typing import A, Map, name_of
 
@@ -98,7 +99,7 @@ def constrained(
 def _warn_of_axis(constraint: Any, arrays: list[Any]) -> None:
     """Warn where one integer axis is most often not what is meant for all of the arrays."""
     axis = getattr(constraint, "axis", None)
-    if not isinstance(axis, int):
+    if not isinstance(axis, int) or needs_of(constraint) == "regions":
         return
     name = name_of(type(constraint))
     shapes = {tuple(w.shape): None for w in arrays if hasattr(w, "shape")}

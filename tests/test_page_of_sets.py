@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/sets.md").read_text("utf-8")
 SCRIPT = runpy.run_path(str(ROOT / "docs/examples/sets.py"))
 SETS, POINTS, PLANE = SCRIPT["SETS"], SCRIPT["points"](), SCRIPT["Plane"]
+MADE_OF_OTHERS = SCRIPT["MADE_OF_OTHERS"]
 IN_THE_PLANE = [name for name, (_, picture) in SETS.items() if isinstance(picture, PLANE)]
 READS = {Elementwise: "1", Slicewise: "2", WholeSlice: "1"}
 IN_ROUNDS = {"Simplex": "3 to 7", "L1Ball": "3 to 7"}
@@ -38,6 +39,7 @@ class Row(NamedTuple):
 
 def rows_of(page: str) -> dict[str, Row]:
     """Return the rows of the table by the class that they name, without notes."""
+    page = page.partition("## Made of others")[0]
     lines = [line for line in page.splitlines() if line.startswith("| ![")]
     cells = (re.sub(r" \[\^\w+\]", "", line).strip("| ").split(" | ") for line in lines)
     rows = [Row(*map(str.strip, row)) for row in cells]
@@ -61,8 +63,9 @@ def distances(name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def test_every_set_has_a_row_and_a_picture():
     assert list(ROWS) == list(SETS)
-    assert set(SETS) == set(BUILT_IN) - {"Constraint"}
-    assert {path.stem for path in (ROOT / "docs/sets").iterdir()} == set(SETS)
+    assert set(SETS) | set(MADE_OF_OTHERS) == set(BUILT_IN) - {"Constraint"}
+    drawn = {path.stem for path in (ROOT / "docs/sets").iterdir()}
+    assert drawn == set(SETS) | set(MADE_OF_OTHERS)
 
 
 def test_the_pictures_are_what_the_script_draws(tmp_path):
@@ -114,6 +117,40 @@ class TestARow:
         constraint = SETS[name][0]
         once = constraint(in_slices(name))
         np.testing.assert_array_equal(constraint(once), once, strict=True)
+
+
+class TestWhatIsMadeOfOthers:
+    def test_has_a_row_with_its_picture_and_its_entry_of_the_reference(self):
+        lines = PAGE.partition("## Made of others")[2].splitlines()
+        rows = [line.split(" | ") for line in lines if line.startswith("| ![")]
+        entries = (ROOT / "docs/reference.md").read_text("utf-8")
+        for (picture, named, *_), name in zip(rows, MADE_OF_OTHERS, strict=True):
+            assert re.fullmatch(rf"\| !\[.+\]\(sets/{name}\.svg\)", picture)
+            assert named == f"[{name}](#array_constraints.{name})"
+            assert type(MADE_OF_OTHERS[name][0]) is BUILT_IN[name]
+            assert f"autoclass:: array_constraints.{name}\n" in entries
+
+    def test_the_chain_that_is_drawn_goes_to_the_nearest_point(self):
+        chain, picture = MADE_OF_OTHERS["Chain"]
+        corners = np.asarray(picture.outlines[0])
+        assert np.max(chain.violation(corners.T)) <= TOLERANCE
+        after = chain(POINTS)
+        assert np.max(chain.violation(after)) <= TOLERANCE
+        for corner in corners:  # no corner of what is allowed is on the far side
+            across = ((POINTS - after) * (corner[:, None] - after)).sum(axis=0)
+            assert np.max(across) <= 1e-9
+
+    def test_points_are_drawn_half_of_the_way(self):
+        relaxed, _ = MADE_OF_OTHERS["Relaxed"]
+        middle = (POINTS + relaxed.constraint(POINTS)) / 2
+        np.testing.assert_allclose(relaxed(POINTS), middle, rtol=1e-15)
+
+    def test_each_block_is_drawn_as_it_would_be_alone(self):
+        blocks, picture = MADE_OF_OTHERS["Blocks"]
+        w = SCRIPT["weight"](picture.shape)
+        np.testing.assert_array_equal(
+            blocks(w), np.hstack([np.tril(x) for x in (w[:, :4], w[:, 4:])])
+        )
 
 
 class TestPicturesInThePlane:

@@ -91,7 +91,8 @@ _WHAT = [
     click.option(
         "--constraint",
         type=ConstraintName(),
-        help=f"One of {', '.join(CONSTRAINTS)}; see 'array-constraints --help'.",
+        help=f"One of {', '.join(CONSTRAINTS)}, or a config in JSON; see 'array-constraints "
+        "--help'.",
     ),
     *(
         click.option(

@@ -11,26 +11,47 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from array_constraints.config import BUILT_IN
+from array_constraints.config import BUILT_IN, get, strict_json
 from array_constraints.config.built_in import ALIASES
 from array_constraints.config.dialects import snake
 from array_constraints.constraint import Constraint
+from array_constraints.forms.nesting import Nesting
+from array_constraints.typing import name_of
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[-_\s]", "", name).lower()
 
 
-CONSTRAINTS = {snake(name): cls for name, cls in BUILT_IN.items() if cls is not Constraint}
-"""The constraints by name, such as ``max_norm``; the identity, which allows all, is none."""
+CONSTRAINTS = {
+    snake(name): cls
+    for name, cls in BUILT_IN.items()
+    if cls is not Constraint and not issubclass(cls, Nesting)
+}
+"""The constraints by name, such as ``max_norm``; the identity, which allows all, is none.
+
+Those that are made of others have no options: they are given by their config.
+"""
 
 
-class ConstraintName(click.ParamType[str]):
-    """The name of a constraint: ``max_norm``, ``max-norm`` and ``MaxNorm`` are the same."""
+class ConstraintName(click.ParamType[Any]):
+    """The name of a constraint: ``max_norm``, ``max-norm`` and ``MaxNorm`` are the same.
+
+    Or its config, in JSON.
+    """
 
     name = "name"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("{"):
+            try:
+                return get(strict_json.parsed(value))
+            except (TypeError, ValueError) as error:
+                self.fail(f"{value!r} is no config of a constraint: {error}", param, ctx)
+        if _plain(value) in {_plain(name_of(cls)) for cls in _MADE_OF_OTHERS}:
+            self.fail(f"{value} is given by its config: {_EXAMPLE}", param, ctx)
         names = {_plain(name): name for name in CONSTRAINTS}
         names |= {_plain(a): snake(n) for n, own in ALIASES.items() for a in own}
         if _plain(value) not in names:
@@ -44,6 +65,11 @@ class ConstraintName(click.ParamType[str]):
         return [CompletionItem(name) for name in CONSTRAINTS if name.startswith(incomplete)]
 
 
+_MADE_OF_OTHERS = [cls for cls in BUILT_IN.values() if issubclass(cls, Nesting)]
+_EXAMPLE = (
+    '--constraint \'{"class_name": "Relaxed", "config": {"constraint": "max_norm"}}\', or by '
+    "--rules"
+)
 _LEFT_OUT = {"shape"}
 """The parameters that follow from others: a mask in a file has its shape."""
 
@@ -69,6 +95,10 @@ def described() -> str:
     for name, cls in CONSTRAINTS.items():
         flags = [f"--{f.name.replace('_', '-')}{_default(f.default)}" for f in _fields(cls)]
         lines.append(f"  {' '.join([name, *flags])}")
+        lines += textwrap.indent(textwrap.fill(_summary(cls), 68), " " * 6).splitlines()
+    lines += ["", "\b", "Made of others, and given by their config in JSON, or in --rules:"]
+    for cls in _MADE_OF_OTHERS:
+        lines.append(f"  {name_of(cls)}")
         lines += textwrap.indent(textwrap.fill(_summary(cls), 68), " " * 6).splitlines()
     return "\n".join(lines)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from array_constraints.constraint import Constraint
+from array_constraints.sets.blocks import Blocks
+from array_constraints.sets.chain import Chain
 from array_constraints.sets.elementwise import Box, NonNeg
 from array_constraints.sets.halfspaces import Halfspace, Hyperplane
 from array_constraints.sets.kernels import RadialConstraint
 from array_constraints.sets.masks import Mask
 from array_constraints.sets.norms import MaxNorm, MinMaxNorm
 from array_constraints.sets.patterns import Banded, Triangular
+from array_constraints.sets.relaxed import Relaxed
 from array_constraints.sets.sparsity import NMSparse
 from array_constraints.sets.spheres import Sphere, UnitNorm
 from array_constraints.sets.standardized import Standardized
@@ -26,13 +29,16 @@ BUILT_IN: dict[str, type[Constraint]] = {
         UnitNorm,
         RadialConstraint,
         Banded,
+        Blocks,
         Box,
+        Chain,
         Halfspace,
         Hyperplane,
         L1Ball,
         Mask,
         Mean,
         NMSparse,
+        Relaxed,
         Simplex,
         Sphere,
         Standardized,

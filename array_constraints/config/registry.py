@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 from array_constraints.config import dialects
 from array_constraints.config.built_in import ALIASES, BUILT_IN
 from array_constraints.constraint import Constraint
+from array_constraints.forms import nesting
 from array_constraints.typing import Map, name_of
 
 PACKAGE = "array_constraints"
@@ -162,7 +163,18 @@ def deserialize(
     cls = _find(name, module, registered_name, custom_objects or {})
     if not (isinstance(cls, type) and hasattr(cls, "from_config")):
         raise TypeError(f"custom_objects must name classes with from_config, got {cls!r}")
+    if custom_objects and issubclass(cls, nesting.Nesting):  # which the members are of, too
+        parameters = {k: _with_members(v, custom_objects) for k, v in parameters.items()}
     return cls.from_config(parameters)
+
+
+def _with_members(value: Any, custom_objects: Classes) -> Any:
+    """Return a parameter with constraints in the place of their configs."""
+    if isinstance(value, Mapping):
+        return deserialize(value, custom_objects)
+    if isinstance(value, list | tuple):
+        return [_with_members(entry, custom_objects) for entry in value]
+    return value
 
 
 def names_constraint(config: Mapping[str, Any]) -> bool:
@@ -282,3 +294,5 @@ def _origin(cls: type) -> str:
 _SPELLINGS = {
     spelling: cls for name, cls in BUILT_IN.items() for spelling in dialects.spellings(name)
 } | {alias: cls for name, cls in BUILT_IN.items() for alias in ALIASES.get(name, ())}
+
+nesting.use(nesting.Codec(get, serialize))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
-from array_constraints import parameters
 from array_constraints.executors import acceptance
 from array_constraints.executors.dask_chunks import Chunks, ChunksInRounds
 from array_constraints.executors.dask_graphs import read_again
-from array_constraints.executors.needs import EVERYTHING, needs_of
+from array_constraints.executors.needs import EVERYTHING, extent_of, needs_of
 from array_constraints.typing import A, Map, name_of
 
 
@@ -81,16 +81,11 @@ def _projected(constraint: Any, w: Any) -> Any:
         return w
     like_w = {"dtype": w.dtype, "meta": w._meta}
     crossed, needs = _crossed(constraint, w), needs_of(constraint)
-    if needs == "entries":
-        known = {"form": constraint, "shape": w.shape, "axes": ()}
-        return w.map_blocks(_project_part, **known, **like_w)
-    if needs == "slices":
-        return w.map_blocks(constraint, **like_w)
-    axes = parameters.axes_of(constraint, w)
-    in_rounds = constraint.rounds > 1
-    if in_rounds and not crossed:
-        known = {"form": constraint, "shape": w.shape, "axes": axes}
-        return w.map_blocks(_project_part, **known, **like_w)
+    axes = extent_of(constraint, w.ndim)[0]
+    in_rounds = needs not in _AT_ONCE and constraint.rounds > 1
+    if needs in _AT_ONCE or (in_rounds and not crossed):
+        part = functools.partial(_project_part, constraint, w.shape, axes)
+        return w.map_blocks(part, **like_w)
     kind = ChunksInRounds if in_rounds else Chunks
     chunks = kind(constraint, axes, w.shape, w.chunksize, w._meta)
     if not crossed:
@@ -124,28 +119,30 @@ def _judge(constraint: Any, w: Any) -> None:
             "w.compute_chunk_sizes() first"
         )
     acceptance.accepted_by(constraint, w)
-    if needs in ("entries", "slices") and (crossed := _crossed(constraint, w)):
-        what, lengths = "slices", dict.fromkeys(crossed, -1)
-        if needs == "entries":
-            what, groups = "groups", constraint.groups(w.ndim)
-            lengths = {i: -(-max(w.chunks[i]) // groups[i]) * groups[i] for i in crossed}
+    if needs in _AT_ONCE and (crossed := _crossed(constraint, w)):
+        axes, groups = extent_of(constraint, w.ndim)
+        lengths = {i: -(-max(w.chunks[i]) // groups[i]) * groups[i] for i in crossed}
+        lengths |= {i: -1 for i in crossed if i in axes}
         raise ValueError(
-            f"{name} needs whole {what}, and these cross chunks in dimension "
+            f"{name} needs whole {_AT_ONCE[needs]}, and these cross chunks in dimension "
             f"{', '.join(map(str, crossed))}: pass w.rechunk({lengths})"
         )
 
 
+_AT_ONCE = {"entries": "groups", "slices": "slices", "regions": "slices or blocks"}
+"""What is called on chunks as they are, by what it needs, and what these have to hold."""
+
+
 def _project_part(
-    block: Any, form: Any, shape: tuple[int, ...], axes: tuple[int, ...], block_info: Any
+    form: Any, shape: tuple[int, ...], axes: tuple[int, ...], block: Any, block_info: Any
 ) -> Any:
-    """Return the allowed chunk of an array of that shape, by a call on it alone."""
+    """Return the allowed chunk of an array of that shape, in which slices are whole."""
     part = tuple([slice(*borders) for borders in block_info[0]["array-location"]])
     return form.for_part(shape, axes, part)(block)
 
 
 def _crossed(constraint: Any, w: Any) -> list[int]:
     """Return the dimensions in which slices, or groups, cross the borders of chunks."""
-    if constraint.needs == "entries":
-        groups = enumerate(constraint.groups(w.ndim))
-        return [i for i, length in groups if any(n % length for n in w.chunks[i][:-1])]
-    return [i for i in parameters.axes_of(constraint, w) if w.numblocks[i] > 1]
+    axes, groups = extent_of(constraint, w.ndim)
+    parted = [any(n % groups[i] for n in w.chunks[i][:-1]) for i in range(w.ndim)]
+    return [i for i in range(w.ndim) if (w.numblocks[i] > 1 if i in axes else parted[i])]

@@ -23,7 +23,10 @@ def run(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
     """Return the allowed weight: ``w``, or a new array; ``copy=False`` writes into ``w``."""
     if form.needs == "entries":
         return _run_on_entries(form, w, copy, library)
-    if form.needs == "slices":
+    if form.needs == "regions" and copy is False and form._project_in_place is not None:
+        form._project_in_place(w, library.xp)
+        return w
+    if form.needs in ("slices", "regions"):
         return whole.project(form, w, library.xp)
     if _is_done_at_once(form):
         return form._project_at_once(w, parameters.axes_of(form, w), library.xp)

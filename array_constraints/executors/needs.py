@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from array_constraints import parameters
+from array_constraints.typing import name_of
+
 EVERYTHING = "everything"
 
 
@@ -16,6 +19,22 @@ def needs_of(constraint: Any) -> str:
     cls = type(constraint)
     own_call = cls.__call__ is not getattr(cls, "_call_of_forms", None)
     return EVERYTHING if own_call else str(constraint.needs)
+
+
+def extent_of(constraint: Any, ndim: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return along which dimensions slices lie, and how many neighbours belong together.
+
+    What is constrained at once has the former in full, and does not part the latter.
+    """
+    needs, alone = needs_of(constraint), (1,) * ndim
+    if needs == "entries":
+        return (), constraint.groups(ndim)
+    if needs == "regions":
+        return constraint.whole(ndim), constraint.groups(ndim)
+    if needs == EVERYTHING:
+        return tuple(range(ndim)), alone
+    name = name_of(type(constraint))
+    return parameters.normalized_axes(name, constraint.axis, ndim), alone
 
 
 def is_alike_everywhere(form: Any, ndim: int) -> bool:

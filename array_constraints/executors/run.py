@@ -23,6 +23,8 @@ def run(form: Any, w: Any, copy: bool | None) -> Any:
         result = w
     elif library.at_hand(w):
         result = library.quietly(plans.run_first, form, w, copy, library)
+    elif form.needs == "regions":  # the calls of its members are run as they are
+        result = library.quietly(whole.project, form, w, library.xp)
     else:
         result = library.quietly(library.run, whole.project, form, w)
     return deliver(w, result, copy, library)
@@ -43,6 +45,8 @@ def violation(form: Any, w: Any) -> Any:
     w, library = acceptance.accepted_by(form, w)
     if library.at_hand(w):
         return library.quietly(in_memory.violation, form, w, library)
+    if form.needs == "regions":
+        return library.quietly(whole.violation, form, w, library.xp)
     return library.quietly(library.run, whole.violation, form, w)
 
 

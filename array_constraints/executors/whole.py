@@ -28,6 +28,8 @@ def violation(form: Any, w: Array, xp: Namespace) -> Array:
     library = of_namespace(xp)
     if form.needs == "entries":
         result = library.by_entry(_excess_of_entries, form, w)
+    elif form.needs == "regions":
+        result = form.excess(w, xp)
     elif form.needs == "slices":
         order, back = _slices_last(form, w)
         slices = xp.permute_dims(library.accumulated(w), order)
@@ -97,6 +99,10 @@ def _project_slices(form: Any, w: Array, xp: Namespace) -> Any:
     return xp.permute_dims(form.project(xp.permute_dims(w, order), xp), back)
 
 
+def _project_region(form: Any, w: Array, xp: Namespace) -> Any:
+    return form.project(w, xp)
+
+
 def _slices_last(form: Any, w: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the dimensions of ``w`` with those of a slice at the end, and the way back."""
     axes = parameters.axes_of(form, w)
@@ -107,6 +113,7 @@ def _slices_last(form: Any, w: Array) -> tuple[tuple[int, ...], tuple[int, ...]]
 _PROJECT = {
     "entries": _project_entries,
     "measures": _project_by_measure,
+    "regions": _project_region,
     "sizes": _rescale,
     "slices": _project_slices,
 }

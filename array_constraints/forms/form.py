@@ -12,7 +12,7 @@ from array_constraints.executors import acceptance, run
 from array_constraints.libraries import state
 from array_constraints.typing import A, Array, Castable, name_of
 
-Needs: TypeAlias = Literal["entries", "measures", "sizes", "slices"]
+Needs: TypeAlias = Literal["entries", "measures", "regions", "sizes", "slices"]
 
 
 class Form(Constraint, ABC):

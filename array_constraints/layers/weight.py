@@ -180,6 +180,8 @@ def summed_axes(equation: str) -> tuple[int, ...]:
 def resolved(constraint: Any, weight: Weight) -> Any:
     """Return the constraint with the axis that ``"incoming"`` is for this weight.
 
+    Of what is made of other constraints, each of them.
+
     Raises
     ------
     ValueError
@@ -187,6 +189,8 @@ def resolved(constraint: Any, weight: Weight) -> Any:
     TypeError
         If the constraint has that axis, and is not a dataclass.
     """
+    if hasattr(constraint, "with_members"):
+        return constraint.with_members(lambda member: resolved(member, weight))
     axis = getattr(constraint, "axis", None)
     if not isinstance(axis, str) or axis != INCOMING:
         return constraint

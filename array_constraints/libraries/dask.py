@@ -90,6 +90,8 @@ class Dask(Library):
         lazy = [x for x in _leaves(measure) if hasattr(x, "chunks")]
         like: Any = (*blocks, *lazy)[0]
         blocks = tuple(_in_chunks_of(like, block) for block in blocks)
+        if len(blocks) and not any(n != n for n in like.shape):  # measures of several arrays
+            lazy = [_in_chunks_of(like, x) for x in lazy]
         chunk = functools.partial(_of_slices, method, _filled(measure, None), len(blocks))
         arrays = (*blocks, *lazy)
         return cast(
@@ -156,9 +158,10 @@ def _is_of_numbers(method: Any, measure: Any, blocks: int) -> bool:
 
 def _in_chunks_of(x: Any, block: Any) -> Any:
     """Return an array that broadcasts against another, cut where that is cut."""
-    if block is x:
+    borders = {i: x.chunks[i] for i in range(x.ndim) if block.shape[i] != 1}
+    if all(block.chunks[i] == borders[i] for i in borders):
         return block
-    return block.rechunk({i: x.chunks[i] for i in range(x.ndim) if block.shape[i] != 1})
+    return block.rechunk(borders)
 
 
 def _leaves(measure: Any) -> Iterator[Any]:

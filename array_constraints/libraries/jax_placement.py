@@ -32,12 +32,19 @@ def placed(function: Callable[..., Any], form: Any, w: Any, narrow: bool) -> Any
         host, device = jax.memory.Space.Host, jax.memory.Space.Device
         w = jax.device_put(w, device, src=host)
     result: Any = _on_automatic_axes(function, form, w, aval)
-    if narrow and result.dtype == "float64" and first.dtype != "float64":
-        least = _least_float32()  # a violation that is not 0 stays so
-        result = xp.where((result > 0) & (result < least), least, result.astype(xp.float32))
+    if narrow and first.dtype != "float64":
+        result = jax.tree.map(_narrowed, result)
     if offloaded:
         result = jax.device_put(result, host, src=device)
     return result
+
+
+def _narrowed(result: Any) -> Any:
+    """Return float32 for float64: a violation that is not 0 stays so."""
+    if result.dtype != "float64":
+        return result
+    least = _least_float32()
+    return xp.where((result > 0) & (result < least), least, result.astype(xp.float32))
 
 
 def _least_float32() -> Any:

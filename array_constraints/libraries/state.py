@@ -42,12 +42,26 @@ def structure_of(form: Any) -> tuple[Structure, dict[str, Any]] | None:
     names = _fields_of(cls)
     if names is None or not _is_closed(form, names):
         return None
-    values = {name: getattr(form, name) for name in names}
-    bounds = {name: v for name, v in values.items() if names[name] and _is_bound(v)}
-    states = [(name, state_of_value(v)) for name, v in values.items() if name not in bounds]
+    bounds: dict[str, Any] = {}
+    states: list[tuple[str, Hashable]] = []
+    for name, is_data in names.items():
+        value = getattr(form, name)
+        if is_data and _is_bound(value):
+            bounds[name] = value
+            continue
+        inner = structure_of(value) if _is_nested(value) else None
+        if inner is not None:
+            bounds |= {f"{name}.{field}": v for field, v in inner[1].items()}
+        states.append((name, inner[0].key if inner is not None else state_of_value(value)))
     if None in [state for _, state in states]:
         return None
     return Structure(form, (type(form), *states)), bounds
+
+
+def _is_nested(value: Any) -> bool:
+    """Whether a field of a form holds another form, whose bounds are data of both."""
+    cls: Any = type(value)
+    return _fields_of(cls) is not None
 
 
 def _is_bound(value: Any) -> bool:
@@ -86,13 +100,28 @@ def _is_scalar(value: Any) -> bool:
 
 
 def with_values(form: Any, values: dict[str, Any]) -> Any:
-    """Return a dataclass like ``form`` with other values in some fields, not judged."""
+    """Return a dataclass like ``form`` with other values in some fields, not judged.
+
+    The field ``b`` of what the field ``a`` holds is named ``a.b``.
+    """
     if not values:
         return form
     other = object.__new__(type(form))
     for field in fields(form):
-        object.__setattr__(other, field.name, values.get(field.name, getattr(form, field.name)))
+        value, prefix = getattr(form, field.name), f"{field.name}."
+        inner = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
+        own = with_values(value, inner) if inner else values.get(field.name, value)
+        object.__setattr__(other, field.name, own)
     return other
+
+
+def is_frozen_with(form: Any, name: str) -> bool:
+    """Whether a form is a frozen dataclass with a field of that name.
+
+    Nothing is remembered of its class: torch.compile looks through no such table.
+    """
+    known = getattr(type(form), "__dataclass_params__", None)
+    return known is not None and known.frozen and name in type(form).__dataclass_fields__
 
 
 def numbers_of(form: Any) -> dict[str, Any]:
@@ -110,12 +139,14 @@ def numbers_of(form: Any) -> dict[str, Any]:
 
 def data_of(form: Any) -> dict[str, Any]:
     """Return the fields of a form that are arrays: bounds that have no value yet."""
-    values = {name: getattr(form, name) for name in getattr(form, "__dataclass_fields__", ())}
-    return {
-        name: value
-        for name, value in values.items()
-        if not isinstance(value, int | float) and hasattr(value, "dtype")
-    }
+    found: dict[str, Any] = {}
+    for name in getattr(form, "__dataclass_fields__", ()):
+        value = getattr(form, name)
+        if not isinstance(value, int | float) and hasattr(value, "dtype"):
+            found[name] = value
+        elif hasattr(value, "__dataclass_fields__"):
+            found |= {f"{name}.{field}": v for field, v in data_of(value).items()}
+    return found
 
 
 @functools.lru_cache(maxsize=1024)

@@ -82,8 +82,8 @@ class Selection:
         shape = self.weight.shape
         if shape is None or not hasattr(self.constraint, "axis"):
             return None
-        if getattr(self.constraint, "needs", None) == "entries":  # along which groups lie
-            return None
+        if getattr(self.constraint, "needs", None) in ("entries", "regions"):
+            return None  # along which groups lie, or blocks
         return normalized_axes(name_of(type(self.constraint)), self.constraint.axis, len(shape))
 
     @property

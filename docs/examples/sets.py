@@ -172,6 +172,11 @@ def l1_ball(radius: float) -> Plane:
     return Plane((((r, 0.0), (0.0, r), (-r, 0.0), (0.0, -r)),))
 
 
+def quarter_disc(radius: float) -> Plane:
+    arc = (p for p in round_line(radius) if p[0] > 1e-9 and p[1] > 1e-9)
+    return Plane((((0.0, 0.0), (radius, 0.0), *arc, (0.0, radius)),))
+
+
 def single(*allowed: Point) -> Plane:
     return Plane((allowed,), "points")
 
@@ -209,6 +214,13 @@ SETS: dict[str, tuple[ac.Constraint, Plane | Cells]] = {
     "RadialConstraint": (ac.RadialConstraint(), Cells((5, 5, 1, 1))),
 }
 """Each set that is drawn: an example of the constraint, and the kind of its picture."""
+
+MADE_OF_OTHERS: dict[str, tuple[ac.Constraint, Plane | Cells]] = {
+    "Chain": (ac.Chain([ac.NonNeg(), ac.MaxNorm(1.5)]), quarter_disc(1.5)),
+    "Relaxed": (ac.Relaxed(ac.MaxNorm(1.0), 0.5), disc(1.0)),
+    "Blocks": (ac.Blocks(ac.Triangular(), axis=1, size=4), Cells((4, 8), group=4)),
+}
+"""Constraints made of others, likewise."""
 
 
 def _pixel(point: Sequence[float]) -> Point:
@@ -251,7 +263,7 @@ def _svg(parts: Sequence[str], width: float, height: float) -> str:
 def main(folder: Path) -> None:
     """Write a picture of each set into a folder."""
     folder.mkdir(exist_ok=True)
-    for name, (constraint, picture) in SETS.items():
+    for name, (constraint, picture) in (SETS | MADE_OF_OTHERS).items():
         (folder / f"{name}.svg").write_text(picture.drawn(constraint), "utf-8", newline="\n")
 
 

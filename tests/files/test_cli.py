@@ -374,3 +374,29 @@ def test_no_number_is_cut_on_a_narrow_terminal(width, monkeypatch, capsys):
     assert printed.count("1.23e-05") == 14
     assert "model.layers.0.weight" in printed
     assert max(map(len, printed.splitlines())) <= width
+
+
+def test_what_is_made_of_others_is_given_by_its_config(here):
+    relaxed = json.dumps({"class_name": "Relaxed", "config": {"constraint": "max_norm"}})
+    result = run("check", "w.npy", "--constraint", relaxed, code=1)
+    assert "Relaxed(constraint=MaxNorm(max_value=2, axis=0), rate=0.5)" in result.stdout
+    heads = {"class_name": "Sphere", "config": {"axis": [0, 1]}}
+    blocks = json.dumps({"class_name": "Blocks", "config": {"constraint": heads, "size": 1}})
+    result = run("project", "w.npy", "out.npy", "--constraint", blocks, code=0)
+    assert "2 slices" in result.stdout
+    norms = np.linalg.norm(np.load("out.npy"), axis=1)
+    np.testing.assert_allclose(norms, 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("blocks", "blocks is given by its config: --constraint '{"),
+        ("{", "is no config of a constraint"),
+        ('{"class_name": "Chain", "config": {"constraints": []}}', "at least one constraint"),
+        ('{"class_name": "Nope"}', "unknown constraint 'Nope'"),
+    ],
+)
+def test_a_config_that_is_none_is_refused_in_one_line(here, given, said):
+    result = run("check", "w.npy", "--constraint", given, code=2)
+    assert said in result.stderr.replace("\n", " ")

@@ -166,7 +166,9 @@ class TestTheStandardizedRule:
         assert float(self.rule.distance(slices(entries), 0)) == pytest.approx(found, abs=1e-12)
 
 
-@pytest.mark.parametrize("rule", rules, ids=str)
+@pytest.mark.parametrize(
+    "rule", [r for r in rules if r.name not in ("Chain", "Blocks")], ids=str
+)  # of which none is stated
 def test_derivatives_are_those_of_the_nearest_points(rule):
     """Differences of nearest points, about a point at which no entry changes its lot."""
     w, step = np.asarray([0.31, -1.2, 0.5, 2.03]), 2.0**-20

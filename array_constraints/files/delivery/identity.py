@@ -130,20 +130,27 @@ def _configs(rules: Rules) -> list[Any]:
 def why_not_identified(rules: Rules) -> str:
     """Name the constraint that is more than its fields say; nothing if none is."""
     for rule in rules.rules:
-        cls = type(rule.constraint)
-        if rule.constraint is None:
-            continue
-        if BUILT_IN.get(name_of(cls)) is not cls:
-            named = rule.constraint if hasattr(rule.constraint, "__qualname__") else cls
-            return (
-                f"the constraint of {rule.select!r} is code of one's own, "
-                f"{named.__module__}.{named.__qualname__}, which may be another by now"
-            )
-        fields = getattr(cls, "__dataclass_fields__", {}).keys()
-        values = vars(rule.constraint)
-        if values.keys() != fields or not all(map(_is_plain, values.values())):
-            return f"the {name_of(cls)} of {rule.select!r} has attributes that may change"
+        if rule.constraint is not None and (why := _why_not_identified(rule.constraint)):
+            return why.format(repr(rule.select))
     return ""
+
+
+def _why_not_identified(constraint: Any) -> str:
+    """Say why a constraint, or one that it is made of, is not what its fields say."""
+    cls = type(constraint)
+    if BUILT_IN.get(name_of(cls)) is not cls:
+        named = constraint if hasattr(constraint, "__qualname__") else cls
+        return (
+            "the constraint of {} is code of one's own, "
+            f"{named.__module__}.{named.__qualname__}, which may be another by now"
+        )
+    members = list(getattr(constraint, "members", tuple)())
+    fields = getattr(cls, "__dataclass_fields__", {}).keys()
+    values = vars(constraint)
+    others = (v for v in values.values() if v not in members and v != tuple(members))
+    if values.keys() != fields or not all(map(_is_plain, others)):
+        return f"the {name_of(cls)} of {{}} has attributes that may change"
+    return next(filter(None, map(_why_not_identified, members)), "")
 
 
 def _is_plain(value: object) -> bool:

@@ -167,5 +167,10 @@ def plan_for(
     return Plan(source, rules, items, options, workers, to_project, warnings, skipped)
 
 
-_NAMES = {"entries": "elementwise", "slices": "wholeslice", EVERYTHING: "whole array"}
+_NAMES = {
+    "entries": "elementwise",
+    "slices": "wholeslice",
+    "regions": "combination",
+    EVERYTHING: "whole array",
+}
 """The name that is printed for a need; the others are slicewise."""

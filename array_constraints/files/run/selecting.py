@@ -9,7 +9,7 @@ from typing import Any
 
 from array_constraints.constraint import Constraint
 from array_constraints.executors import grid
-from array_constraints.executors.needs import EVERYTHING, needs_of
+from array_constraints.executors.needs import extent_of, needs_of
 from array_constraints.files.formats.base import Source, Tensor
 from array_constraints.files.options import Options
 from array_constraints.files.run.layers import weights_in
@@ -20,7 +20,6 @@ from array_constraints.files.run.work_on_slices import SlicesWork
 from array_constraints.files.run.work_on_whole import CallableConstraint, WholeWork
 from array_constraints.forms import Form
 from array_constraints.layers import UnknownAxisError, resolved
-from array_constraints.parameters import axes_of
 from array_constraints.rules import Rule, Rules, matches_any, meant_by
 
 _OF_OPTIMIZER = "a state of the optimizer, no weight"
@@ -140,18 +139,10 @@ def work_of(constraint: Any, tensor: Tensor) -> TensorWork:
     """
     if not isinstance(constraint, Constraint):
         constraint = CallableConstraint(constraint)
-    whole = stand_in(tensor)
     if isinstance(constraint, Form):
-        constraint.validate(whole)
-    needs, groups = needs_of(constraint), None
-    kind = _WORK.get(needs, WholeWork)
+        constraint.validate(stand_in(tensor))
+    kind = _WORK.get(needs_of(constraint), WholeWork)
     most = 1 if kind is WholeWork else grid.ENTRIES_OF_TILE
-    if needs == "entries":
-        axes: tuple[int, ...] = ()
-        groups = constraint.groups(len(tensor.shape))
-    elif needs == EVERYTHING:
-        axes = tuple(range(len(tensor.shape)))
-    else:
-        axes = axes_of(constraint, whole)
+    axes, groups = extent_of(constraint, len(tensor.shape))
     cut = grid.grid_of(tensor.shape, axes, tensor.chunks, tensor.order, most, groups)
     return kind(constraint, tensor, cut)

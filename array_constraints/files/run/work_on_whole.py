@@ -8,6 +8,7 @@ from typing import Any
 
 from array_constraints.constraint import Constraint
 from array_constraints.executors.grid import Region
+from array_constraints.executors.needs import EVERYTHING, needs_of
 from array_constraints.files.run.report import Summary
 from array_constraints.files.run.work import (
     SLICES_OF_PANEL,
@@ -28,7 +29,7 @@ class WholeWork(TensorWork):
             if not fits:
                 least = math.prod(part.stop - part.start for part in panel)
                 raise ValueError(
-                    f"{name_of(type(self.constraint))} needs whole slices of "
+                    f"{name_of(type(self.constraint))} needs whole {self._parts} of "
                     f"{self.tensor.name!r} at once, {least * self.tensor.itemsize} bytes, more "
                     f"than a chunk of {chunk_bytes} bytes: raise chunk_size"
                 )
@@ -43,25 +44,39 @@ class WholeWork(TensorWork):
     ) -> Outcome:
         tiles = self.tiles(region, block, kept=self.result is None)
         block = tiles.read(region)
-        result = self._result(block)
+        result = self._result(block, region)
         before = self._summary(block, region)
         after = self._summary(result, region) if before.violating else before
         tiles.write(region, result)
         return Outcome(before, after, block=tiles.finish(self.durable))
 
     def _summary(self, block: Any, region: Region) -> Summary:
-        excess = self.constraint.violation(self._given(block))
+        excess = self._form(region).violation(self._given(block))
         if excess.ndim != block.ndim:  # of a constraint of one's own
             excess = excess.reshape(excess.shape + (1,) * (block.ndim - excess.ndim))
-        along = [i for i, n in enumerate(excess.shape) if n == 1 != block.shape[i]]
-        return summary_of(excess, region, tuple(along), self.detail)
+        pairs = list(zip(excess.shape, block.shape, strict=True))
+        along = [i for i, (m, n) in enumerate(pairs) if m == 1 != n and i in self.axes]
+        # A block of a dimension is numbered among the blocks, as an entry among the entries.
+        starts = [p.start * m // n for p, (m, n) in zip(region, pairs, strict=True)]
+        place = tuple(slice(at, at + m) for at, (m, _) in zip(starts, pairs, strict=True))
+        return summary_of(excess, place, tuple(along), self.detail)
+
+    @property
+    def _parts(self) -> str:
+        return "slices or blocks" if needs_of(self.constraint) == "regions" else "slices"
+
+    def _form(self, region: Region) -> Any:
+        """Return the constraint for a region, in which its slices are whole."""
+        if needs_of(self.constraint) == EVERYTHING:
+            return self.constraint
+        return self.constraint.for_part(self.tensor.shape, self.axes, region)
 
     def _given(self, block: Any) -> Any:
         """Return the array for a constraint: a copy where a callable may write to it."""
         return block if isinstance(self.constraint, Form) else block.copy()
 
-    def _result(self, block: Any) -> Any:
-        result = self.constraint(self._given(block))
+    def _result(self, block: Any, region: Region) -> Any:
+        result = self._form(region)(self._given(block))
         if result.shape != block.shape or result.dtype != block.dtype:
             raise ValueError(
                 f"{self.constraint!r} returned shape {tuple(result.shape)} and dtype "

@@ -6,6 +6,7 @@ import math
 
 from array_constraints_conformance.catalogue import (
     affine,
+    combined,
     entries,
     norms,
     patterns,
@@ -164,6 +165,33 @@ _FURTHER = (
     ),
 )
 
-CATALOGUE: dict[str, Definition] = {d.name: d for d in (*_KERAS, *_FURTHER)}
+_MAX_NORM = combined.config("MaxNorm", max_value=0.7, axis=0)
+_MADE_OF_OTHERS = (
+    Definition(
+        "Chain",
+        {"constraints": [combined.config("NonNeg"), _MAX_NORM]},
+        ({},),
+        combined.chain,
+        required=("constraints",),
+    ),
+    Definition(
+        "Relaxed",
+        {"constraint": _MAX_NORM, "rate": 0.5},
+        ({}, {"rate": 1.0}),
+        combined.relaxed,
+        ({"constraint": combined.config("UnitNorm", axis=0), "rate": 0.3},),
+        required=("constraint",),
+    ),
+    Definition(
+        "Blocks",
+        {"constraint": _MAX_NORM, "axis": 0, "size": 4, "sizes": None},
+        ({}, {"size": 1}),
+        combined.blocks,
+        ({"constraint": combined.config("UnitNorm", axis=0), "size": 2},),
+        required=("constraint", "size"),
+    ),
+)
+
+CATALOGUE: dict[str, Definition] = {d.name: d for d in (*_KERAS, *_FURTHER, *_MADE_OF_OTHERS)}
 KERAS = tuple(definition.name for definition in _KERAS)
 """The names of the constraints that Keras has; the others are further sets."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import KERAS
+from array_constraints_conformance.catalogue import KERAS, combined
 from array_constraints_conformance.checks.mistakes import refuses
 from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.counterexample import NotProvided, attempt, require, stated
@@ -37,7 +37,18 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "L1Ball": [{}, {"radius": 2, "axis": [1, 0]}, {"radius": 0.7, "axis": -1}],
     "Halfspace": [{"normal": 1.0}, {"normal": (0.1, -2.0), "bound": 0.5}],
     "Hyperplane": [{"normal": 2.0}, {"normal": (1.0, 2.0, -0.1), "value": -0.5, "axis": 1}],
+    "Chain": [
+        {"constraints": [combined.config("NonNeg"), combined.config("MaxNorm", max_value=0.7)]},
+        {"constraints": [combined.config("UnitNorm", axis=-1)]},
+    ],
+    "Relaxed": [{"constraint": combined.config("UnitNorm", axis=1), "rate": 0.1 + 0.2}],
+    "Blocks": [
+        {"constraint": combined.config("MaxNorm", max_value=0.7, axis=[0, 1]), "size": 2},
+        {"constraint": combined.config("NonNeg"), "axis": -1, "sizes": [1, 2]},
+    ],
 }
+WRITTEN_OTHERWISE = {"Mask", "Chain", "Relaxed", "Blocks"}
+"""Those that write an argument in a form of their own: packed, or as a whole config."""
 SNAKE = {
     "MaxNorm": "max_norm",
     "MinMaxNorm": "min_max_norm",
@@ -148,7 +159,7 @@ def get_config_returns_the_arguments(trial: Trial) -> int:
         names = set(_defaults(trial)) | trial.subject.parameters(trial.constraint)
         least = set(_defaults(trial)) if trial.constraint in KERAS else set()
         demand(shown, least <= set(config) <= names, "other names", sorted(names), config)
-        if trial.constraint == "Mask":  # which is packed
+        if trial.constraint in WRITTEN_OTHERWISE:
             applied += 1
             continue
         found = {name: config[name] for name in expected}
@@ -280,5 +291,10 @@ def names_parameters_and_defaults_of_further_sets(trial: Trial) -> int:
         (f"{shown} by position", attempt(shown, partial(make, *defaults.values()))),
     ):
         config, expected = plain(config_of(way, constraint)), plain(defaults)
+        if trial.constraint in WRITTEN_OTHERWISE:
+            config, expected = (
+                {k: v for k, v in each.items() if k not in required}
+                for each in (config, expected)
+            )
         demand(way, config == expected, "another config", expected, config)
     return 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Iterator
 from functools import partial
 from importlib.abc import MetaPathFinder
 from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import CATALOGUE, KERAS
+from array_constraints_conformance.catalogue import CATALOGUE, KERAS, combined
 from array_constraints_conformance.checks.configs import call, demand, made, through_json
 from array_constraints_conformance.checks.mistakes import raised, refuses
 from array_constraints_conformance.checks.registry import check
@@ -48,6 +49,12 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
     "L1Ball": [{"radius": 0.5}, {"axis": 1}],
     "Halfspace": [{"normal": 2.0}, {"normal": 1.0, "bound": 0.5}, {"normal": 1.0, "axis": 1}],
     "Hyperplane": [{"normal": 1.0}, {"normal": 1.0, "value": 0.5}, {"normal": 1.0, "axis": 1}],
+    "Chain": [{"constraints": [combined.config("MaxNorm"), combined.config("NonNeg")]}],
+    "Relaxed": [{"constraint": combined.config("UnitNorm"), "rate": r} for r in (0.5, 0.3)],
+    "Blocks": [
+        {"constraint": combined.config("NonNeg"), "size": 1},
+        {"constraint": combined.config("NonNeg"), "axis": 1, "size": 1},
+    ],
 }
 
 
@@ -72,7 +79,9 @@ def constraints_are_values(trial: Trial) -> int:
         demand(
             shown, hashes[0] == hashes[1], "equal constraints, unequal hashes", "equal", hashes
         )
-        names = {trial.constraint: type(a), "inf": math.inf}
+        names = {"inf": math.inf} | {
+            type(x).__name__.rpartition(">")[2]: type(x) for x in _all(a)
+        }
         evaluated = attempt(repr(a), eval, repr(a), names)
         demand(shown, evaluated == a, "repr gives another constraint", shown, repr(a))
         for name in trial.definition.defaults:
@@ -85,6 +94,15 @@ def constraints_are_values(trial: Trial) -> int:
             demand(shown, a != b, "unequal arguments, equal constraints", "unequal", repr(b))
     _lists(trial)
     return len(once)
+
+
+def _all(constraint: Any) -> Iterator[Any]:
+    """Yield a constraint, and those that it is made of."""
+    yield constraint
+    for value in vars(constraint).values() if hasattr(constraint, "__dict__") else ():
+        for one in value if isinstance(value, tuple) else (value,):
+            if hasattr(one, "get_config"):
+                yield from _all(one)
 
 
 def _lists(trial: Trial) -> None:

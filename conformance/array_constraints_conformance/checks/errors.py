@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from array_constraints_conformance.catalogue import combined
 from array_constraints_conformance.checks.mistakes import (
     bad_axes,
     bad_dtypes,
@@ -100,6 +101,12 @@ SCALARS: dict[str, list[dict[str, Any]]] = {
     "Triangular": [{"offset": np.int64(1), "axis": (np.int8(0), np.int64(1))}],
     "Banded": [{"lower": np.int64(1), "upper": np.int8(2)}],
     "NMSparse": [{"n": np.int64(1), "m": np.int8(2), "axis": np.int16(-1)}],
+    "Chain": [{"constraints": [combined.config("MaxNorm", max_value=np.float32(2))]}],
+    "Relaxed": [{"constraint": combined.config("NonNeg"), "rate": np.float32(0.5)}],
+    "Blocks": [
+        {"constraint": combined.config("NonNeg"), "axis": np.int8(1), "size": np.int64(2)},
+        {"constraint": combined.config("NonNeg"), "sizes": (np.int64(1), np.int8(2))},
+    ],
     "Mean": [{"value": np.float32(0.5), "axis": np.int64(1)}],
     "Sum": [{"total": np.float32(0.5), "axis": np.int64(1)}],
     "Simplex": [{"total": np.float32(0.5), "axis": np.int64(1)}],
@@ -144,6 +151,8 @@ def numpy_scalars_are_accepted(trial: Trial) -> int:
 def _is_plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
+    if isinstance(value, dict):  # the config of a member
+        return all(map(_is_plain, value.values()))
     return value is None or type(value) in (int, float, str, bool)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.catalogue import KERAS
+from array_constraints_conformance.catalogue import KERAS, combined
 from array_constraints_conformance.counterexample import require
 from array_constraints_conformance.trial.trial import Trial
 
@@ -83,6 +83,8 @@ WRONG_TYPES: list[dict[str, Any]] = [
 ]
 
 
+_MEMBER = combined.config("NonNeg")
+
 # Of the further sets: wrong values, a ValueError, and wrong types, a TypeError. The parameter
 # named first is the one that the message names.
 WRONG_VALUES: dict[str, list[dict[str, Any]]] = {
@@ -112,6 +114,17 @@ WRONG_VALUES: dict[str, list[dict[str, Any]]] = {
         {"normal": (0.0, 0.0)},
         {"value": math.inf, "normal": 1.0},
     ],
+    "Chain": [{"constraints": []}],
+    "Relaxed": [
+        {"rate": 1.5, "constraint": _MEMBER},
+        {"rate": math.nan, "constraint": _MEMBER},
+    ],
+    "Blocks": [
+        {"size": 0, "constraint": _MEMBER},
+        {"size": None, "constraint": _MEMBER},
+        {"size": 2, "sizes": [1, 1], "constraint": _MEMBER},
+        {"sizes": [2, 0], "constraint": _MEMBER},
+    ],
 }
 TYPES_OF_FURTHER: dict[str, list[dict[str, Any]]] = {
     "Box": [{"min_value": "0"}, {"max_value": None}, {"min_value": True}, {"max_value": 2j}],
@@ -127,6 +140,9 @@ TYPES_OF_FURTHER: dict[str, list[dict[str, Any]]] = {
     "L1Ball": [{"radius": None}, {"radius": False}, {"axis": "0"}],
     "Halfspace": [{"normal": "1"}, {"normal": None}, {"bound": "0", "normal": 1.0}],
     "Hyperplane": [{"normal": True}, {"value": None, "normal": 1.0}],
+    "Chain": [{"constraints": 3}],
+    "Relaxed": [{"rate": "1", "constraint": _MEMBER}, {"constraint": 2.5}],
+    "Blocks": [{"size": 1.5, "constraint": _MEMBER}, {"sizes": 4, "constraint": _MEMBER}],
 }
 
 
@@ -138,12 +154,18 @@ def wrong_parameters(trial: Trial) -> Iterator[Mistake]:
 
 def bad_shapes(trial: Trial) -> Iterator[Mistake]:
     """Yield calls, and violations, of weights whose shape or dtype a constraint cannot take."""
-    single: dict[str, Any] = {"normal": (1.0, 2.0), "mask": [[True, False, True]]}
+    single: dict[str, Any] = {
+        "normal": (1.0, 2.0),
+        "mask": [[True, False, True]],
+        "constraint": _MEMBER,
+        "size": 4,
+    }
     shapes: dict[str, list[tuple[dict[str, Any], tuple[int, ...]]]] = {
         "Mask": [({}, (3,)), ({}, (2, 2)), ({}, (1, 1, 3))],
         "Triangular": [({}, (3,)), ({}, ()), ({"axis": (0, 2)}, (2, 2))],
         "Banded": [({}, (3,)), ({"axis": (-3, 0)}, (2, 2)), ({"axis": (0, -2)}, (2, 2))],
         "NMSparse": [({}, (2, 6)), ({"axis": 1}, (4,)), ({}, ())],
+        "Blocks": [({}, (6,)), ({"axis": 1}, (4,)), ({}, ())],
         "Halfspace": [({}, (3, 2)), ({"axis": None}, (2, 2))],
         "Hyperplane": [({}, (3, 2)), ({"axis": None}, (2, 2))],
         "Box": [({"min_value": 1 + 2.0**-30, "max_value": 1 + 2.0**-29}, (2, 2))],

@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 
 from array_constraints_conformance.catalogue import ExactRule, NormRule, Rule
+from array_constraints_conformance.catalogue.combined import ChainRule
 from array_constraints_conformance.checks.registry import check
 from array_constraints_conformance.checks.shared import known
 from array_constraints_conformance.numerics.bits import same_bits, same_values
@@ -49,7 +50,7 @@ def _all(seen: Observation) -> int:
         laws["SET-11"] = _signs_kept(seen)
     if isinstance(rule, ExactRule):
         laws |= _exact_laws(seen, rule)
-    elif isinstance(rule, NormRule):
+    elif isinstance(rule, NormRule) and not isinstance(rule, ChainRule):
         w, image = seen.before.values[:, 0], seen.after.values[:, 0]
         laws |= _norm_laws(seen, w, image, seen.same)
     else:
@@ -101,7 +102,9 @@ def _other_laws(seen: Observation) -> dict[str, np.ndarray]:
         "SET-1": ~seen.rule.demanded(seen.before, seen.directed) | allowed,
         "SET-12": ~known(seen).undirected(seen.before) | seen.same,
         "NUM-5": ~interior | seen.same,
-        "NUM-10": seen.before.finite | seen.same,
+        "NUM-10": seen.before.finite
+        | seen.same
+        | ("sliced constraints" not in seen.rule.traits),
     }
 
 

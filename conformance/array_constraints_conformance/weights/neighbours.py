@@ -91,8 +91,8 @@ def wide(
         shape, axis = rules[0].wide[which]
         rng = np.random.default_rng([seed, fmt.digits, which])
         if isinstance(rules[0], NormRule):
-            count = math.prod(shape) // shape[axis]
-            rows, norm = _about(rng, count, shape[axis], fmt, _bound_of(definition) is not None)
+            count, n = rules[0].along(axis).slices(np.zeros(shape)).rows.shape
+            rows, norm = _about(rng, count, n, fmt, _bound_of(definition) is not None)
             rule: KnownRule = _bound_by(definition, norm, turn).along(axis)
         else:
             rule = rules[turn % len(rules)].along(axis).placed(shape)
@@ -150,6 +150,8 @@ def _bound_by(definition: Definition, norm: float, turn: int) -> KnownRule:
         given = {"min_value": low, "max_value": high}
     elif (bound := _bound_of(definition)) is not None:
         given = {bound: norm}
+    elif "rate" in definition.defaults:
+        given = {"rate": 1.0}  # all of the way, where a result is to be kept
     return definition.with_arguments(given)  # type: ignore[return-value]
 
 

@@ -15,7 +15,7 @@ from faults import (
     tracing,
     violations,
 )
-from faults.further import of_exact, of_sliced, of_thresholds
+from faults.further import of_combined, of_exact, of_sliced, of_thresholds
 
 FAMILIES = (
     sets,
@@ -31,6 +31,7 @@ FAMILIES = (
     of_exact,
     of_sliced,
     of_thresholds,
+    of_combined,
 )
 FAULTS = [fault for family in FAMILIES for fault in family.FAULTS]
 CORRECT = correct.CORRECT
