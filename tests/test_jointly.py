@@ -10,10 +10,12 @@ from array_constraints import (
     Box,
     Chain,
     Halfspace,
+    L1Ball,
     MaxNorm,
     Mean,
     MinMaxNorm,
     Relaxed,
+    Simplex,
     Sphere,
     Standardized,
     WholeSlice,
@@ -42,6 +44,9 @@ FORMS = [
     Standardized(),
     Halfspace((1.0, 2.0, -1.0, 0.5, 3.0)),
     Relaxed(Sphere(1.0), 0.5),
+    Simplex(1.0),
+    L1Ball(1.0),
+    Relaxed(L1Ball(1.0), 0.5),
     Sorted(),
 ]
 

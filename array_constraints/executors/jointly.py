@@ -60,7 +60,8 @@ def apply_jointly(
     -----
     A constraint that measures slices measures each array, and merges: nothing is concatenated,
     and one decision holds for all parts of a slice. Satisfied slices come back bit for bit.
-    One that needs all entries of a slice at once gets them as one array. Lazy, traced and
+    One that needs all entries of a slice at once, or several rounds of measuring, gets them as
+    one array. Lazy, traced and
     recorded arrays are taken as by a call; derivatives are those of the steps.
 
     Examples
@@ -122,7 +123,10 @@ def _constrained(joint: _Joint) -> list[Any]:
     if not joint.places:
         return []
     form, library, rows = joint.form, joint.library, tuple(map(joint.rows, joint.places))
-    if form.needs != "slices" and all(map(library.at_hand, rows)):
+    if form.needs == "measures" and form.rounds > 1:
+        whole = form(library.xp.concat(rows, axis=1))
+        results = [whole[:, part] for part in _places(rows)]
+    elif form.needs != "slices" and all(map(library.at_hand, rows)):
         results = library.quietly(_changed, form, rows, library.xp)
     else:
         results = library.quietly(library.run, _projected, form, rows)

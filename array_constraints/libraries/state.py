@@ -142,7 +142,9 @@ def data_of(form: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in getattr(form, "__dataclass_fields__", ()):
         value = getattr(form, name)
-        if not isinstance(value, int | float) and hasattr(value, "dtype"):
+        if isinstance(value, int | float):
+            continue
+        if hasattr(value, "dtype"):
             found[name] = value
         elif hasattr(value, "__dataclass_fields__"):
             found |= {f"{name}.{field}": v for field, v in data_of(value).items()}

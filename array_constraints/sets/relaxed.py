@@ -140,6 +140,16 @@ class Relaxed(Nesting):
         found: Array = self.constraint.outside(w, xp)
         return found
 
+    @property
+    def rounds(self) -> int:
+        """How often slices are measured at most."""
+        return int(getattr(self.constraint, "rounds", 1))
+
+    def next(self, measure: Any, xp: Namespace) -> Self | None:
+        """Return the form that measures again, or None: around that of the constraint."""
+        following = self.constraint.next(measure, xp)
+        return None if following is None else self._around(following)
+
     def apply(self, block: Array, measure: Any, xp: Namespace) -> Array:
         """Return a block a share of the way to the allowed one."""
         return self._blended(block, self.constraint.apply(block, measure, xp), xp)
@@ -165,6 +175,18 @@ class Relaxed(Nesting):
     # How its executors take short cuts.
 
     _project_in_place = None
+
+    @property
+    def _project_at_once(self) -> Any:
+        """Where the constraint has a faster way than rounds, that way and a share of it."""
+        whole = getattr(self.constraint, "_project_at_once", None)
+        if whole is None:
+            return None
+
+        def project(w: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
+            return self._blended(w, whole(w, axes, xp), xp)
+
+        return project
 
     def _outside_at_hand(self, w: Any, xp: Namespace) -> Any:
         return self.constraint._outside_at_hand(w, xp)
