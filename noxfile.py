@@ -15,6 +15,8 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 CONSTRAINTS = ("--constraint", "tests/constraints.txt")
 # Compiling is most of the time that JAX takes: processes reuse what another has compiled.
 COMPILED = tempfile.TemporaryDirectory(prefix="compiled-by-jax-")
+# Threads of PyTorch that wait actively keep the processes beside theirs from running.
+SIDE_BY_SIDE = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def install(session: nox.Session, *groups: str, package: bool = True) -> None:
@@ -52,7 +54,7 @@ def tests(session: nox.Session) -> None:
     python = shared(session, "test")
     # Neighbours in one process: JAX compiles a shape once there.
     command = ["-m", "pytest", "--numprocesses=auto", "--dist=worksteal", "--durations=20"]
-    session.run(python, *command, *session.posargs, external=True)
+    session.run(python, *command, *session.posargs, env=SIDE_BY_SIDE, external=True)
 
 
 @nox.session(venv_backend="none")
@@ -62,7 +64,7 @@ def conformance(session: nox.Session) -> None:
     matrix = ["--matrix", "--quick", f"--processes={os.cpu_count()}"]
     options = session.posargs or [*matrix, "--report", "conformance/report"]
     command = ["-m", "array_constraints_conformance", "--constraints", "array_constraints"]
-    session.run(python, *command, *options, external=True)
+    session.run(python, *command, *options, env=SIDE_BY_SIDE, external=True)
 
 
 @nox.session(venv_backend="none")

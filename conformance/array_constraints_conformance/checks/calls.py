@@ -30,18 +30,16 @@ def same_as_default(trial: Trial, case: Case, x: Any, result: Any, message: str)
 
 
 def unchanged(trial: Trial) -> list[Case]:
-    """Return weights that no call changes: zeros, empty weights, and any with a rate of 0."""
-    rules = [rule.along(0) for rule in trial.rules[:2]]
-    definition = trial.definition
-    if "rate" in definition.defaults:
-        rules.append(definition.with_arguments({"rate": 0.0}))
-    shapes = ((3, 2), (0, 2))
-    found = [
-        Case(np.zeros(shape, fmt.dtype), rule)
-        for rule in rules
-        for fmt in trial.formats
-        for shape in shapes
-    ]
+    """Return weights that no call changes: zeros, empty weights, and any with a rate of 0.
+
+    They have the shapes of the samples, whose calls are compiled anyway.
+    """
+    samples = cases(trial)
+    shapes = [Case(w, case.rule) for case in samples for w in (case.w, case.w[..., :0])]
+    found = [Case(np.zeros_like(case.w), case.rule) for case in shapes]
+    if "rate" in trial.definition.defaults:
+        still = trial.definition.with_arguments({"rate": 0.0})
+        found += [Case(case.w, still.along(case.rule.axis)) for case in shapes]
     if trial.rule.exact:
         found.append(Case(np.ones((3, 2), np.uint8), trial.rule))
     return [

@@ -20,11 +20,11 @@ from array_constraints_conformance.weights.case import Case
 @check("NUM-12")
 def all_slices_of_one_16_bit_entry(trial: Trial) -> int:
     applied = 0
-    for fmt in trial.formats:
+    for turn, fmt in enumerate(trial.formats):
         if fmt.half:
             patterns = np.arange(1 << 16, dtype=np.uint16).view(fmt.dtype)
             rules = trial.rules[:2] if trial.profile.quick else trial.rules
-            for rule in (rule.along(0) for rule in rules if rule.fits(fmt, 1)):
+            for rule in (r.along(0) for r in trial.half(rules, turn) if r.fits(fmt, 1)):
                 shape = (256, 256) if rule.exact and not rule.uniform else (1, 1 << 16)
                 if not rule.suits(shape):
                     continue

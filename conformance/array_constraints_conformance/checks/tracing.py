@@ -13,19 +13,15 @@ from array_constraints_conformance.counterexample import attempt, require
 from array_constraints_conformance.trial.trial import Trial
 from array_constraints_conformance.weights.case import Case
 
-SHAPES = ((5, 4), (4, 4), (3, 4))  # of an odd length, of fours, and of threes
-
 
 def samples(trial: Trial) -> list[Case]:
-    """Return one plain weight for each dtype and rule: ordinary values, any shape."""
-    rng = np.random.default_rng(trial.seed)
-    w = rng.standard_normal((5, 4)) * [3, 0.3, 1, 0.01]
-    found = []
+    """Return a weight of ordinary values for each dtype and rule, in the shape of a sample."""
+    rng, found = np.random.default_rng(trial.seed), []
     for rule, fmt in trial.pairs:
-        shape = next((s for s in SHAPES if rule.along(0).suits(s)), None)
-        if shape is not None:
-            cut = w[: shape[0]].astype(fmt.dtype)
-            found.append(Case(cut, rule.along(0).placed(shape)))
+        case = trial.sample(rule, fmt)[0]
+        spread = np.resize([3, 0.3, 1, 0.01], case.w.shape)
+        w = rng.standard_normal(case.w.shape) * spread
+        found.append(Case(w.astype(fmt.dtype), case.rule))
     return found
 
 
@@ -89,7 +85,7 @@ def a_traced_call_gives_the_eager_result(trial: Trial) -> int:
 @check("LAZY-5")
 def a_mapped_call_gives_the_stacked_result(trial: Trial) -> int:
     applied = 0
-    for case in samples(trial):
+    for case in trial.half(samples(trial), len(trial.constraint) + 1):
         others = [case.w, case.w[::-1].copy(), case.w * 2]
         stack, constraint = (
             trial.library.array(np.stack(others)),

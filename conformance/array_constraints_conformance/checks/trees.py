@@ -17,7 +17,6 @@ from array_constraints_conformance.weights.case import Case
 from array_constraints_conformance.weights.neighbours import alike
 
 _KINDS = (list, tuple)
-_SPOILED = 8  # the place of the weight that holds anything
 
 
 @check("CALL-6")
@@ -25,13 +24,14 @@ def apply_treats_each_weight_as_a_call_of_its_own(trial: Trial) -> int:
     applied = 0
     trial.subject.function("apply")
     definition = trial.definition
-    formats = trial.formats[:1] if trial.samples_a_third else trial.formats
-    for turn, fmt in enumerate(formats):
-        rule, weights = alike(definition, trial.known, fmt, trial.seed, turn)
-        alone = [_alone(trial, Case(w, rule)) for w in weights]
-        for what, w in _anything(weights[_SPOILED], trial.slow).items():
+    few = trial.samples_a_third  # JAX compiles each weight of a call
+    for turn, fmt in enumerate(trial.formats[:1] if few else trial.formats):
+        seed, number = trial.seed, 3 if few else 20
+        rule, weights = alike(definition, trial.known, fmt, seed, turn, number)
+        alone, spoiled = [_alone(trial, Case(w, rule)) for w in weights], number // 2
+        for what, w in _anything(weights[spoiled], trial.slow).items():
             given, own = list(weights), list(alone)
-            given[_SPOILED], own[_SPOILED] = w, _alone(trial, Case(w, rule))
+            given[spoiled], own[spoiled] = w, _alone(trial, Case(w, rule))
             for w, expected, found in zip(
                 given, own, _applied(trial, rule, given), strict=True
             ):
@@ -90,11 +90,11 @@ def _containers(
     trial: Trial, rule: Rule, weights: list[np.ndarray], alone: list[np.ndarray]
 ) -> None:
     """Require that dictionaries, lists and tuples come back as such."""
-    a, b, c = (trial.library.array(w) for w in weights[:3])
-    found = _apply(trial, rule, {"a": a, "b": [b, (c,)]})
+    a, b, *others = (trial.library.array(w) for w in weights)  # as many as in the list
+    found = _apply(trial, rule, {"a": a, "b": [b, tuple(others)]})
     match found:
-        case {"a": x, "b": [y, [z] as last] as both} if (type(both), type(last)) == _KINDS:
-            for w, own, image in zip(weights, alone, (x, y, z), strict=False):
+        case {"a": x, "b": [y, [*z] as last] as both} if (type(both), type(last)) == _KINDS:
+            for w, own, image in zip(weights, alone, (x, y, *z), strict=True):
                 got = trial.calls.result(Case(w, rule), image)
                 _same(Case(w, rule), trial, own, got, "others in a dictionary")
         case _:

@@ -30,12 +30,14 @@ class Jax(Library):
         return tuple(name for name in FORMATS if name != "float64" or "x64" in self.chosen)
 
     def array(self, a: np.ndarray) -> Any:
+        """Return a new array that is bound to its device, as the results of calls are.
+
+        So a call on a result is that of the weight, and JAX does not compile it once more.
+        """
         import jax
 
-        if self.device_name is None:
-            return self.xp.asarray(a)
-        platform, _, number = self.device_name.partition(":")
-        return jax.device_put(a, jax.devices(platform)[int(number or 0)])
+        platform, _, number = (self.device_name or "").partition(":")
+        return jax.device_put(np.array(a), jax.devices(platform or None)[int(number or 0)])
 
     def is_own(self, x: Any) -> bool:
         import jax

@@ -138,7 +138,8 @@ def _in_draws(law: Law, requirement: Requirement, trial: Trial) -> int:
         return 0
     rules = [rule for rule in trial.rules if requirement.terms & rule.traits]
     count = trial.profile.examples // (3 if trial.samples_a_third else 1)
-    source = (fitting(rules, trial.formats), trial.seed, count)
+    formats = trial.half(trial.formats, len(trial.constraint) + 1)
+    source = (fitting(rules, formats), trial.seed, count)
     try:
         return sum(law(trial.observe(case)) for case in drawn(*source))
     except (RequirementNotMet, Raised):

@@ -86,8 +86,11 @@ class Trial:
         return self.slow and self.profile.quick
 
     def half(self, items: Sequence[Any], turn: int) -> Sequence[Any]:
-        """Return every other item, each turn the others, where only a sample is judged."""
-        return items[turn % 2 :: 2] if self.samples_a_third else items
+        """Return every other item, each turn the others, where only a sample is judged.
+
+        Of one item, that: what is judged in one dtype alone is to be put to the test.
+        """
+        return items[turn % 2 :: 2] or items if self.samples_a_third else items
 
     def observe(self, case: Case) -> Observation:
         """Return the observation of a case; calls that were made for it are not repeated."""

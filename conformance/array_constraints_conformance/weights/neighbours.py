@@ -21,7 +21,8 @@ from array_constraints_conformance.catalogue import (
 from array_constraints_conformance.numerics.formats import Format
 from array_constraints_conformance.weights.case import Case
 
-_ALIKE, _SIDE = 20, 64  # matrices that may be stacked, and the length of their sides
+_SIDE = 64  # the length of the sides of matrices that may be stacked
+_TRIPLES = 24  # slices of a weight: one shape for all, which JAX compiles once
 ORDINARY, IN_TURN, BEYOND = "ordinary", "all of these", "numbers whose squares overflow"
 FEW = ("zeros", BEYOND, "NaN", IN_TURN)  # what shows most
 
@@ -104,15 +105,15 @@ def wide(
 
 
 def alike(
-    definition: Definition, rule: KnownRule, fmt: Format, seed: int, turn: int
+    definition: Definition, rule: KnownRule, fmt: Format, seed: int, turn: int, number: int
 ) -> tuple[KnownRule, list[np.ndarray]]:
-    """Return a rule and many small weights of one shape, whose slices lie about its bound."""
-    rng = np.random.default_rng([seed, fmt.digits, _ALIKE])
+    """Return a rule and a number of small weights of one shape, with slices about its bound."""
+    rng = np.random.default_rng([seed, fmt.digits, number])
     if isinstance(rule, ExactRule):
         rule = rule.along(0).placed((_SIDE, _SIDE))
-        shape = (_ALIKE, _SIDE, _SIDE)
+        shape = (number, _SIDE, _SIDE)
         return rule, list(rng.standard_normal(shape).astype(fmt.dtype))
-    count = _ALIKE * _SIDE
+    count = number * _SIDE
     if isinstance(rule, NormRule):
         rows, norm = _about(rng, count, _SIDE, fmt, _bound_of(definition) is not None)
         rule = _bound_by(definition, norm, turn).along(0)
@@ -120,7 +121,7 @@ def alike(
         rule = rule.along(0).placed((_SIDE, _SIDE))
         rows = rule.nearby(rng, count, _SIDE, fmt)
     rows[::5] *= fmt.dtype.type(3)  # and some that move
-    stack = rows.reshape(_ALIKE, _SIDE, _SIDE).swapaxes(1, 2)
+    stack = rows.reshape(number, _SIDE, _SIDE).swapaxes(1, 2)
     return rule, [np.ascontiguousarray(w) for w in stack]
 
 
@@ -167,8 +168,9 @@ def spheres(
         return
     for turn, square in enumerate(_hard_squares(seed, count)):
         fmt = formats[-1 - turn // 2 % len(formats) if turn % 2 else -1]
-        triples = [t for t in _triples(square) if max(t) < 2**fmt.digits] or [(1, 2, 2)]
-        w = np.asarray(triples, np.float64).T.astype(fmt.dtype)
+        triples = [t for t in _every_triple(square) if max(t) < 2**fmt.digits] or [(1, 2, 2)]
+        rows = np.resize(triples, (_TRIPLES, 3))
+        w = rows.T.astype(np.float64).astype(fmt.dtype)
         norm = math.sqrt(sum(x * x for x in triples[0]))
         yield Case(np.ascontiguousarray(w), _bound_by(definition, norm, turn).along(0))
 
@@ -185,6 +187,11 @@ def _from_the_middle(square: int) -> Fraction:
     root = Fraction(math.sqrt(square))
     away = abs(square - root * root) / (2 * root)  # of the exact root, nearly
     return abs(away / Fraction(math.ulp(math.sqrt(square))) - Fraction(1, 2))
+
+
+@cache
+def _every_triple(square: int) -> list[tuple[int, int, int]]:
+    return list(_triples(square))
 
 
 def _triples(square: int) -> Iterator[tuple[int, int, int]]:
