@@ -149,8 +149,8 @@ def project_command(
             print_result(plan, target)
     if not report.satisfied:
         _note(
-            "what still violates its constraint cannot be mended: most often it holds NaN or "
-            "infinity, or is nothing but zeros"
+            "what still violates its constraint: most often it holds NaN or infinity, is "
+            "nothing but zeros, or is under a rate below 1, which goes a share of the way"
         )
     sys.exit(0 if report.satisfied else VIOLATED)
 

@@ -57,7 +57,8 @@ def project(constraint: Map, w: A) -> A:
     ``w``, where the chunks of the result are stored or reduced as they come. Work: about three
     tasks for each chunk, beside those of ``w``.
 
-    All that ``w`` is computed from is computed twice where slices cross chunks, and has to give
+    All that ``w`` is computed from is computed twice where slices cross chunks, or once more
+    than slices are measured by a constraint that does so in several rounds, and has to give
     the same values again: files that stay as they are, random numbers from a seed. Elsewhere
     it is computed once. The bytes of the result depend on the chunks, not on who computes it.
 

@@ -69,7 +69,7 @@ def test_what_cannot_be_constrained_is_left_and_reported(here):
     result = run(
         "project", "in.safetensors", "o.safetensors", *MAX_NORM, "--select", "b", code=1
     )
-    assert "cannot be mended: most often it holds NaN" in result.stderr
+    assert "still violates its constraint: most often it holds NaN" in result.stderr
     assert (here / "o.safetensors").exists()
 
 
