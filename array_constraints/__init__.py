@@ -16,6 +16,7 @@ from array_constraints.sets.norms import (
     min_max_norm,
 )
 from array_constraints.sets.patterns import Banded, Triangular
+from array_constraints.sets.sparse import Sparse
 from array_constraints.sets.sparsity import NMSparse
 from array_constraints.sets.spheres import Sphere, UnitNorm, unit_norm
 from array_constraints.sets.standardized import Standardized
@@ -47,6 +48,7 @@ __all__ = [
     "RadialConstraint",
     "Rescaling",
     "Simplex",
+    "Sparse",
     "Slicewise",
     "Sphere",
     "Standardized",
