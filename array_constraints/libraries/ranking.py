@@ -33,7 +33,8 @@ class Ranking:
         return bits & (2 ** self._bits_of_magnitude(w) - 1)
 
     def _bits_of_magnitude(self, w: Any) -> int:
-        return 8 * int(w.dtype.itemsize) - 1
+        fmt = FORMATS[self.name_of(w.dtype)]
+        return fmt.digits - 1 + fmt.max_exponent.bit_length()
 
     def _nonzero_and_nan(self, magnitudes: Any, w: Any) -> tuple[Any, Any]:
         """Return which magnitudes are those of no zeros, and of NaN."""
@@ -49,17 +50,17 @@ class Ranking:
         found: Any = self.xp.sum(self.xp.astype(mask, self.xp.int64), axis=axes, keepdims=True)
         return found
 
-    def census(self, w: Any, axes: tuple[int, ...], width: int | None = None) -> Census:
-        """Return what is in each slice; with a width, first digits of that width, too."""
+    def census(self, w: Any, axes: tuple[int, ...], width: int, counted: bool) -> Census:
+        """Return what is in each slice; how often each first digit is where that is asked."""
         magnitudes, bits = self.ranked(w), self._bits_of_magnitude(w)
         nonzero, nan = self._nonzero_and_nan(magnitudes, w)
         digits = None
-        if width is not None:
+        if counted:
             shift, length = selection.first_digit(bits, width)
             digits = self.counted(magnitudes >> shift, None, axes, 2**length)
         entries = self.count(w, axes)
         numbers = (self.number_of(mask, axes) for mask in (nonzero, nan))
-        return Census(entries, *numbers, digits, bits)
+        return Census(entries, *numbers, digits, bits, width)
 
     def counted(self, numbers: Any, inside: Any, axes: tuple[int, ...], bins: int) -> Any:
         """Return how often each number below ``bins`` is found inside, in a last dimension."""

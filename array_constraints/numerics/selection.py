@@ -34,12 +34,19 @@ class Census(NamedTuple):
     """How often each first digit is found, in a last dimension; None where it was not asked."""
     bits: int = 0
     """How many bits a magnitude has."""
+    width: int = 0
+    """How many bits a digit has."""
 
 
 def merge(a: Census, b: Census) -> Census:
     """Return the census of two blocks of the same slices taken together."""
     digits = None if a.digits is None or b.digits is None else a.digits + b.digits
-    return Census(a.entries + b.entries, a.nonzero + b.nonzero, a.nan + b.nan, digits, a.bits)
+    return a._replace(
+        entries=a.entries + b.entries,
+        nonzero=a.nonzero + b.nonzero,
+        nan=a.nan + b.nan,
+        digits=digits,
+    )
 
 
 def moved(census: Census, most: Any) -> Any:
@@ -81,7 +88,7 @@ class Selection(NamedTuple):
         return self.moves & (self.held > self.wanted)
 
 
-def started(census: Census, most: Any, width: int, xp: Namespace) -> Selection:
+def started(census: Census, most: int, xp: Namespace) -> Selection:
     """Return what is known after a census."""
     zero = xp.zeros_like(census.nonzero)
     entries: Any = census.entries
@@ -93,7 +100,7 @@ def started(census: Census, most: Any, width: int, xp: Namespace) -> Selection:
         zero,
         census.bits,
         max(int(entries) - 1, 0).bit_length(),
-        width,
+        census.width,
         int(entries),
     )
     return found if census.digits is None else narrowed(found, census.digits, xp)
@@ -111,14 +118,15 @@ def narrowed(found: Selection, counts: Any, xp: Namespace) -> Selection:
     sums: Any = xp.cumulative_sum(from_largest, axis=-1)
     wanted: Any = xp.expand_dims(found.wanted, axis=-1)
     before = sums < wanted  # these digits are kept whatever comes after
-    place = xp.sum(xp.astype(before, sums.dtype), axis=-1)
-    beyond = xp.sum(xp.where(before, from_largest, xp.zeros_like(from_largest)), axis=-1)
-    here = xp.expand_dims(place, axis=-1) == xp.arange(counts.shape[-1])
-    held = xp.sum(xp.where(here, from_largest, xp.zeros_like(from_largest)), axis=-1)
+    place = xp.count_nonzero(before, axis=-1)
     goes_on: Any = found.open
+    at = xp.expand_dims(xp.where(goes_on, place, xp.zeros_like(place)), axis=-1)
+    upto, held = (
+        xp.squeeze(xp.take_along_axis(x, at, axis=-1), axis=-1) for x in (sums, from_largest)
+    )
     digit = xp.where(goes_on, counts.shape[-1] - 1 - place, xp.zeros_like(place))
     known = found._replace(
-        wanted=xp.where(goes_on, found.wanted - beyond, found.wanted),
+        wanted=xp.where(goes_on, found.wanted - (upto - held), found.wanted),
         held=xp.where(goes_on, held, found.held),
     )
     if found.magnitude_bits:

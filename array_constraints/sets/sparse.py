@@ -115,8 +115,9 @@ class Sparse(Slicewise):
         return found
 
     def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Census:
-        width = selection.width(self._slices) if self._slices else None
-        found: Census = of_namespace(xp).census(block, axes, width)
+        slices = self._slices or parameters.number_of_slices(tuple(block.shape), axes)
+        width, counted = selection.width(slices), self._slices > 0
+        found: Census = of_namespace(xp).census(block, axes, width, counted)
         return found
 
     def merge(self, a: Census, b: Census, xp: Namespace) -> Census:
@@ -139,9 +140,7 @@ class Sparse(Slicewise):
         return selection.share(self.density, entries)
 
     def _selection(self, measure: Census, xp: Namespace) -> Selection:
-        slices = self._slices or math.prod(measure.nonzero.shape)
-        most = self._most(measure.entries)
-        return selection.started(measure, most, selection.width(slices), xp)
+        return selection.started(measure, self._most(measure.entries), xp)
 
     def _project_at_once(self, w: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
         library = of_namespace(xp)
@@ -166,9 +165,10 @@ class _Digits(Slicewise):
     def for_part(
         self, shape: tuple[int, ...], axes: tuple[int, ...], part: tuple[slice, ...]
     ) -> Self:
-        """Return the form that knows where in the array its block is."""
-        pairs = zip(part, shape, strict=True)
-        return replace(self, place=(shape, tuple([p.indices(n)[0] for p, n in pairs])))
+        """Return the form that knows where in the array its block is, or a part of that."""
+        lengths, start = self.place or (shape, (0,) * len(shape))
+        starts = zip(start, part, shape, strict=True)
+        return replace(self, place=(lengths, tuple([i + p.indices(n)[0] for i, p, n in starts])))
 
     def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
         library = of_namespace(xp)
