@@ -59,7 +59,7 @@ class Ranking:
             shift, length = selection.first_digit(bits, width)
             digits = self.counted(magnitudes >> shift, None, axes, 2**length)
         entries = self.count(w, axes)
-        numbers = (self.number_of(mask, axes) for mask in (nonzero, nan))
+        numbers = self.number_of(nonzero, axes), self.number_of(nan, axes)
         return Census(entries, *numbers, digits, bits, width)
 
     def counted(self, numbers: Any, inside: Any, axes: tuple[int, ...], bins: int) -> Any:
@@ -125,7 +125,8 @@ class Ranking:
         """Take blocks of slices; return ``w`` itself where nothing is dropped."""
         order = self.memory_order(w) or tuple(range(w.ndim))
         way = (*(i for i in order if i not in axes), *axes)
-        x, out, to = self.xp.permute_dims(w, way), None, None
+        x, out = self.xp.permute_dims(w, way), None
+        to: Any = None
         free = x.shape[: w.ndim - len(axes)]
         for place in blocks(free, max(1, _BLOCK // n)):
             rows = self.xp.reshape(x[place], (-1, n))
@@ -138,4 +139,3 @@ class Ranking:
             found = self.xp.where(kept, rows, self.xp.zeros_like(rows))
             to[place] = self.xp.reshape(found, x[place].shape)
         return w if out is None else out
-

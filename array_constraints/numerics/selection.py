@@ -1,9 +1,9 @@
 """The k largest magnitudes of slices that are read block by block: their digits, one by one.
 
-The bits of a number without its sign, as a whole number, are in the order of magnitudes: its
-*magnitude* here. A round counts how often each next digit is found among the magnitudes that begin as the k-th
-largest does, and so learns its next digit. Of magnitudes that are equal the first are kept: where
-more remain than are wanted, further rounds find the place of the last one in the same way.
+The bits of a number without its sign, as a whole number, are in the order of magnitudes, and
+are meant by *magnitude* here. A round counts how often each next digit is found among those
+that begin as the k-th largest does, and so learns its next digit. Of equal ones the first are
+kept: where more remain than are wanted, further rounds find the place of the last one likewise.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Census(NamedTuple):
     """How many entries of each slice are there, are not 0, and are NaN."""
 
     entries: Count
-    nonzero: Array
-    nan: Array
-    digits: Array | None = None
+    nonzero: Any
+    nan: Any
+    digits: Any = None
     """How often each first digit is found, in a last dimension; None where it was not asked."""
     bits: int = 0
     """How many bits a magnitude has."""
@@ -56,8 +56,8 @@ def moved(census: Census, most: Any) -> Any:
 
 def excess(census: Census, most: Any, xp: Namespace) -> Array:
     """Return how many entries too many are not 0; NaN where one is NaN."""
-    nonzero: Any = census.nonzero
-    count = xp.where(moved(census, most), nonzero - most, xp.zeros_like(nonzero))
+    over = census.nonzero - most
+    count = xp.where(moved(census, most), over, xp.zeros_like(over))
     wide = xp.astype(count, xp.float64)
     return xp.where(census.nan == 0, wide, xp.full_like(wide, math.nan))
 
@@ -68,13 +68,13 @@ class Selection(NamedTuple):
     Where all entries that begin so are kept, more is not asked: the other digits are 0.
     """
 
-    moves: Array
-    wanted: Array
+    moves: Any
+    wanted: Any
     """How many of the entries that begin so are to be kept."""
-    held: Array
+    held: Any
     """How many entries begin so."""
-    magnitude: Array
-    place: Array
+    magnitude: Any
+    place: Any
     """The place, counted from the last entry of the slice: the first is the largest."""
     magnitude_bits: int
     """How many bits of magnitudes are not known yet."""
@@ -112,14 +112,14 @@ def first_digit(bits: int, width: int) -> tuple[int, int]:
     return bits - length, length
 
 
-def narrowed(found: Selection, counts: Any, xp: Namespace) -> Selection:
+def narrowed(found: Selection, counts: Any, xp: Any) -> Selection:
     """Return what is known once it was counted how often each next digit is found."""
     from_largest = xp.flip(counts, axis=-1)
-    sums: Any = xp.cumulative_sum(from_largest, axis=-1)
-    wanted: Any = xp.expand_dims(found.wanted, axis=-1)
+    sums = xp.cumulative_sum(from_largest, axis=-1)
+    wanted = xp.expand_dims(found.wanted, axis=-1)
     before = sums < wanted  # these digits are kept whatever comes after
     place = xp.count_nonzero(before, axis=-1)
-    goes_on: Any = found.open
+    goes_on = found.open
     at = xp.expand_dims(xp.where(goes_on, place, xp.zeros_like(place)), axis=-1)
     upto, held = (
         xp.squeeze(xp.take_along_axis(x, at, axis=-1), axis=-1) for x in (sums, from_largest)
@@ -131,21 +131,24 @@ def narrowed(found: Selection, counts: Any, xp: Namespace) -> Selection:
     )
     if found.magnitude_bits:
         shift, _ = first_digit(found.magnitude_bits, found.width)
-        return known._replace(magnitude=found.magnitude + (digit << shift), magnitude_bits=shift)
+        return known._replace(
+            magnitude=found.magnitude + (digit << shift), magnitude_bits=shift
+        )
     shift, _ = first_digit(found.place_bits, found.width)
     return known._replace(place=found.place + (digit << shift), place_bits=shift)
 
 
 def digits(found: Selection) -> int:
     """Return how many values the next digit has."""
-    return 2 ** first_digit(found.magnitude_bits or found.place_bits, found.width)[1]
+    _, length = first_digit(found.magnitude_bits or found.place_bits, found.width)
+    return 1 << length
 
 
 def next_digits(
     found: Selection, magnitudes: Any, places: Any, xp: Namespace
 ) -> tuple[Any, Any]:
     """Return the next digit of entries, and which of them begin as the last one kept."""
-    magnitude = xp.astype(found.magnitude, magnitudes.dtype)
+    magnitude: Any = xp.astype(found.magnitude, magnitudes.dtype)
     if found.magnitude_bits:
         shift, length = first_digit(found.magnitude_bits, found.width)
         alike = (magnitudes >> found.magnitude_bits) == (magnitude >> found.magnitude_bits)
@@ -160,7 +163,7 @@ def next_digits(
 
 def kept(found: Selection, magnitudes: Any, places: Any, xp: Namespace) -> Any:
     """Return which entries are kept once all slices are done."""
-    magnitude = xp.astype(found.magnitude, magnitudes.dtype)
+    magnitude: Any = xp.astype(found.magnitude, magnitudes.dtype)
     first = places >= found.place if found.magnitude_bits == 0 else True
     return (magnitudes > magnitude) | ((magnitudes == magnitude) & first) | ~found.moves
 

@@ -19,15 +19,15 @@ _SLICES_OF_PANEL = 2**14
 @final
 @dataclass(frozen=True)
 class Sparse(Slicewise):
-    r"""Keep the ``k`` entries of largest magnitude of each slice along ``axis``, zero the others.
+    r"""Keep the ``k`` largest magnitudes of each slice along ``axis``; the others become 0.
 
     .. math::
 
         P(w) \in \operatorname*{arg\,min}_{z:\ \lVert z \rVert_0 \le k} \lVert z - w \rVert_2
 
-    A nearest point: of equal magnitudes the first are kept, in C order of the slice. Idempotent;
-    the set, the :math:`\ell_0` ball, is not convex. It is known as magnitude pruning, as top-k,
-    and as hard thresholding.
+    A nearest point: of equal magnitudes the first are kept, in C order of the slice.
+    Idempotent; the set, the :math:`\ell_0` ball, is not convex. It is known as magnitude
+    pruning, as top-k, and as hard thresholding.
 
     Parameters
     ----------
@@ -136,8 +136,8 @@ class Sparse(Slicewise):
     def _most(self, entries: Any) -> int:
         """Return how many entries of so many may be other than 0."""
         if self.density is None:
-            return min(self.k or 0, entries)
-        return selection.share(self.density, entries)
+            return min(self.k or 0, int(entries))
+        return selection.share(self.density, int(entries))
 
     def _selection(self, measure: Census, xp: Namespace) -> Selection:
         return selection.started(measure, self._most(measure.entries), xp)
@@ -167,8 +167,9 @@ class _Digits(Slicewise):
     ) -> Self:
         """Return the form that knows where in the array its block is, or a part of that."""
         lengths, start = self.place or (shape, (0,) * len(shape))
-        starts = zip(start, part, shape, strict=True)
-        return replace(self, place=(lengths, tuple([i + p.indices(n)[0] for i, p, n in starts])))
+        places = zip(start, part, shape, strict=True)
+        within = tuple([i + p.indices(n)[0] for i, p, n in places])
+        return replace(self, place=(lengths, within))
 
     def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
         library = of_namespace(xp)

@@ -60,7 +60,13 @@ class TestEveryLibrary:
 
 class TestExamples:
     def test_a_share_is_rounded_with_halves_up(self):
-        for density, n, kept in ((0.5, 5, 3), (0.3, 5, 2), (0.25, 5, 1), (0.0, 5, 0), (1, 5, 5)):
+        for density, n, kept in (
+            (0.5, 5, 3),
+            (0.3, 5, 2),
+            (0.25, 5, 1),
+            (0.0, 5, 0),
+            (1, 5, 5),
+        ):
             found = Sparse(density=density)(np.arange(1.0, n + 1))
             assert np.count_nonzero(found) == kept
 

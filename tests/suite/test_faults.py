@@ -15,6 +15,7 @@ from faults.all import CORRECT, FAULTS
 from faults.further.base import module_of
 from faults.further.exact import EXACT
 from faults.further.sliced import SLICED
+from faults.further.sparse import SPARSE
 from faults.further.thresholds import THRESHOLDS
 from faults.making import Fault
 
@@ -70,7 +71,9 @@ def test_a_right_implementation_is_accepted(module: Callable[[], Any]) -> None:
     assert {k: v for k, v in found.items() if v not in ("met", "not applicable")} == {}
 
 
-@pytest.mark.parametrize("made", [*EXACT, *SLICED, *THRESHOLDS], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(
+    "made", [*EXACT, *SLICED, *THRESHOLDS, *SPARSE], ids=lambda cls: cls.__name__
+)
 def test_a_right_further_set_is_accepted(made: type) -> None:
     found = outcomes(module_subject(module_of(made)), constraints=(made.__name__,))
     assert {k: v for k, v in found.items() if v not in ("met", "not applicable")} == {}
