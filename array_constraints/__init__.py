@@ -20,6 +20,7 @@ from array_constraints.sets.norms import (
 )
 from array_constraints.sets.patterns import Banded, Triangular
 from array_constraints.sets.relaxed import Relaxed
+from array_constraints.sets.sparse import Sparse
 from array_constraints.sets.sparsity import NMSparse
 from array_constraints.sets.spheres import Sphere, UnitNorm, unit_norm
 from array_constraints.sets.standardized import Standardized
@@ -55,6 +56,7 @@ __all__ = [
     "Rescaling",
     "Simplex",
     "Slicewise",
+    "Sparse",
     "Sphere",
     "Standardized",
     "Sum",

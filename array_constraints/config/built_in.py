@@ -12,6 +12,7 @@ from array_constraints.sets.masks import Mask
 from array_constraints.sets.norms import MaxNorm, MinMaxNorm
 from array_constraints.sets.patterns import Banded, Triangular
 from array_constraints.sets.relaxed import Relaxed
+from array_constraints.sets.sparse import Sparse
 from array_constraints.sets.sparsity import NMSparse
 from array_constraints.sets.spheres import Sphere, UnitNorm
 from array_constraints.sets.standardized import Standardized
@@ -40,6 +41,7 @@ BUILT_IN: dict[str, type[Constraint]] = {
         NMSparse,
         Relaxed,
         Simplex,
+        Sparse,
         Sphere,
         Standardized,
         Sum,
@@ -53,6 +55,7 @@ ALIASES = {
     "Mean": ("zero_mean",),
     "NMSparse": ("semi_structured",),
     "Simplex": ("probability_simplex", "sparsemax"),
+    "Sparse": ("l0_ball", "top_k"),
     "Sphere": ("hyperball", "fixed_norm", "l2_sphere"),
     "Standardized": ("weight_standardization",),
     "Sum": ("unit_sum",),

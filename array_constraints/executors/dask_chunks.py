@@ -9,7 +9,7 @@ from typing import Any
 from array_constraints import libraries
 from array_constraints.executors import dask_graphs
 from array_constraints.executors.change import Change
-from array_constraints.executors.grid import Column, Forest, Grid, Node
+from array_constraints.executors.grid import Column, Forest, Grid, Node, Region
 from array_constraints.libraries.rounds import Round, State
 
 Nodes = tuple[Node, ...]
@@ -101,9 +101,16 @@ class Chunks:
     def _change(self, form: Any, measure: Any, library: Any) -> Change:
         return Change.of(form, measure, library)
 
-    def _form_of(self, measure: Any, form: Any) -> Any:
+    def _form_of(self, measure: Any, form: Any, place: dict[str, Any], tile: Region) -> Any:
         """Return the form that changes a tile, of which ``form`` is the one for it."""
         return form
+
+    def _for_tile(self, form: Any, place: dict[str, Any], tile: Region) -> Any:
+        """Return a form for a tile of a chunk that is at ``place``."""
+        starts = [start for start, _ in place["array-location"]]
+        pairs = zip(tile, starts, strict=True)
+        part = tuple([slice(p.start + start, p.stop + start) for p, start in pairs])
+        return form.for_part(self.shape, self.axes, part)
 
     def _constrained(
         self, block: Any, measures: dict[Column, Any], place: dict[str, Any]
@@ -116,18 +123,15 @@ class Chunks:
                 continue
             if result is block:
                 result = library.copied(block)
-            own = self._form_of(measures[column], form)
+            own = self._form_of(measures[column], form, place, tile)
             result[tile] = changes[column].made(own, block[tile], self.axes)
         return result
 
     def _tiles(self, block: Any, place: dict[str, Any]) -> Iterator[Any]:
         """Return the column, index and place of each tile, and the form for its slices."""
-        shape = block.shape
-        part = tuple(slice(*borders) for borders in place["array-location"])
-        form = self.form.for_part(self.shape, self.axes, part)
         grid = Grid(self.largest, self.axes, None, tuple(range(block.ndim)))
-        for column, index, tile in grid.tiles(tuple(slice(0, n) for n in shape)):
-            yield column, index, tile, form.for_part(shape, self.axes, tile)
+        for column, index, tile in grid.tiles(tuple(slice(0, n) for n in block.shape)):
+            yield column, index, tile, self._for_tile(self.form, place, tile)
 
     def _forest(self, nodes: Any = ()) -> Forest:
         """Return where measures are merged, with the nodes in nested lists added."""
@@ -176,7 +180,9 @@ class ChunksInRounds(Chunks):
         for column, index, tile, _ in self._tiles(block, place):
             following = states[column].following
             if following is not None:
-                forest.add(column, 0, index, self._measure(following, block[tile], xp))
+                own = self._for_tile(following, place, tile)
+                again = Round(following, own.measure(block[tile], self.axes, xp))
+                forest.add(column, 0, index, again)
         return self._numbered(forest, place)
 
     def followed(
@@ -200,8 +206,10 @@ class ChunksInRounds(Chunks):
         measure.check_done()
         return Change.of(measure.last.form, measure.last.measure, library)
 
-    def _form_of(self, measure: State, form: Any) -> Any:
-        return form if measure.last is measure.first else measure.last.form
+    def _form_of(self, measure: State, form: Any, place: dict[str, Any], tile: Region) -> Any:
+        if measure.last is measure.first:
+            return form
+        return self._for_tile(measure.last.form, place, tile)
 
 
 def _done(states: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from array_constraints import parameters
@@ -87,14 +86,8 @@ def _grid(
 
 
 def _measure(form: Any, w: Array, tiles: list[Region], axes: tuple[int, ...], xp: Any) -> Any:
+    """Return the measure of the same slices in all tiles, each with the form for it."""
     parts = ((form.for_part(w.shape, axes, tile), w[tile]) for tile in tiles)
-    return _merged(form, parts, axes, xp)
-
-
-def _merged(
-    form: Any, parts: Iterable[tuple[Any, Array]], axes: tuple[int, ...], xp: Any
-) -> Any:
-    """Return the measure of blocks of the same slices, each with the form for it."""
     measures = (part.measure(block, axes, xp) for part, block in parts)
     return functools.reduce(lambda a, b: form.merge(a, b, xp), measures)
 
@@ -138,7 +131,7 @@ def _run_on_slices(form: Any, w: Array, copy: bool | None, library: Any, most: i
         first = form.for_part(w.shape, axes, panel)
 
         def measure(part: Any, tiles: list[Region] = tiles) -> Any:
-            return _merged(part, ((part, w[tile]) for tile in tiles), axes, xp)
+            return _measure(part, w, tiles, axes, xp)
 
         found = _measure(form, w, tiles, axes, xp)
         chosen, found = rounds.last(first, found, measure, xp)
@@ -150,7 +143,7 @@ def _run_on_slices(form: Any, w: Array, copy: bool | None, library: Any, most: i
             out.multiply(panel, factor)
         else:
             for tile in tiles:
-                part = form.for_part(w.shape, axes, tile) if chosen is first else chosen
+                part = (form if chosen is first else chosen).for_part(w.shape, axes, tile)
                 change.onto(part, w[tile], out.at(tile), axes, at_once)
     return out.result()
 

@@ -71,8 +71,8 @@ class Slicewise(AlongAxis):
         """Return the form that measures again, given the whole measure; None if that is all.
 
         A constraint whose slices need several rounds of measuring returns what the next round
-        measures, merges and asks for in its turn, for the slices of ``measure``. The last one
-        applies, and its excess is 0 where a slice stays.
+        measures, merges and asks for in its turn, for the slices of ``measure``; executors ask
+        it ``for_part``, too. The last one applies, and its excess is 0 where a slice stays.
         """
         return None
 

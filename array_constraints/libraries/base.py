@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from typing import Any, ClassVar
 
 from array_constraints.libraries.entries import Entries
+from array_constraints.libraries.ranking import Ranking
 from array_constraints.libraries.running import Running
 from array_constraints.libraries.thresholds.expression import Thresholds
 from array_constraints.numerics import signed_sums, subnormals, sums
@@ -15,7 +16,7 @@ from array_constraints.numerics.sums import Sum, Term
 from array_constraints.typing import Array, Count, Namespace
 
 
-class Library(Entries, Running):
+class Library(Entries, Ranking, Running):
     """An array library, as any conforming one is used: CuPy, array-api-strict, ...
 
     A subclass overrides what its library does otherwise, or faster, with the reason beside it.

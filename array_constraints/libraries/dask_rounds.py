@@ -28,9 +28,11 @@ def projected(form: Any, w: Any, axes: tuple[int, ...]) -> Any:
     xp, objects = array_namespace(w._meta), _objects(w)
     state = _whole(form, w, axes).map_blocks(_begun, xp=xp, **objects)
     for _ in range(1, form.rounds):
-        again = w.map_blocks(_measured_again, state, axes=axes, chunks=w.chunks, **objects)
+        again = w.map_blocks(
+            _measured_again, state, shape=w.shape, axes=axes, chunks=w.chunks, **objects
+        )
         state = state.map_blocks(_followed, _merged_chunks(again, axes, xp), xp=xp, **objects)
-    return w.map_blocks(_applied, state, chunks=w.chunks, **like)
+    return w.map_blocks(_applied, state, shape=w.shape, axes=axes, chunks=w.chunks, **like)
 
 
 def excess(form: Any, w: Any, axes: tuple[int, ...], wide: Any) -> Any:
@@ -96,11 +98,18 @@ def _measured(
 
 
 @_quiet
-def _measured_again(block: Any, state: State | None, axes: tuple[int, ...]) -> Round | None:
+def _measured_again(
+    block: Any,
+    state: State | None,
+    shape: tuple[int, ...],
+    axes: tuple[int, ...],
+    block_info: Any = None,
+) -> Round | None:
     if state is None or state.following is None or not block.size:
         return None
     form = state.following
-    return Round(form, form.measure(block, axes, array_namespace(block)))
+    own = _form_for(form, shape, axes, block_info)
+    return Round(form, own.measure(block, axes, array_namespace(block)))
 
 
 def _as_they_are(part: Any, axis: object, keepdims: bool) -> Any:
@@ -135,11 +144,19 @@ def _excess(first: Round, xp: Namespace) -> Any:
 
 
 @_quiet
-def _applied(block: Any, state: State | None) -> Any:
+def _applied(
+    block: Any,
+    state: State | None,
+    shape: tuple[int, ...],
+    axes: tuple[int, ...],
+    block_info: Any = None,
+) -> Any:
     if state is None:
         return block
     state.check_done()
     (form, measure), xp = state.last, array_namespace(block)
+    if state.last is not state.first:  # which is for the slices of this chunk already
+        form = _form_for(form, shape, axes, block_info)
     excess = form.excess(measure, xp)
     applied = form.apply(block, measure, xp)
     return xp.where(xp.equal(excess, xp.zeros_like(excess)), block, applied)

@@ -54,6 +54,9 @@ class Jax(Library):
         bits = jax.lax.bitcast_convert_type(w, f"int{8 * w.dtype.itemsize}")
         return bits & self.xp.iinfo(bits.dtype).max
 
+    def ranked(self, w: Any) -> Any:
+        return self.magnitude(w)
+
     def all_known(self, magnitudes: list[Any], dtype: Any) -> Any:
         if dtype.name not in FORMATS:
             return super().all_known(magnitudes, dtype)

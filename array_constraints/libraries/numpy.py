@@ -163,6 +163,21 @@ class Numpy(AtHand):
                 _add_powers(part, power, place, found[i : i + rows, j : j + columns])
         return found
 
+    # Rows are ranked by introselect, and a truth value is a byte.
+
+    def number_of(self, mask: Any, axes: tuple[int, ...]) -> Any:
+        return numpy.asarray(numpy.count_nonzero(mask, axis=axes, keepdims=True))
+
+    def binned(self, places: Any, bins: int) -> Any:
+        return numpy.bincount(places, minlength=bins)
+
+    def kth_largest(self, magnitudes: Any, most: int) -> Any:
+        at = magnitudes.shape[1] - most
+        return numpy.partition(magnitudes, at, axis=1)[:, at : at + 1]
+
+    def running_number(self, mask: Any) -> Any:
+        return numpy.cumsum(mask, axis=1, dtype=numpy.int32 if mask.size < 2**31 else None)
+
     def unwritable(self, w: Any) -> str | None:
         flags = w.flags
         if not flags.writeable:

@@ -47,3 +47,19 @@ def cut(
     for panel in itertools.product(*whole):
         tiles = (cuts[i] if i in axes else [part] for i, part in enumerate(panel))
         yield panel, list(itertools.product(*tiles))
+
+
+def blocks(shape: tuple[int, ...], most: int) -> Iterator[tuple[slice, ...]]:
+    """Yield parts of at most so many slices, along the dimensions that number them."""
+    if not shape:
+        yield ()
+        return
+    inner = math.prod(shape[1:])
+    if inner > most:
+        for i in range(shape[0]):
+            for rest in blocks(shape[1:], most):
+                yield (slice(i, i + 1), *rest)
+        return
+    step = max(1, most // max(inner, 1))
+    for i in range(0, shape[0], step):
+        yield (slice(i, i + step),)

@@ -52,6 +52,20 @@ class TorchEntries(AtHand):
     def arange(self, n: int, like: Any) -> Any:
         return torch_sharded.beside(super().arange(n, like), like)
 
+    def number_of(self, mask: Any, axes: tuple[int, ...]) -> Any:
+        return mask.sum(axes, True) if axes else mask.to(torch.int64)
+
+    def binned(self, places: Any, bins: int) -> Any:
+        return torch.bincount(places, minlength=bins)
+
+    def kth_largest(self, magnitudes: Any, most: int) -> Any:
+        last = magnitudes.shape[1] - most + 1
+        return torch.kthvalue(magnitudes, last, dim=1, keepdim=True).values
+
+    def running_number(self, mask: Any) -> Any:
+        """Ask PyTorch itself: torch.compile does not see through array_api_compat here."""
+        return torch.cumsum(mask, dim=1)
+
     def some(self, mask: Any) -> bool:
         """Take the largest byte: torch.any takes up to 50 times as long."""
         if mask.dtype is not torch.bool:

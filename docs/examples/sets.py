@@ -177,6 +177,10 @@ def quarter_disc(radius: float) -> Plane:
     return Plane((((0.0, 0.0), (radius, 0.0), *arc, (0.0, radius)),))
 
 
+def axes() -> Plane:
+    return Plane((((-FAR, 0.0), (FAR, 0.0)), ((0.0, -FAR), (0.0, FAR))), "line")
+
+
 def single(*allowed: Point) -> Plane:
     return Plane((allowed,), "points")
 
@@ -205,6 +209,7 @@ SETS: dict[str, tuple[ac.Constraint, Plane | Cells]] = {
     "Standardized": (ac.Standardized(), single((1.0, -1.0), (-1.0, 1.0))),
     "Simplex": (ac.Simplex(1.5), simplex(1.5)),
     "L1Ball": (ac.L1Ball(1.5), l1_ball(1.5)),
+    "Sparse": (ac.Sparse(1), axes()),
     "Halfspace": (ac.Halfspace([1.0, 2.0], 1.5), halfspace((1.0, 2.0), 1.5)),
     "Hyperplane": (ac.Hyperplane([1.0, 2.0], 1.5), hyperplane((1.0, 2.0), 1.5)),
     "Mask": (ac.Mask(PATTERN), Cells((4, 4))),

@@ -16,6 +16,7 @@ from faults.further.base import module_of
 from faults.further.combined import COMBINED
 from faults.further.exact import EXACT
 from faults.further.sliced import SLICED
+from faults.further.sparse import SPARSE
 from faults.further.thresholds import THRESHOLDS
 from faults.making import Fault
 
@@ -72,7 +73,9 @@ def test_a_right_implementation_is_accepted(module: Callable[[], Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "made", [*EXACT, *SLICED, *THRESHOLDS, *COMBINED], ids=lambda cls: cls.__name__
+    "made",
+    [*EXACT, *SLICED, *THRESHOLDS, *SPARSE, *COMBINED],
+    ids=lambda cls: cls.__name__,
 )
 def test_a_right_further_set_is_accepted(made: type) -> None:
     found = outcomes(module_subject(module_of(made)), constraints=(made.__name__,))

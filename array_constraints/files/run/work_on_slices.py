@@ -45,7 +45,7 @@ class SlicesWork(TensorWork):
             if forms is None:
                 forest.add(column, 0, index, self._measure(place, tiles.read(place)))
             elif column in forms:
-                measure = _measured(forms[column], tiles.read(place), self.axes)
+                measure = self._measure(place, tiles.read(place), forms[column])
                 forest.add(column, 0, index, measure)
         return Outcome(nodes=forest.left())
 
@@ -101,7 +101,7 @@ class SlicesWork(TensorWork):
             first = self._form(column[0][1])
 
             def measured(form: Any, read: Any = read) -> Any:
-                nodes = ((i, _measured(form, tile, self.axes)) for i, _, tile in read)
+                nodes = ((i, self._measure(place, tile, form)) for i, place, tile in read)
                 return self._whole(form, nodes)
 
             form, last = rounds.last(first, measure, measured, numpy_namespace())
@@ -154,11 +154,16 @@ class SlicesWork(TensorWork):
         excess = self._form(place).excess(measure, numpy_namespace())
         return summary_of(excess, place, self.axes, self.detail)
 
-    def _form(self, place: Region) -> Any:
-        return self.constraint.for_part(self.tensor.shape, self.axes, place)
+    def _form(self, place: Region, form: Any = None) -> Any:
+        """Return the form for a place: of a further round, or of the first."""
+        whole = self.constraint if form is None else form
+        return whole.for_part(self.tensor.shape, self.axes, place)
 
-    def _measure(self, place: Region, tile: Any) -> Any:
-        return _measured(self._form(place), tile, self.axes)
+    def _measure(self, place: Region, tile: Any, form: Any = None) -> Any:
+        import numpy
+
+        block = numpy.asarray(tile, order="C")
+        return self._form(place, form).measure(block, self.axes, numpy_namespace())
 
     def _change(self, form: Any, measure: Any) -> Change:
         """Return the change of the slices of a column of tiles."""
@@ -167,15 +172,8 @@ class SlicesWork(TensorWork):
     def _constrain(self, place: Region, tile: Any, change: Change, form: Any) -> None:
         """Constrain a tile in place, under the form of a further round if there was one."""
         if not change.nothing:
-            own = self._form(place) if form is None else form
-            change.onto(own, tile, tile, self.axes)
+            change.onto(self._form(place, form), tile, tile, self.axes)
 
 
 def _forest(form: Any) -> Forest:
     return Forest(lambda a, b: form.merge(a, b, numpy_namespace()))
-
-
-def _measured(form: Any, tile: Any, axes: tuple[int, ...]) -> Any:
-    import numpy
-
-    return form.measure(numpy.asarray(tile, order="C"), axes, numpy_namespace())

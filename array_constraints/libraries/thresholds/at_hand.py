@@ -12,7 +12,7 @@ import math
 from abc import abstractmethod
 from typing import Any
 
-from array_constraints.libraries.strided import cut
+from array_constraints.libraries.strided import blocks, cut
 from array_constraints.libraries.thresholds.columns import SAMPLE, Columns
 from array_constraints.libraries.thresholds.expression import Thresholds
 from array_constraints.numerics import brackets, masses, subnormals, thresholds
@@ -166,7 +166,7 @@ class AtHandThresholds(Thresholds):
         way = tuple(kept + inner)
         n = math.prod([w.shape[i] for i in axes])
         x, y, m, big = (xp.permute_dims(a, way) for a in (w, out, moves, largest))
-        for place in _blocks(tuple(x.shape[: len(kept)]), max(1, _BLOCK // n)):
+        for place in blocks(tuple(x.shape[: len(kept)]), max(1, _BLOCK // n)):
             part = x[place]
             rows = xp.reshape(part, (-1, n))
             which, top = (xp.reshape(a[place], (-1, 1)) for a in (m, big))
@@ -245,19 +245,3 @@ class AtHandThresholds(Thresholds):
 def _arrays(mass: Mass) -> list[Any]:
     found = mass.sum
     return [mass.smallest, mass.largest, found.scale, found.value, found.rounding_error]
-
-
-def _blocks(shape: tuple[int, ...], most: int) -> Any:
-    """Yield parts of at most so many slices, along the dimensions that number them."""
-    if not shape:
-        yield ()
-        return
-    inner = math.prod(shape[1:])
-    if inner > most:
-        for i in range(shape[0]):
-            for rest in _blocks(shape[1:], most):
-                yield (slice(i, i + 1), *rest)
-        return
-    step = max(1, most // max(inner, 1))
-    for i in range(0, shape[0], step):
-        yield (slice(i, i + step),)

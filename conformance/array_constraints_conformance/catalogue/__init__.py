@@ -111,6 +111,14 @@ _FURTHER = (
         ({"n": 3, "m": 4}, {"n": 1, "m": 3}, {"n": 1, "m": 1}),
     ),
     Definition(
+        "Sparse",
+        {"k": 1, "density": None, "axis": 0},
+        ({"k": 2}, {"k": None, "density": 0.5}),
+        sparsity.sparse,
+        ({"k": 0}, {"k": None, "density": 0.1}, {"k": None, "density": 1}),
+        required=("k",),
+    ),
+    Definition(
         "Sphere",
         {"radius": 1.0, "axis": 0, "unit": "norm"},
         ({"radius": 0.7}, {"radius": 1.0, "unit": "rms"}),

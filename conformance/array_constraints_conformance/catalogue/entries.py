@@ -27,7 +27,7 @@ class EntryRule(ExactRule):
     def traits(self) -> frozenset[str]:
         found = {self.name, "every constraint", "built-in constraints", "convex sets"}
         found |= {"idempotent maps", "projections", "sets with an interior"}
-        found |= {"exact sets", "solid sets", "symmetric sets"}
+        found |= {"exact sets", "sets of integers", "solid sets", "symmetric sets"}
         found |= {"Keras constraints"} if self.name == "NonNeg" else {"further sets"}
         found |= {"sets that keep signs"} if self.lower <= 0 <= self.upper else set()
         found |= {"even sets"} if self.lower == -self.upper else set()

@@ -23,6 +23,8 @@ class ExactRule(KnownRule):
     """A set whose nearest points are known bit for bit, but for the sign of a zero."""
 
     exact: ClassVar[bool] = True
+    by_entry: ClassVar[bool] = True
+    """Whether each entry has a violation of its own."""
 
     @abstractmethod
     def image(self, array: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ class PatternRule(ExactRule):
     def traits(self) -> frozenset[str]:
         found = {self.name, "every constraint", "built-in constraints", "convex sets"}
         found |= {"idempotent maps", "projections", "sets with an interior"}
-        found |= {"exact sets", "patterns", "further sets"}
+        found |= {"exact sets", "sets of integers", "patterns", "further sets"}
         return frozenset(found | {"sets that keep signs", "even sets"})
 
     def axes(self, ndim: int) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ def unchanged(trial: Trial) -> list[Case]:
     if "rate" in trial.definition.defaults:
         still = trial.definition.with_arguments({"rate": 0.0})
         found += [Case(case.w, still.along(case.rule.axis)) for case in shapes]
-    if trial.rule.exact:
+    if "sets of integers" in trial.rule.traits:
         found.append(Case(np.ones((3, 2), np.uint8), trial.rule))
     return [
         Case(case.w, placed)

@@ -42,6 +42,7 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
     "Banded": [{"lower": 2}, {"upper": 2}],
     "NMSparse": [{"n": 1}, {"axis": 0}],
     "Sphere": [{"radius": 2.0}, {"axis": 1}, {"unit": "rms"}],
+    "Sparse": [{"k": 3}, {"density": 0.5}, {"k": 3, "axis": 1}],
     "Mean": [{"value": 0.5}, {"axis": 1}],
     "Sum": [{"total": 0.5}, {"axis": 1}],
     "Standardized": [{"axis": 1}],

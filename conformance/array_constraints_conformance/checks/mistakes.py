@@ -98,6 +98,7 @@ WRONG_VALUES: dict[str, list[dict[str, Any]]] = {
     "Banded": [{"lower": -1}, {"upper": -2}, {"axis": (1, 1)}],
     "NMSparse": [{"n": 0}, {"n": 5}, {"m": 0, "n": 0}, {"n": -1}],
     "Sphere": [{"radius": -1.0}, {"radius": math.nan}, {"radius": math.inf}, {"unit": "cm"}],
+    "Sparse": [{"k": -1}, {"density": 1.5}, {"density": math.nan}, {"k": 1, "density": 0.5}],
     "Mean": [{"value": math.nan}, {"value": math.inf}],
     "Sum": [{"total": math.nan}, {"total": -math.inf}],
     "Standardized": [{"axis": (0, 0)}],
@@ -133,6 +134,7 @@ TYPES_OF_FURTHER: dict[str, list[dict[str, Any]]] = {
     "Banded": [{"lower": 0.5}, {"upper": "1"}, {"axis": 0}, {"lower": True}],
     "NMSparse": [{"n": 2.0}, {"m": "4"}, {"n": True}, {"axis": None}, {"axis": (0, 1)}],
     "Sphere": [{"radius": None}, {"unit": 2}, {"axis": "0"}],
+    "Sparse": [{"k": 2.0}, {"k": True}, {"density": "1"}, {"axis": 1.0, "k": 1}],
     "Mean": [{"value": "0"}, {"value": True}, {"value": None}, {"axis": 1.0}],
     "Sum": [{"total": "1"}, {"total": False}, {"axis": 1.0}],
     "Standardized": [{"axis": True}, {"axis": 0.0}],
@@ -210,7 +212,7 @@ def bad_axes(trial: Trial) -> Iterator[Mistake]:
 
 def bad_dtypes(trial: Trial) -> Iterator[Mistake]:
     names = ["bool", "complex64"]
-    if not trial.rule.exact:
+    if "sets of integers" not in trial.rule.traits:
         names += ["int32", "uint8"]
     for name in names:
         x = trial.library.array(np.ones((4, 4), dtype=name))

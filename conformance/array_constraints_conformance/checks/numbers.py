@@ -147,6 +147,9 @@ def what_is_kept_is_within_the_band(seen: Observation) -> int:
         return 0
     allowed = rule.kept(seen.before, seen.fmt, seen.underflow)
     chosen = seen.directed & seen.same
+    if seen.flushes and rule.exact:  # then "the same" says nothing of subnormal entries
+        size = np.abs(seen.before.values)
+        chosen &= ((size == 0) | (size >= seen.fmt.smallest)).all(axis=1)
     for i in where(chosen & ~allowed):
         what = rule.measured(seen.before, i)
         seen.fail(i, f"a slice was kept{what}", "a projected slice")

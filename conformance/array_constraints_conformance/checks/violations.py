@@ -39,7 +39,7 @@ def allowed(seen: Observation) -> np.ndarray:
 @law("VIO-1")
 def the_violation_is_the_distance(seen: Observation) -> int:
     found = per_slice(seen, seen.violation)
-    if isinstance(seen.rule, ExactRule):
+    if isinstance(seen.rule, ExactRule) and seen.rule.by_entry:
         return _distances(seen, seen.rule)
     dtype = str(seen.violation.dtype)
     largest = FORMATS[dtype].largest if dtype in FORMATS else sys.float_info.max

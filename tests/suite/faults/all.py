@@ -15,7 +15,7 @@ from faults import (
     tracing,
     violations,
 )
-from faults.further import of_combined, of_exact, of_sliced, of_thresholds
+from faults.further import of_combined, of_exact, of_sliced, of_sparse, of_thresholds
 
 FAMILIES = (
     sets,
@@ -30,6 +30,7 @@ FAMILIES = (
     errors,
     of_exact,
     of_sliced,
+    of_sparse,
     of_thresholds,
     of_combined,
 )
