@@ -7,6 +7,7 @@ from array_constraints.sets.elementwise import Box, NonNeg
 from array_constraints.sets.halfspaces import Halfspace, Hyperplane
 from array_constraints.sets.kernels import RadialConstraint
 from array_constraints.sets.masks import Mask
+from array_constraints.sets.monotone import Monotone
 from array_constraints.sets.norms import MaxNorm, MinMaxNorm
 from array_constraints.sets.patterns import Banded, Triangular
 from array_constraints.sets.sparsity import NMSparse
@@ -30,6 +31,7 @@ BUILT_IN: dict[str, type[Constraint]] = {
         Hyperplane,
         Mask,
         Mean,
+        Monotone,
         NMSparse,
         Sphere,
         Standardized,
@@ -41,6 +43,7 @@ BUILT_IN: dict[str, type[Constraint]] = {
 ALIASES = {
     "Box": ("clip", "Clip", "weight_clip", "WeightClip"),
     "Mean": ("zero_mean",),
+    "Monotone": ("isotonic",),
     "NMSparse": ("semi_structured",),
     "Sphere": ("hyperball", "fixed_norm", "l2_sphere"),
     "Standardized": ("weight_standardization",),

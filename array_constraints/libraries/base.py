@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Any
 
 from array_constraints.libraries.entries import Entries
+from array_constraints.libraries.running import Running
 from array_constraints.numerics import signed_sums, subnormals, sums
 from array_constraints.numerics.formats import FORMATS, PRECISIONS, Precision
 from array_constraints.numerics.margins import rounded_down
@@ -13,7 +14,7 @@ from array_constraints.numerics.sums import Sum, Term
 from array_constraints.typing import Array, Count, Namespace
 
 
-class Library(Entries):
+class Library(Entries, Running):
     """An array library, as any conforming one is used: CuPy, array-api-strict, ...
 
     A subclass overrides what its library does otherwise, or faster, with the reason beside it.
@@ -218,42 +219,6 @@ class Library(Entries):
     ) -> Array:
         """Add terms where the accumulator has digits to spare: within 1,020 roundoffs."""
         return self._add(x, scale, axes, term)
-
-    # How a form is run.
-
-    def run(self, function: Callable[..., Any], form: Any, w: Any) -> Any:
-        """Return ``function(form, w, xp)``, one expression of a form's methods."""
-        return function(form, w, self.xp)
-
-    def by_entry(self, function: Callable[..., Array], form: Any, w: Array) -> Array:
-        """Return ``function(form, w, xp)``, of an elementwise form."""
-        return function(form, w, self.xp)
-
-    def by_slice(self, method: Callable[..., Array], measure: Any, *blocks: Array) -> Array:
-        """Return what a method of a form makes of blocks and the measure of their slices."""
-        return method(*blocks, measure, self.xp)
-
-    def quiet(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function in which the library reports no roundoff, overflow or NaN."""
-        return function
-
-    def quietly(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function so that the library reports no roundoff, overflow or NaN."""
-        return self.quiet(function)(*arguments)
-
-    def differentiated(
-        self, value: Callable[..., Array], derivative: Callable[..., Array], w: Any, bounds: Any
-    ) -> Array:
-        """Return ``value(w, bounds)``; its derivative by ``w`` is ``derivative``, symmetric."""
-        return value(w, bounds)
-
-    def fence(self, w: Array) -> Array:
-        """Return ``w``, read from memory again where a compiler would keep a copy of it."""
-        return w
-
-    def factor(self, target: Array, root: Array, moved: Array) -> tuple[Array, Array]:
-        """Return ``target / root``, one for each slice, 1 where it is kept, and which move."""
-        return target / root, moved
 
     # Arrays at hand in the memory of the processor: see ``block_sums.py``.
 

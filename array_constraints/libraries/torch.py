@@ -118,6 +118,12 @@ class Torch(TorchEntries):
         for part, factors, place in zip(*parts, strict=True):
             torch.mul(part, factors, out=place)
 
+    def sums_of_runs(self, x: Any, starts: Any) -> Any:
+        """Return the sums of the runs of a row of numbers that begin at some indices."""
+        lengths = torch.diff(starts, append=starts.new_tensor([x.numel()]))
+        runs = torch.repeat_interleave(lengths)
+        return torch.zeros_like(x[: len(starts)]).index_add_(0, runs, x)
+
     def kind_of(self, w: Any) -> Any:
         return w.data_ptr(), w.shape, w.stride()
 
