@@ -118,6 +118,13 @@ class Torch(TorchEntries):
         for part, factors, place in zip(*parts, strict=True):
             torch.mul(part, factors, out=place)
 
+    def nondecreasing(self, x: Any) -> Any:
+        if torch.compiler.is_compiling():
+            from array_constraints.libraries.torch_isotonic import nondecreasing
+
+            return nondecreasing(x.detach())
+        return super().nondecreasing(x)
+
     def sums_of_runs(self, x: Any, starts: Any) -> Any:
         """Return the sums of the runs of a row of numbers that begin at some indices."""
         lengths = torch.diff(starts, append=starts.new_tensor([x.numel()]))

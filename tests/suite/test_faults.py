@@ -14,6 +14,7 @@ from array_constraints_conformance.trial.subject import Subject, module_subject
 from faults.all import CORRECT, FAULTS
 from faults.further.base import module_of
 from faults.further.exact import EXACT
+from faults.further.monotone import Monotone
 from faults.further.sliced import SLICED
 from faults.making import Fault
 
@@ -69,7 +70,7 @@ def test_a_right_implementation_is_accepted(module: Callable[[], Any]) -> None:
     assert {k: v for k, v in found.items() if v not in ("met", "not applicable")} == {}
 
 
-@pytest.mark.parametrize("made", [*EXACT, *SLICED], ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("made", [*EXACT, *SLICED, Monotone], ids=lambda cls: cls.__name__)
 def test_a_right_further_set_is_accepted(made: type) -> None:
     found = outcomes(module_subject(module_of(made)), constraints=(made.__name__,))
     assert {k: v for k, v in found.items() if v not in ("met", "not applicable")} == {}

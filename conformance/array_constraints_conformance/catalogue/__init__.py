@@ -7,6 +7,7 @@ import math
 from array_constraints_conformance.catalogue import (
     affine,
     entries,
+    monotone,
     norms,
     patterns,
     sparsity,
@@ -130,6 +131,12 @@ _FURTHER = (
         ({"total": -0.3},),
     ),
     Definition("Standardized", {"axis": 0}, ({},), standardized.standardized),
+    Definition(
+        "Monotone",
+        {"increasing": True, "axis": 0},
+        ({}, {"increasing": False}),
+        monotone.monotone,
+    ),
     Definition(
         "Halfspace",
         {"normal": 1.0, "bound": 0.0, "axis": 0},

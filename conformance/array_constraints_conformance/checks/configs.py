@@ -33,6 +33,7 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "Mean": [{}, {"value": 0.1 + 0.2, "axis": (0, 1)}, {"axis": None}],
     "Sum": [{}, {"total": -2.5, "axis": [1, 0]}, {"axis": None}],
     "Standardized": [{}, {"axis": -1}, {"axis": [0, 1]}],
+    "Monotone": [{}, {"increasing": False, "axis": -1}],
     "Halfspace": [{"normal": 1.0}, {"normal": (0.1, -2.0), "bound": 0.5}],
     "Hyperplane": [{"normal": 2.0}, {"normal": (1.0, 2.0, -0.1), "value": -0.5, "axis": 1}],
 }
@@ -51,6 +52,7 @@ SNAKE_OF_FURTHER = {
     "Mean": "mean",
     "Sum": "sum",
     "Standardized": "standardized",
+    "Monotone": "monotone",
 }
 _W = np.asarray([[3.0, -0.3, 0.0], [-4.0, 0.4, 1.0]])
 Made = tuple[str, Any, dict[str, Any]]  # the text of the call, the constraint, what was given

@@ -44,6 +44,7 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
     "Mean": [{"value": 0.5}, {"axis": 1}],
     "Sum": [{"total": 0.5}, {"axis": 1}],
     "Standardized": [{"axis": 1}],
+    "Monotone": [{"increasing": False}, {"axis": 1}],
     "Halfspace": [{"normal": 2.0}, {"normal": 1.0, "bound": 0.5}, {"normal": 1.0, "axis": 1}],
     "Hyperplane": [{"normal": 1.0}, {"normal": 1.0, "value": 0.5}, {"normal": 1.0, "axis": 1}],
 }

@@ -100,6 +100,7 @@ SCALARS: dict[str, list[dict[str, Any]]] = {
     "Triangular": [{"offset": np.int64(1), "axis": (np.int8(0), np.int64(1))}],
     "Banded": [{"lower": np.int64(1), "upper": np.int8(2)}],
     "NMSparse": [{"n": np.int64(1), "m": np.int8(2), "axis": np.int16(-1)}],
+    "Monotone": [{"increasing": np.False_, "axis": np.int64(1)}],
     "Mean": [{"value": np.float32(0.5), "axis": np.int64(1)}],
     "Sum": [{"total": np.float32(0.5), "axis": np.int64(1)}],
     "Halfspace": [

@@ -99,6 +99,7 @@ WRONG_VALUES: dict[str, list[dict[str, Any]]] = {
     "Mean": [{"value": math.nan}, {"value": math.inf}],
     "Sum": [{"total": math.nan}, {"total": -math.inf}],
     "Standardized": [{"axis": (0, 0)}],
+    "Monotone": [{"axis": (1, 1)}],
     "Halfspace": [
         {"normal": (1.0, math.nan)},
         {"normal": (0.0, 0.0)},
@@ -121,6 +122,7 @@ TYPES_OF_FURTHER: dict[str, list[dict[str, Any]]] = {
     "Mean": [{"value": "0"}, {"value": True}, {"value": None}, {"axis": 1.0}],
     "Sum": [{"total": "1"}, {"total": False}, {"axis": 1.0}],
     "Standardized": [{"axis": True}, {"axis": 0.0}],
+    "Monotone": [{"increasing": 1}, {"increasing": "up"}, {"increasing": None}, {"axis": 0.5}],
     "Halfspace": [{"normal": "1"}, {"normal": None}, {"bound": "0", "normal": 1.0}],
     "Hyperplane": [{"normal": True}, {"value": None, "normal": 1.0}],
 }
@@ -140,6 +142,7 @@ def bad_shapes(trial: Trial) -> Iterator[Mistake]:
         "Triangular": [({}, (3,)), ({}, ()), ({"axis": (0, 2)}, (2, 2))],
         "Banded": [({}, (3,)), ({"axis": (-3, 0)}, (2, 2)), ({"axis": (0, -2)}, (2, 2))],
         "NMSparse": [({}, (2, 6)), ({"axis": 1}, (4,)), ({}, ())],
+        "Monotone": [({"axis": None}, (2, 2)), ({"axis": (0, 1)}, (2, 2))],
         "Halfspace": [({}, (3, 2)), ({"axis": None}, (2, 2))],
         "Hyperplane": [({}, (3, 2)), ({"axis": None}, (2, 2))],
         "Box": [({"min_value": 1 + 2.0**-30, "max_value": 1 + 2.0**-29}, (2, 2))],

@@ -15,7 +15,7 @@ from faults import (
     tracing,
     violations,
 )
-from faults.further import of_exact, of_sliced
+from faults.further import monotone, of_exact, of_sliced
 
 FAMILIES = (
     sets,
@@ -30,6 +30,7 @@ FAMILIES = (
     errors,
     of_exact,
     of_sliced,
+    monotone,
 )
 FAULTS = [fault for family in FAMILIES for fault in family.FAULTS]
 CORRECT = correct.CORRECT
