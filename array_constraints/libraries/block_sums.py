@@ -15,7 +15,7 @@ from typing import Any
 
 from array_constraints.libraries.base import Library
 from array_constraints.libraries.strided import cut
-from array_constraints.numerics import isotonic, isotonic_at_hand, subnormals
+from array_constraints.numerics import subnormals
 from array_constraints.numerics.formats import Precision
 from array_constraints.numerics.margins import most_terms, tree_depth
 from array_constraints.numerics.partial_sums import exact_sum, partial_sums
@@ -104,10 +104,6 @@ class AtHand(Library):
     @abstractmethod
     def _add_entries(self, x: Any, axes: tuple[int, ...]) -> Any:
         """Return the sums of entries in float64, dimensions kept."""
-
-    def nondecreasing(self, x: Any) -> Any:
-        regression = isotonic_at_hand.regression if self.at_hand(x) else isotonic.regression
-        return regression(x, self)
 
     def some(self, mask: Any) -> bool:
         """Return whether any entry is true."""

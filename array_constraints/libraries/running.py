@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from array_constraints.numerics import isotonic
+from array_constraints.numerics import isotonic, isotonic_at_hand
 from array_constraints.typing import Array
 
 
@@ -13,6 +13,7 @@ class Running:
     """The part of a :class:`Library` that calls the methods of forms."""
 
     xp: Any
+    at_hand: Any
 
     def run(self, function: Callable[..., Any], form: Any, w: Any) -> Any:
         """Return ``function(form, w, xp)``, one expression of a form's methods."""
@@ -67,4 +68,5 @@ class Running:
 
         They never fall at all; a mean is within L + 1 roundoffs of that of the magnitudes.
         """
-        return isotonic.regression(x, self)
+        regression = isotonic_at_hand.regression if self.at_hand(x) else isotonic.regression
+        return regression(x, self)

@@ -120,9 +120,7 @@ class Torch(TorchEntries):
 
     def nondecreasing(self, x: Any) -> Any:
         if torch.compiler.is_compiling():
-            from array_constraints.libraries.torch_isotonic import nondecreasing
-
-            return nondecreasing(x.detach())
+            return _nondecreasing(x.detach())
         return super().nondecreasing(x)
 
     def sums_of_runs(self, x: Any, starts: Any) -> Any:
@@ -247,3 +245,15 @@ class Torch(TorchEntries):
 
 
 TORCH = Torch(array_api_compat.torch)
+
+
+@torch.library.custom_op("array_constraints::nondecreasing", mutates_args=())  # type: ignore[untyped-decorator]
+def _nondecreasing(x: torch.Tensor) -> torch.Tensor:
+    """One operation of a program: step by step, it would take minutes to compile."""
+    found: torch.Tensor = TORCH.nondecreasing(x)
+    return found.clone()  # it may be a view of what was given, which no operation returns
+
+
+@_nondecreasing.register_fake  # type: ignore[untyped-decorator]
+def _like(x: torch.Tensor) -> torch.Tensor:
+    return x.new_empty(x.shape)

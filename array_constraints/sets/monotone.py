@@ -46,18 +46,19 @@ class Monotone(WholeSlice):
     Notes
     -----
     Shape ``(..., n, ...)`` to the same shape; dtype and device are kept. A result is in order
-    exactly. An entry that is averaged with others is within :math:`1.01 u` of the exact mean of
-    these, and in float64 within :math:`(L + 2) u` of the mean of their magnitudes,
-    :math:`L = \lceil \log_2 n \rceil`; others keep their bits, and so do slices in order.
-    Entries whose means differ by less than that may be averaged with each other.
+    exactly. An entry that is averaged with others is within a roundoff of the exact mean of
+    these, and :math:`L + 2` roundoffs of the accumulator (float64, where there is one) of the
+    mean of their magnitudes, :math:`L = \lceil \log_2 n \rceil`. Others keep their bits, and so
+    do slices in order. What has means as close as that may be averaged together.
 
     ``violation`` is the largest fall: how far an entry is below any before it (above, where
     ``increasing`` is False). A slice that holds NaN stays, and so does one with an infinity:
     its violation is 0 if it is in order, and infinite if not. The derivative is that of the
     averages: the mean of what is averaged, the identity elsewhere.
 
-    A file is read once, and whole slices have to fit into a chunk. Of memory, a call takes some
-    eight times the weight in float64; O(n L) additions, O(n L**2) comparisons.
+    A file is read once, and whole slices have to fit into a chunk. Arrays of NumPy, and of
+    PyTorch on a CPU, take O(n) steps, and some six times their memory in float64; elsewhere
+    O(n L) additions and O(n L**2) comparisons, on JAX a loop of 2 n steps over all slices.
 
     Source: R. E. Barlow, D. J. Bartholomew, J. M. Bremner, H. D. Brunk, *Statistical Inference
     under Order Restrictions* (1972).
