@@ -11,6 +11,7 @@ from array_constraints.sets.elementwise import Box, NonNeg, non_neg
 from array_constraints.sets.halfspaces import Halfspace, Hyperplane
 from array_constraints.sets.kernels import RadialConstraint, radial_constraint
 from array_constraints.sets.masks import Mask
+from array_constraints.sets.monotone import Monotone
 from array_constraints.sets.norms import (
     MaxNorm,
     MinMaxNorm,
@@ -47,6 +48,7 @@ __all__ = [
     "MaxNorm",
     "Mean",
     "MinMaxNorm",
+    "Monotone",
     "NMSparse",
     "Namespace",
     "NonNeg",

@@ -10,7 +10,13 @@ from typing import Any, TypeVar
 
 import click
 
-from array_constraints.cli.constraints import CONSTRAINTS, ConstraintName, parameters, texts
+from array_constraints.cli.constraints import (
+    CONSTRAINTS,
+    ConstraintName,
+    parameters,
+    texts,
+    truth_values,
+)
 from array_constraints.files import CHUNK_SIZE, MOST_WORKERS, PATIENCE
 from array_constraints.files.masks import mask_of_file
 from array_constraints.layers import LAYOUTS
@@ -23,6 +29,7 @@ _UNITS |= {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _VALUES = {
     "axis": "1, or 0,1, or none, or incoming: all weights into one unit",
     "bound": "a number, or one for each slice, with commas between",
+    "increasing": "true or false",
     "lower": "a number of diagonals, or none for all",
     "mask": "a .npy file of truth values",
     "max_value": "a number, inf, or one for each slice, with commas between",
@@ -204,7 +211,12 @@ def value_of(name: str, text: str) -> Any:
     """Return a parameter of a constraint from its text: a word, a mask, or a number."""
     if name == "mask":
         return mask_of_file(text)
+    if name in truth_values() and text.lower() in _TRUTH:
+        return _TRUTH[text.lower()]
     return text if name in texts() else value_from_text(text)
+
+
+_TRUTH = {"true": True, "false": False}
 
 
 def value_from_text(text: str) -> Any:

@@ -89,6 +89,11 @@ def texts() -> set[str]:
     return {f.name for cls in CONSTRAINTS.values() for f in _fields(cls) if f.type == "str"}
 
 
+def truth_values() -> set[str]:
+    """Return the names of the parameters that are true or false."""
+    return {f.name for cls in CONSTRAINTS.values() for f in _fields(cls) if f.type == "bool"}
+
+
 def described() -> str:
     """Return a text of all constraints: their parameters, defaults, and what they ask for."""
     lines = ["\b", "Constraints, with the defaults of their parameters:"]
@@ -112,7 +117,7 @@ def _default(value: Any) -> str:
         return ""
     if isinstance(value, tuple):
         return f" {','.join(map(str, value))}"
-    return f" {'none' if value is None else value}"
+    return f" {value}".lower() if value is None or isinstance(value, bool) else f" {value}"
 
 
 def _summary(cls: type) -> str:

@@ -9,6 +9,7 @@ from array_constraints.sets.elementwise import Box, NonNeg
 from array_constraints.sets.halfspaces import Halfspace, Hyperplane
 from array_constraints.sets.kernels import RadialConstraint
 from array_constraints.sets.masks import Mask
+from array_constraints.sets.monotone import Monotone
 from array_constraints.sets.norms import MaxNorm, MinMaxNorm
 from array_constraints.sets.patterns import Banded, Triangular
 from array_constraints.sets.relaxed import Relaxed
@@ -38,6 +39,7 @@ BUILT_IN: dict[str, type[Constraint]] = {
         L1Ball,
         Mask,
         Mean,
+        Monotone,
         NMSparse,
         Relaxed,
         Simplex,
@@ -53,6 +55,7 @@ ALIASES = {
     "Box": ("clip", "Clip", "weight_clip", "WeightClip"),
     "L1Ball": ("max_l1_norm",),
     "Mean": ("zero_mean",),
+    "Monotone": ("isotonic",),
     "NMSparse": ("semi_structured",),
     "Simplex": ("probability_simplex", "sparsemax"),
     "Sparse": ("l0_ball", "top_k"),

@@ -31,9 +31,8 @@ def violation(form: Any, w: Array, xp: Namespace) -> Array:
     elif form.needs == "regions":
         result = form.excess(w, xp)
     elif form.needs == "slices":
-        order, back = _slices_last(form, w)
-        slices = xp.permute_dims(library.accumulated(w), order)
-        result = xp.permute_dims(form.excess(slices, xp), back)
+        axes = parameters.axes_of(form, w)
+        result = library.by_whole_slice(_excess_of_slices, form, w, axes, reduced=True)
     elif form.rounds > 1:
         result = library.excess_in_rounds(form, w, parameters.axes_of(form, w))
     else:
@@ -94,9 +93,33 @@ def _rescale(form: Any, w: Array, xp: Namespace) -> Any:
     return of_namespace(xp).differentiated(value, derivative, w, data)
 
 
-def _project_slices(form: Any, w: Array, xp: Namespace) -> Any:
+def _excess_of_slices(form: Any, w: Array, xp: Namespace) -> Any:
     order, back = _slices_last(form, w)
-    return xp.permute_dims(form.project(xp.permute_dims(w, order), xp), back)
+    slices = xp.permute_dims(of_namespace(xp).accumulated(w), order)
+    return xp.permute_dims(form.excess(slices, xp), back)
+
+
+def _project_slices(form: Any, w: Array, xp: Namespace) -> Any:
+    axes = parameters.axes_of(form, w)
+    return of_namespace(xp).by_whole_slice(_projected_slices, form, w, axes)
+
+
+def _projected_slices(form: Any, w: Array, xp: Namespace) -> Any:
+    order, back = _slices_last(form, w)
+    slices = xp.permute_dims(w, order)
+
+    def value(slices: Array, data: dict[str, Any]) -> Any:
+        return state.with_values(form, data).project(slices, xp)
+
+    def derivative(slices: Array, tangent: Array, data: dict[str, Any]) -> Any:
+        return state.with_values(form, data)._stated_derivative(slices, tangent, xp)
+
+    if getattr(form, "_stated_derivative", None) is None:
+        result = form.project(slices, xp)
+    else:
+        data = state.data_of(form)
+        result = of_namespace(xp).differentiated(value, derivative, slices, data)
+    return xp.permute_dims(result, back)
 
 
 def _project_region(form: Any, w: Array, xp: Namespace) -> Any:

@@ -74,6 +74,24 @@ class Dask(Library):
         found = dask.array.map_blocks(chunk, whole, dtype=meta.dtype, meta=meta)
         return found.rechunk(w.chunks) if whole is not w else found
 
+    def by_whole_slice(
+        self,
+        function: Callable[..., Any],
+        form: Any,
+        w: Any,
+        axes: tuple[int, ...],
+        reduced: bool = False,
+    ) -> Any:
+        """Compute in each chunk at once; slices that cross chunks are brought into one."""
+        whole = w.rechunk({i: -1 for i in axes if w.numblocks[i] > 1})
+        chunk = functools.partial(_of_part, function, form, w.shape, axes=axes)
+        if reduced:
+            chunks = [(1,) if i in axes else lengths for i, lengths in enumerate(w.chunks)]
+            wide = w._meta.astype("float64")
+            return dask.array.map_blocks(chunk, whole, chunks=chunks, dtype=float, meta=wide)
+        found = dask.array.map_blocks(chunk, whole, dtype=w.dtype, meta=w._meta)
+        return found.rechunk(w.chunks)
+
     def sum_in_pairs(self, x: Any, axes: tuple[int, ...], factor: Any = None) -> Any:
         """Add chunk by chunk; a pair is a complex number on its way."""
         if factor is not None:
@@ -115,11 +133,12 @@ def _of_part(
     shape: tuple[int, ...],
     block: Any,
     block_info: Any = None,
+    axes: tuple[int, ...] = (),
 ) -> Any:
-    """Call a function of an elementwise form on the part of an array of that shape."""
+    """Call a function of a form on the part of an array of that shape."""
     if block_info and not any(n != n for n in shape):  # else chunks are of unknown size
         part = [slice(*borders) for borders in block_info[0]["array-location"]]
-        form = form.for_part(shape, (), tuple(part))
+        form = form.for_part(shape, axes, tuple(part))
     with numpy.errstate(all="ignore"):
         return function(form, block, array_namespace(block))
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy
 
-from array_constraints.libraries import state
+from array_constraints.libraries import jax_isotonic, state
 from array_constraints.libraries.base import IMMUTABLE, Library
 from array_constraints.libraries.jax_placement import (
     as_data,
@@ -156,6 +156,9 @@ class Jax(Library):
                 return placed(function, form, w, narrow)
             structure, bounds = found
             return _jitted(function)(structure, as_data(bounds, w), w, narrow)
+
+    def nondecreasing(self, x: Any) -> Any:
+        return jax_isotonic.regression(x)
 
     def differentiated(
         self, value: Callable[..., Any], derivative: Callable[..., Any], w: Any, bounds: Any

@@ -1,17 +1,19 @@
-"""How a form is run on the arrays of a library: as one expression, or otherwise."""
+"""How libraries run a form: at once, in each chunk, in a loop, and with its derivative."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from array_constraints.numerics import isotonic, isotonic_at_hand
 from array_constraints.typing import Array
 
 
 class Running:
-    """The ways in which a form is run on the arrays of a library."""
+    """The part of a :class:`Library` that calls the methods of forms."""
 
     xp: Any
+    at_hand: Any
 
     def run(self, function: Callable[..., Any], form: Any, w: Any) -> Any:
         """Return ``function(form, w, xp)``, one expression of a form's methods."""
@@ -19,6 +21,20 @@ class Running:
 
     def by_entry(self, function: Callable[..., Array], form: Any, w: Array) -> Array:
         """Return ``function(form, w, xp)``, of an elementwise form."""
+        return function(form, w, self.xp)
+
+    def by_whole_slice(
+        self,
+        function: Callable[..., Array],
+        form: Any,
+        w: Array,
+        axes: tuple[int, ...],
+        reduced: bool = False,
+    ) -> Array:
+        """Return ``function(form, w, xp)``, of a form that needs whole slices along ``axes``.
+
+        ``reduced``: it has one entry for each slice, in the accumulator's dtype.
+        """
         return function(form, w, self.xp)
 
     def by_slice(self, method: Callable[..., Array], measure: Any, *blocks: Array) -> Array:
@@ -69,3 +85,11 @@ class Running:
     def factor(self, target: Array, root: Array, moved: Array) -> tuple[Array, Array]:
         """Return ``target / root``, one for each slice, 1 where it is kept, and which move."""
         return target / root, moved
+
+    def nondecreasing(self, x: Any) -> Any:
+        """Return the nearest rows, of finite numbers along the last dimension, that never fall.
+
+        They never fall at all; a mean is within L + 1 roundoffs of that of the magnitudes.
+        """
+        regression = isotonic_at_hand.regression if self.at_hand(x) else isotonic.regression
+        return regression(x, self)

@@ -120,6 +120,17 @@ class Torch(TorchEntries):
         for part, factors, place in zip(*parts, strict=True):
             torch.mul(part, factors, out=place)
 
+    def nondecreasing(self, x: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return _nondecreasing(x.detach())
+        return super().nondecreasing(x)
+
+    def sums_of_runs(self, x: Any, starts: Any) -> Any:
+        """Return the sums of the runs of a row of numbers that begin at some indices."""
+        lengths = torch.diff(starts, append=starts.new_tensor([x.numel()]))
+        runs = torch.repeat_interleave(lengths)
+        return torch.zeros_like(x[: len(starts)]).index_add_(0, runs, x)
+
     def kind_of(self, w: Any) -> Any:
         return w.data_ptr(), w.shape, w.stride()
 
@@ -236,3 +247,15 @@ class Torch(TorchEntries):
 
 
 TORCH = Torch(array_api_compat.torch)
+
+
+@torch.library.custom_op("array_constraints::nondecreasing", mutates_args=())  # type: ignore[untyped-decorator]
+def _nondecreasing(x: torch.Tensor) -> torch.Tensor:
+    """One operation of a program: step by step, it would take minutes to compile."""
+    found: torch.Tensor = TORCH.nondecreasing(x)
+    return found.clone()  # it may be a view of what was given, which no operation returns
+
+
+@_nondecreasing.register_fake  # type: ignore[untyped-decorator]
+def _like(x: torch.Tensor) -> torch.Tensor:
+    return x.new_empty(x.shape)

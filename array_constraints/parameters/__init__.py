@@ -20,6 +20,7 @@ from array_constraints.parameters.judging import (
     number_or_numbers,
     numbers_of_part,
     pair_of_axes,
+    truth_value,
     whole_number,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "numbers_of_part",
     "pair_of_axes",
     "to_json",
+    "truth_value",
     "tuples_restored",
     "whole_number",
 ]

@@ -96,6 +96,14 @@ def whole_number(name: str, value: object, *, lower: float, upper: float = math.
     return found
 
 
+def truth_value(name: str, value: object) -> bool:
+    """Return ``value`` as a ``bool``, or raise: 0 and 1 are numbers."""
+    plain = _plain(value)
+    if not isinstance(plain, bool):
+        raise TypeError(f"{name} must be True or False, got {_shown(value)}")
+    return plain
+
+
 def _one_of(known: tuple[Any, ...]) -> str:
     *others, last = map(repr, known)
     return f"{', '.join(others)} or {last}"

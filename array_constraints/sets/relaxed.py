@@ -204,9 +204,10 @@ class Relaxed(Nesting):
         if stated is None:
             return None
 
-        def derivative(w: Any, tangent: Any, axes: tuple[int, ...], xp: Any) -> Any:
+        def derivative(w: Any, tangent: Any, *where: Any) -> Any:
+            xp = where[-1]  # after the axes, which a form on whole slices is not told
             library = of_namespace(xp)
-            t, d = map(library.accumulated, (tangent, stated(w, tangent, axes, xp)))
+            t, d = map(library.accumulated, (tangent, stated(w, tangent, *where)))
             found = t - (t - d) * library.operand(self.rate, t)
             return xp.astype(found, tangent.dtype, copy=False)
 

@@ -212,6 +212,7 @@ SETS: dict[str, tuple[ac.Constraint, Plane | Cells]] = {
     "Sparse": (ac.Sparse(1), axes()),
     "Halfspace": (ac.Halfspace([1.0, 2.0], 1.5), halfspace((1.0, 2.0), 1.5)),
     "Hyperplane": (ac.Hyperplane([1.0, 2.0], 1.5), hyperplane((1.0, 2.0), 1.5)),
+    "Monotone": (ac.Monotone(), halfspace((1.0, -1.0), 0.0)),
     "Mask": (ac.Mask(PATTERN), Cells((4, 4))),
     "Triangular": (ac.Triangular(), Cells((4, 4))),
     "Banded": (ac.Banded(1, 1), Cells((4, 4))),

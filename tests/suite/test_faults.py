@@ -15,6 +15,7 @@ from faults.all import CORRECT, FAULTS
 from faults.further.base import module_of
 from faults.further.combined import COMBINED
 from faults.further.exact import EXACT
+from faults.further.monotone import Monotone
 from faults.further.sliced import SLICED
 from faults.further.sparse import SPARSE
 from faults.further.thresholds import THRESHOLDS
@@ -74,7 +75,7 @@ def test_a_right_implementation_is_accepted(module: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize(
     "made",
-    [*EXACT, *SLICED, *THRESHOLDS, *SPARSE, *COMBINED],
+    [*EXACT, *SLICED, Monotone, *THRESHOLDS, *SPARSE, *COMBINED],
     ids=lambda cls: cls.__name__,
 )
 def test_a_right_further_set_is_accepted(made: type) -> None:

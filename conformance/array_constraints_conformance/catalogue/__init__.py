@@ -8,6 +8,7 @@ from array_constraints_conformance.catalogue import (
     affine,
     combined,
     entries,
+    monotone,
     norms,
     patterns,
     sparsity,
@@ -140,6 +141,12 @@ _FURTHER = (
         ({"total": -0.3},),
     ),
     Definition("Standardized", {"axis": 0}, ({},), standardized.standardized),
+    Definition(
+        "Monotone",
+        {"increasing": True, "axis": 0},
+        ({}, {"increasing": False}),
+        monotone.monotone,
+    ),
     Definition(
         "Simplex",
         {"total": 1.0, "axis": 0},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from fractions import Fraction
@@ -45,6 +46,10 @@ class ExactRule(KnownRule):
     def away_rows(self, slices: Slices) -> np.ndarray:
         """Return the largest violation of each slice, NaN where it has NaN."""
         return self.per_slice(self.away(slices.array), slices.array.shape)
+
+    def infinitely_far(self, slices: Slices) -> np.ndarray:
+        found: np.ndarray = self.away_rows(slices) == math.inf
+        return found
 
     def holds(self, slices: Slices, slack: Fraction) -> np.ndarray:
         found: np.ndarray = (self.nearest_rows(slices) == slices.rows).all(axis=1)

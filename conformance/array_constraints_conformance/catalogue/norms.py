@@ -178,6 +178,10 @@ class NormRule(KnownRule):
         found: np.ndarray = slices.peak == 0
         return found
 
+    def infinitely_far(self, slices: Slices) -> np.ndarray:
+        """Return none where an infinite norm is allowed."""
+        return super().infinitely_far(slices) & (self.upper < math.inf)
+
     def close(self, slices: Slices, i: int, fmt: Format, underflow: Fraction) -> bool:
         size, slack = self.size(slices, i), fmt.tolerance(slices.length)
         return any(abs(size - Fraction(b)) <= slack * Fraction(b) for b in self.bounds)

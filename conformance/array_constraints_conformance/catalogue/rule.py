@@ -178,6 +178,11 @@ class KnownRule(Rule):
         """Return which finite slices satisfy an equation exactly."""
         return np.zeros(len(slices), dtype=bool)
 
+    def infinitely_far(self, slices: Slices) -> np.ndarray:
+        """Return the slices whose infinities are not allowed; those with NaN are not asked."""
+        found: np.ndarray = np.isinf(slices.values).any(axis=1)
+        return found
+
     def close(self, slices: Slices, i: int, fmt: Format, underflow: Fraction) -> bool:
         """Whether slice ``i`` is in the band of a bound: it may be kept or projected."""
         return False

@@ -36,6 +36,7 @@ ARGUMENTS: dict[str, list[dict[str, Any]]] = {
     "Standardized": [{}, {"axis": -1}, {"axis": [0, 1]}],
     "Simplex": [{}, {"total": 0.1 + 0.2, "axis": (0, 1)}, {"axis": None}],
     "L1Ball": [{}, {"radius": 2, "axis": [1, 0]}, {"radius": 0.7, "axis": -1}],
+    "Monotone": [{}, {"increasing": False, "axis": -1}],
     "Halfspace": [{"normal": 1.0}, {"normal": (0.1, -2.0), "bound": 0.5}],
     "Hyperplane": [{"normal": 2.0}, {"normal": (1.0, 2.0, -0.1), "value": -0.5, "axis": 1}],
     "Chain": [
@@ -68,6 +69,7 @@ SNAKE_OF_FURTHER = {
     "Standardized": "standardized",
     "Simplex": "simplex",
     "L1Ball": "l1_ball",
+    "Monotone": "monotone",
 }
 _W = np.asarray([[3.0, -0.3, 0.0], [-4.0, 0.4, 1.0]])
 Made = tuple[str, Any, dict[str, Any]]  # the text of the call, the constraint, what was given

@@ -48,6 +48,7 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
     "Standardized": [{"axis": 1}],
     "Simplex": [{"total": 0.5}, {"axis": 1}],
     "L1Ball": [{"radius": 0.5}, {"axis": 1}],
+    "Monotone": [{"increasing": False}, {"axis": 1}],
     "Halfspace": [{"normal": 2.0}, {"normal": 1.0, "bound": 0.5}, {"normal": 1.0, "axis": 1}],
     "Hyperplane": [{"normal": 1.0}, {"normal": 1.0, "value": 0.5}, {"normal": 1.0, "axis": 1}],
     "Chain": [{"constraints": [combined.config("MaxNorm"), combined.config("NonNeg")]}],

@@ -108,6 +108,7 @@ SCALARS: dict[str, list[dict[str, Any]]] = {
         {"constraint": combined.config("NonNeg"), "sizes": (np.int64(1), np.int8(2))},
     ],
     "Sparse": [{"k": np.int64(1), "axis": np.int64(1)}, {"density": np.float32(0.5)}],
+    "Monotone": [{"increasing": np.False_, "axis": np.int64(1)}],
     "Mean": [{"value": np.float32(0.5), "axis": np.int64(1)}],
     "Sum": [{"total": np.float32(0.5), "axis": np.int64(1)}],
     "Simplex": [{"total": np.float32(0.5), "axis": np.int64(1)}],

@@ -104,6 +104,7 @@ WRONG_VALUES: dict[str, list[dict[str, Any]]] = {
     "Standardized": [{"axis": (0, 0)}],
     "Simplex": [{"total": 0.0}, {"total": -1.0}, {"total": math.nan}, {"total": math.inf}],
     "L1Ball": [{"radius": -1.0}, {"radius": math.nan}],
+    "Monotone": [{"axis": (1, 1)}],
     "Halfspace": [
         {"normal": (1.0, math.nan)},
         {"normal": (0.0, 0.0)},
@@ -140,6 +141,7 @@ TYPES_OF_FURTHER: dict[str, list[dict[str, Any]]] = {
     "Standardized": [{"axis": True}, {"axis": 0.0}],
     "Simplex": [{"total": "1"}, {"total": True}, {"total": None}, {"axis": 1.0}],
     "L1Ball": [{"radius": None}, {"radius": False}, {"axis": "0"}],
+    "Monotone": [{"increasing": 1}, {"increasing": "up"}, {"increasing": None}, {"axis": 0.5}],
     "Halfspace": [{"normal": "1"}, {"normal": None}, {"bound": "0", "normal": 1.0}],
     "Hyperplane": [{"normal": True}, {"value": None, "normal": 1.0}],
     "Chain": [{"constraints": 3}],
@@ -168,6 +170,7 @@ def bad_shapes(trial: Trial) -> Iterator[Mistake]:
         "Banded": [({}, (3,)), ({"axis": (-3, 0)}, (2, 2)), ({"axis": (0, -2)}, (2, 2))],
         "NMSparse": [({}, (2, 6)), ({"axis": 1}, (4,)), ({}, ())],
         "Blocks": [({}, (6,)), ({"axis": 1}, (4,)), ({}, ())],
+        "Monotone": [({"axis": None}, (2, 2)), ({"axis": (0, 1)}, (2, 2))],
         "Halfspace": [({}, (3, 2)), ({"axis": None}, (2, 2))],
         "Hyperplane": [({}, (3, 2)), ({"axis": None}, (2, 2))],
         "Box": [({"min_value": 1 + 2.0**-30, "max_value": 1 + 2.0**-29}, (2, 2))],

@@ -15,7 +15,14 @@ from faults import (
     tracing,
     violations,
 )
-from faults.further import of_combined, of_exact, of_sliced, of_sparse, of_thresholds
+from faults.further import (
+    monotone,
+    of_combined,
+    of_exact,
+    of_sliced,
+    of_sparse,
+    of_thresholds,
+)
 
 FAMILIES = (
     sets,
@@ -30,6 +37,7 @@ FAMILIES = (
     errors,
     of_exact,
     of_sliced,
+    monotone,
     of_sparse,
     of_thresholds,
     of_combined,
