@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -85,6 +86,20 @@ def standardized(w: Any, axis: Any) -> Any:
     return torch.where(square > 0, moved, w)
 
 
+def sparse(w: Any, k: int | None, density: float | None, axis: Any) -> Any:
+    """Sort stably: the first of equal magnitudes are kept."""
+    import torch
+
+    k = math.floor(density * len(w) + 0.5) if density is not None else k
+    order = torch.sort(w.detach().abs(), dim=0, descending=True, stable=True).indices
+    too_many = (w != 0).sum(0) > k
+    return w.masked_fill((order.argsort(dim=0) >= k) & too_many, 0)
+
+
+def sparse_with_all_derivatives(w: Any, k: Any, density: Any, axis: Any) -> Any:
+    return w + (sparse(w, k, density, axis) - w).detach()
+
+
 def box_by_minimum(w: Any, min_value: float, max_value: float) -> Any:
     """Take the minimum and the maximum, which share the derivative at a bound."""
     import torch
@@ -119,10 +134,12 @@ def identity_where_satisfied(w: Any, normal: Any, value: float, axis: Any) -> An
 
 
 _AXIS, _BOX = {"axis": 0}, {"min_value": -1.0, "max_value": 1.0}
+_SPARSE = {"k": 2, "density": None, "axis": 0}
 _PLANE = {"normal": 1.0, "value": 0.0, "axis": 0}
 RIGHT = {
     "Box": (box, _BOX),
     "Triangular": (triangular, {"part": "lower", "offset": 0, "axis": (-2, -1)}),
+    "Sparse": (sparse, _SPARSE),
     "Mean": (mean, {"value": 0.0, "axis": 0}),
     "Standardized": (standardized, _AXIS),
     "Halfspace": (halfspace, {"normal": 1.0, "bound": 0.0, "axis": 0}),
@@ -131,6 +148,7 @@ RIGHT = {
 WRONG = [
     ("GRAD-2", "Box", box_by_minimum, _BOX),
     ("GRAD-6", "Box", straight_through, _BOX),
+    ("GRAD-6", "Sparse", sparse_with_all_derivatives, _SPARSE),
     ("GRAD-6", "Mean", mean_as_a_constant, {"value": 0.0, "axis": 0}),
     ("GRAD-6", "Standardized", deviation_as_a_constant, _AXIS),
     ("GRAD-6", "Hyperplane", identity_where_satisfied, _PLANE),
