@@ -303,7 +303,7 @@ def test_a_shell_completes_commands_and_constraints(here):
     done = subprocess.run(
         [command], capture_output=True, text=True, check=True, env=environment
     )
-    names = ("max_norm", "min_max_norm", "mask", "mean")
+    names = ("max_norm", "min_max_norm", "mask", "mean", "monotone")
     assert done.stdout.split() == [f"plain,{name}" for name in names]
 
 

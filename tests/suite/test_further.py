@@ -11,6 +11,7 @@ import pytest
 from array_constraints_conformance.catalogue import CATALOGUE, KERAS, ExactRule
 from array_constraints_conformance.catalogue.affine import AffineRule
 from array_constraints_conformance.catalogue.entries import inwards
+from array_constraints_conformance.catalogue.monotone import MonotoneRule
 from array_constraints_conformance.catalogue.standardized import StandardizedRule
 from array_constraints_conformance.libraries import library
 from array_constraints_conformance.numerics.exact import Slices, floats
@@ -169,6 +170,30 @@ class TestTheStandardizedRule:
         assert np.linalg.norm(nearest - w) <= best + 1e-12
         found = max(abs(np.mean(w)), abs(np.std(w) - 1))
         assert float(self.rule.distance(slices(entries), 0)) == pytest.approx(found, abs=1e-12)
+
+
+class TestTheMonotoneRule:
+    @pytest.mark.parametrize("increasing", [True, False])
+    @given(entries=st.lists(st.integers(-4, 4), min_size=1, max_size=7))
+    def test_nearest_points_are_those_of_the_formula(self, increasing, entries):
+        """The largest of the smallest means of what begins before an entry and ends behind."""
+        rule = MonotoneRule("Monotone", {}, 1, increasing)
+        exact = [Fraction(x) for x in (entries if increasing else entries[::-1])]
+        n = len(exact)
+
+        def mean(i: int, j: int) -> Fraction:
+            return sum(exact[i : j + 1], Fraction(0)) / (j + 1 - i)
+
+        expected = [
+            max(min(mean(i, j) for j in range(k, n)) for i in range(k + 1)) for k in range(n)
+        ]
+        expected = expected if increasing else expected[::-1]
+        w = slices(entries)
+        assert floats(rule.nearest(w, 0)) == list(map(float, expected))
+        falls = [exact[i] - exact[j] for j in range(n) for i in range(j + 1)]
+        assert rule.distance(w, 0) == max(falls)
+        assert rule.in_order(w.values)[0] == (rule.distance(w, 0) == 0)
+        assert rule.in_order(slices(list(map(float, expected))).values)[0]
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,30 @@ def identity_where_satisfied(w: Any, normal: Any, value: float, axis: Any) -> An
     return torch.where(near, w, hyperplane(w, normal, value, axis))
 
 
+def monotone(w: Any, increasing: bool, axis: Any) -> Any:
+    """Average runs by the formula of the largest smallest mean, which is differentiable."""
+    import torch
+
+    v = w.double().flatten() if increasing else w.double().flatten().flip(0)
+    n = len(v)
+    rows = [
+        torch.stack([torch.stack([v[i : j + 1].mean() for j in range(k, n)]).min()
+                     for i in range(k + 1)]).max()
+        for k in range(n)
+    ]  # fmt: skip
+    found = torch.stack(rows) if increasing else torch.stack(rows).flip(0)
+    falls = (v[1:] < v[:-1]).any()
+    return torch.where(falls, found.reshape(w.shape).to(w.dtype), w)
+
+
+def running_maximum(w: Any, increasing: bool, axis: Any) -> Any:
+    import torch
+
+    v = w if increasing else w.flip(0)
+    found = torch.cummax(v, 0).values
+    return found if increasing else found.flip(0)
+
+
 _AXIS, _BOX = {"axis": 0}, {"min_value": -1.0, "max_value": 1.0}
 _SPARSE = {"k": 2, "density": None, "axis": 0}
 _PLANE = {"normal": 1.0, "value": 0.0, "axis": 0}
@@ -142,6 +166,7 @@ RIGHT = {
     "Sparse": (sparse, _SPARSE),
     "Mean": (mean, {"value": 0.0, "axis": 0}),
     "Standardized": (standardized, _AXIS),
+    "Monotone": (monotone, {"increasing": True, "axis": 0}),
     "Halfspace": (halfspace, {"normal": 1.0, "bound": 0.0, "axis": 0}),
     "Hyperplane": (hyperplane, _PLANE),
 }
@@ -151,5 +176,6 @@ WRONG = [
     ("GRAD-6", "Sparse", sparse_with_all_derivatives, _SPARSE),
     ("GRAD-6", "Mean", mean_as_a_constant, {"value": 0.0, "axis": 0}),
     ("GRAD-6", "Standardized", deviation_as_a_constant, _AXIS),
+    ("GRAD-6", "Monotone", running_maximum, {"increasing": True, "axis": 0}),
     ("GRAD-6", "Hyperplane", identity_where_satisfied, _PLANE),
 ]
