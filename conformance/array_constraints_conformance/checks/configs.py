@@ -57,19 +57,11 @@ SNAKE = {
     "NonNeg": "non_neg",
     "UnitNorm": "unit_norm",
 }
+_PLAIN = "Box Triangular Sphere Mean Sum Standardized Simplex Monotone".split()
 SNAKE_OF_FURTHER = {
-    "Box": "box",
-    "Triangular": "triangular",
-    "Banded": "banded",
+    **{name: name.lower() for name in _PLAIN},
     "NMSparse": "nm_sparse",
-    "Sphere": "sphere",
-    "Sparse": "sparse",
-    "Mean": "mean",
-    "Sum": "sum",
-    "Standardized": "standardized",
-    "Simplex": "simplex",
     "L1Ball": "l1_ball",
-    "Monotone": "monotone",
 }
 _W = np.asarray([[3.0, -0.3, 0.0], [-4.0, 0.4, 1.0]])
 Made = tuple[str, Any, dict[str, Any]]  # the text of the call, the constraint, what was given
