@@ -57,7 +57,7 @@ SNAKE = {
     "NonNeg": "non_neg",
     "UnitNorm": "unit_norm",
 }
-_PLAIN = "Box Triangular Sphere Mean Sum Standardized Simplex Monotone".split()
+_PLAIN = ["Box", "Triangular", "Sphere", "Mean", "Sum", "Standardized", "Simplex", "Monotone"]
 SNAKE_OF_FURTHER = {
     **{name: name.lower() for name in _PLAIN},
     "NMSparse": "nm_sparse",
