@@ -45,6 +45,13 @@ def sparse(given: Arguments, v: np.ndarray) -> np.ndarray:
     return np.where(kept.reshape(v.shape), v, 0.0)
 
 
+def of_few(given: Arguments, v: np.ndarray) -> np.ndarray:
+    """Return these rows with zeros but in as many places as are allowed, from another on each."""
+    n = v.shape[-1]
+    places = (np.arange(n) + np.arange(len(v))[:, None]) % n
+    return np.where(places < given["k"], v, 0.0)
+
+
 @dataclass(frozen=True)
 class NotConvex:
     """How arguments are drawn, and points of the set are made of any rows.
@@ -86,6 +93,7 @@ def _off_sphere(given: Arguments, x: np.ndarray) -> list[float]:
 NOT_CONVEX = {
     "MinMaxNorm": NotConvex(_shell, in_shell),
     "NMSparse": NotConvex(_groups, sparse),
+    "Sparse": NotConvex(lambda rng: {"k": int(rng.integers(1, 9))}, of_few),
     "Sphere": NotConvex(_sphere, on_sphere, _off_sphere),
     "Standardized": NotConvex(
         lambda rng: {}, standardized, lambda g, x: [x.mean(), x @ x / x.size - 1]

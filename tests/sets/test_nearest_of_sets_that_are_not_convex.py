@@ -35,6 +35,8 @@ def test_it_belongs_to_the_set(name):
         if name == "NMSparse":
             kept = np.count_nonzero(found.reshape(-1, given["m"]), axis=1)
             assert (kept <= given["n"]).all()
+        elif name == "Sparse":
+            assert np.count_nonzero(found) <= given["k"]
         else:
             again = NOT_CONVEX[name].points(given, found[None])[0]
             np.testing.assert_allclose(found, again, rtol=0, atol=1e-14 * np.abs(again).max())
@@ -60,6 +62,13 @@ def test_no_choice_of_entries_is_nearer_in_any_group():
         choices = list(itertools.combinations(range(given["m"]), given["n"]))
         most = np.max([np.sum(groups[:, choice] ** 2, axis=1) for choice in choices], axis=0)
         np.testing.assert_allclose(np.sum(kept**2, axis=1), most, rtol=1e-14)
+
+
+def test_no_choice_of_as_many_entries_is_nearer():
+    for _, given, w, found in draws("Sparse", DRAWS, MOST):
+        assert ((found == w) | (found == 0)).all()
+        most = np.sum(np.sort(w**2)[::-1][: given["k"]])
+        np.testing.assert_allclose(np.sum(found**2), most, rtol=1e-13)
 
 
 WITH_EQUATIONS = [name for name, each in NOT_CONVEX.items() if each.equations]
