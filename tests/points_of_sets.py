@@ -46,7 +46,7 @@ def sparse(given: Arguments, v: np.ndarray) -> np.ndarray:
 
 
 def of_few(given: Arguments, v: np.ndarray) -> np.ndarray:
-    """Return these rows with zeros but in as many places as are allowed, from another on each."""
+    """Return these rows with zeros but in as many places as are allowed."""
     n = v.shape[-1]
     places = (np.arange(n) + np.arange(len(v))[:, None]) % n
     return np.where(places < given["k"], v, 0.0)
