@@ -416,6 +416,7 @@ def test_derivatives_on_jax_and_of_a_traced_goal(constraint):
 
 def test_compiled_by_torch_and_vmapped_by_jax():
     torch, jax = pytest.importorskip("torch"), pytest.importorskip("jax")
+    torch.compiler.reset()  # it compiles a function for eight constraints at most
     w = hard_columns(64, "float32")[:, :7]
     for constraint in (Mean(0.5), Sum(2.0), Standardized()):
         expected = constraint(w)

@@ -93,7 +93,7 @@ norm_rules = [
     rule
     for entry in CATALOGUE.values()
     for rule in entry.rules()
-    if isinstance(rule, NormRule) and rule.upper < math.inf
+    if isinstance(rule, NormRule) and rule.upper < math.inf and rule.name != "Chain"
 ]
 
 

@@ -70,7 +70,7 @@ def _is_settled(rule: KnownRule, slices: Slices, i: int) -> bool:
     """Whether a law says what becomes of a slice: not where its nearest point overflows."""
     settled = rule.directed(slices, slices.peak == 0) | rule.undirected(slices)
     if not isinstance(rule, ChainRule):  # each member of which has its own way with NaN
-        settled = settled | ~slices.finite
+        settled = settled | rule.unmoved(slices)
     return isinstance(rule, ExactRule) or bool(settled[i])
 
 
