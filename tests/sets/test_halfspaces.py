@@ -328,6 +328,7 @@ def test_compiled_by_torch_and_vmapped_by_jax():
     w = np.random.default_rng(0).standard_normal((7, 5)).astype("float32")
     for constraint in (Halfspace(normal, 0.5), Hyperplane(normal, 2.0), Halfspace(-1.0, -3.0)):
         expected = constraint(w)
+        torch.compiler.reset()  # it compiles a function for eight constraints at most
         compiled = torch.compile(constraint, backend="aot_eager", fullgraph=True)
         for found in (
             compiled(torch.asarray(w)).numpy(),

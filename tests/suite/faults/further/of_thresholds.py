@@ -90,7 +90,7 @@ FAULTS = [
         "NUM-6",
         "the sum is that of the radius, and rounded",
         L1Ball,
-        "NUM-8 SET-1",
+        "NUM-8 SET-1 SET-3",
         aim=_to_the_radius,
         keeps=_keeps_a_little_more,
     ),
