@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 _SYMBOLS = {
     "beta": "β", "delta": "δ", "varepsilon": "ε", "sigma": "σ", "tau": "τ", "sum": "Σ",
-    "infty": "∞", "log": "log", "max": "max", "min": "min", "le": "≤", "ge": "≥", "in": "∈",
+    "infty": "∞", "rho": "ρ", "log": "log", "max": "max", "min": "min", "le": "≤", "ge": "≥", "in": "∈",
     "cdot": "·",
     "lVert": "‖", "rVert": "‖", "langle": "⟨", "rangle": "⟩", "lceil": "⌈", "rceil": "⌉",
     ",": " ", "left": "", "right": "",

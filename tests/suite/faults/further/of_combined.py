@@ -45,7 +45,13 @@ FAULTS = [
         "NUM-1 NUM-9 SET-4 SET-5",
         project=_in_the_other_order,
     ),
-    fault("VIO-1", "the violation of the last alone", Chain, excess=_of_the_last_alone),
+    fault(
+        "VIO-1",
+        "the violation of the last alone",
+        Chain,
+        "NUM-4",
+        excess=_of_the_last_alone,
+    ),
     fault(
         "NUM-5",
         "blends what is satisfied",
