@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 _SYMBOLS = {
     "beta": "β", "delta": "δ", "varepsilon": "ε", "sigma": "σ", "tau": "τ", "sum": "Σ",
-    "infty": "∞", "rho": "ρ", "log": "log", "max": "max", "min": "min", "le": "≤", "ge": "≥", "in": "∈",
+    "rho": "ρ",
+    "infty": "∞", "log": "log", "max": "max", "min": "min", "le": "≤", "ge": "≥", "in": "∈",
     "cdot": "·",
     "lVert": "‖", "rVert": "‖", "langle": "⟨", "rangle": "⟩", "lceil": "⌈", "rceil": "⌉",
     ",": " ", "left": "", "right": "",
