@@ -40,9 +40,8 @@ def excess(form: Any, w: Any, axes: tuple[int, ...], wide: Any) -> Any:
 
     ``wide`` is ``w`` in the dtype of its accumulator.
     """
-    xp, chunks = array_namespace(w._meta), _whole(form, w, axes).chunks
-    like: dict[str, Any] = {"dtype": wide.dtype, "meta": wide._meta, "chunks": chunks}
-    return _whole(form, w, axes).map_blocks(_excess, xp=xp, **like)
+    like: dict[str, Any] = {"dtype": wide.dtype, "meta": wide._meta}
+    return _whole(form, w, axes).map_blocks(_excess, xp=array_namespace(w._meta), **like)
 
 
 def _objects(w: Any) -> dict[str, Any]:

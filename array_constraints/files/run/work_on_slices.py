@@ -82,8 +82,7 @@ class SlicesWork(TensorWork):
         for column, index, place in self.grid.tiles(region):
             tile, form = tiles.read(place), forms.get(column)
             if column not in changes:
-                own = self._form(place) if form is None else form
-                changes[column] = self._change(own, measures[column])
+                changes[column] = self._change(self._form(place, form), measures[column])
             self._constrain(place, tile, changes[column], form)
             tiles.write(place, tile)
             forest.add(column, 0, index, self._measure(place, tile))
@@ -134,9 +133,9 @@ class SlicesWork(TensorWork):
         """
         return _forest(next(iter(forms.values())) if forms else self.constraint)
 
-    def measures(self, nodes: Sequence[Node], forms: Forms | None = None) -> Measures:
+    def measures(self, nodes: Sequence[Node]) -> Measures:
         """Return the measures of whole slices from the nodes of all their tiles."""
-        forest = self.forest(forms)
+        forest = self.forest()
         forest.add_all(nodes)
         return forest.measures()
 
