@@ -104,8 +104,8 @@ class Search(NamedTuple):
         xp = self.how.xp
         part = part if self.scale is None else part / self.scale
         part = xp.minimum(part, xp.full_like(part, self.precision.weight.largest))
-        if v is not None:  # 0 - 0 is 0
-            part = xp.where(v < 0, 0 - part, part)
+        if v is not None:
+            part = self.how.signed(part, v)
         stored: Array = xp.astype(part, dtype, copy=False)
         return stored
 

@@ -60,19 +60,32 @@ class Columns:
         an eighth or more is above is not collected.
         """
         xp, total = self.xp, self.total
+        places, sparse = self._above(x, largest + t, sparse)
         for _ in range(3):
             if not self.library.some(sparse):
                 return t, sparse, None
-            places, sparse = self._above(x, largest + t, sparse)
             found = _Collected(self.how, x, places, largest, total, self.ball)
             f, count = found.step(t, total)
             right = (f < -(2.0**-40) * total) & sparse
             if not self.library.some(right):
                 return t, sparse, found
-            t = xp.where(
-                right, stepped(Threshold(t, 0 * t), f, count, right, total, xp).high, t
-            )
+            moved = stepped(Threshold(t, 0 * t), f, count, right, total, xp)
+            t = xp.where(right, moved.high, t)
+            places, sparse = self._again(x, largest + t, sparse, right, found)
         return t, sparse & ~right, found  # it does not come so far
+
+    def _again(
+        self, x: Any, tau: Any, sparse: Any, right: Any, found: _Collected
+    ) -> tuple[Any, Any]:
+        """Collect anew in the columns whose thresholds were right of the root: a few."""
+        xp, slices = self.xp, x.shape[1]
+        some, others = self.how.found(right), ~xp.take(right, found.columns)
+        places, few = self._above(self.library.copied(x[:, some]), tau[some], sparse[some])
+        count = int(some.shape[0])
+        places = places // count * slices + xp.take(some, places % count)
+        sparse = self.library.copied(sparse)
+        sparse[some] = few
+        return xp.concat([found.places[others], places]), sparse
 
     def _sampled(self, x: Any, largest: Any) -> tuple[Any, Any]:
         """Return thresholds of a sample, lowered to be left of the root as a rule.

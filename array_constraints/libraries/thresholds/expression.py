@@ -67,6 +67,11 @@ class Thresholds:
         found = Sum(entries, scale, value, error if exact else None, precision, 1)
         return Mass(smallest, largest, found)
 
+    def signed(self, part: Array, v: Array) -> Array:
+        """Return numbers that are not negative with the signs of others: 0 stays 0."""
+        signed: Array = self.xp.where(v < 0, 0 - part, part)
+        return signed
+
     def cumulative(self, rows: Array) -> Array:
         """Return the sums of the first entries of each row."""
         sums: Array = self.xp.cumulative_sum(rows, axis=-1)

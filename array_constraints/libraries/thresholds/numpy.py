@@ -31,6 +31,11 @@ class NumpyThresholds(AtHandThresholds):
             return numpy.add.reduce(x, axis=-1, keepdims=True)
         return super().total(x, axes)
 
+    def signed(self, part: Any, v: Any) -> Any:
+        found = numpy.copysign(part, v)
+        found += 0  # -0 + 0 is 0
+        return found
+
     def above(self, z: Any, t: Threshold, out: Any) -> Any:
         out = numpy.subtract(z, t.high, out=out)
         if t.low.any():
@@ -41,10 +46,17 @@ class NumpyThresholds(AtHandThresholds):
         return numpy.count_nonzero(part, axis=1, keepdims=True).astype(numpy.float64)
 
     def start(self, v: Any, largest: Any, total: float) -> Any:
-        """Sort: the root is the largest of those of the first k entries."""
+        """Sort: the root is the largest of those of the first k entries.
+
+        A few of them say it, where the next entry is not above.
+        """
         n = v.shape[1]
         rows = numpy.sort(v, axis=1)[:, ::-1]
-        sums = numpy.cumsum(rows, axis=1)
-        sums -= numpy.float32(total)
-        sums *= 1 / numpy.arange(1, n + 1, dtype=numpy.float32)
-        return sums.max(axis=1, keepdims=True)
+        for most in (-(-n // 4), n):
+            sums = numpy.cumsum(rows[:, :most], axis=1)
+            sums -= numpy.float32(total)
+            sums *= 1 / numpy.arange(1, most + 1, dtype=numpy.float32)
+            found = sums.max(axis=1, keepdims=True)
+            if most == n or (found >= rows[:, most : most + 1]).all():
+                break
+        return found

@@ -38,6 +38,9 @@ class TorchThresholds(AtHandThresholds):
         """Return a view: autograd takes no input for an output of a function."""
         return w.view_as(w)
 
+    def signed(self, part: Any, v: Any) -> Any:
+        return torch.copysign(part, v) + 0  # -0 + 0 is 0
+
     def above(self, z: Any, t: Threshold, out: Any) -> Any:
         out = torch.sub(z, t.high, out=out)
         if bool(t.low.any()):
@@ -45,7 +48,7 @@ class TorchThresholds(AtHandThresholds):
         return out.clamp_(min=0)
 
     def counts(self, part: Any) -> Any:
-        return (part > 0).sum(1, keepdim=True).double()
+        return part.sign().sum(1, keepdim=True)
 
     def start(self, v: Any, largest: Any, total: float) -> Any:
         """Step, from the left, while counts fall: a row whose count stays is done."""
@@ -54,10 +57,10 @@ class TorchThresholds(AtHandThresholds):
         part: Any = None
         for _ in range(16):
             part = torch.sub(v, t, out=part)
-            count = (part > 0).sum(1, keepdim=True)
+            count = part.clamp_(min=0).sign().sum(1, keepdim=True)
             falls = count < before
             if not bool(falls.any()):
                 break
-            step = (part.clamp_(min=0).sum(1, keepdim=True) - total) / count.clamp(min=1)
+            step = (part.sum(1, keepdim=True) - total) / count.clamp(min=1)
             t, before = torch.where(falls, t + step, t), torch.where(falls, count, 0)
         return t
