@@ -19,7 +19,15 @@ from libraries import (
     bits,
     normal,
 )
-from slices_to_threshold import FAMILIES, TOTALS, exact_ball, exact_sum, slice_of, slices
+from slices_to_threshold import (
+    FAMILIES,
+    TOTALS,
+    exact_ball,
+    exact_projection,
+    exact_sum,
+    slice_of,
+    slices,
+)
 
 from array_constraints import L1Ball, Simplex
 from array_constraints.numerics.formats import FORMATS
@@ -230,15 +238,35 @@ class TestAtHand:
                 )
 
     @pytest.mark.parametrize("library", [NUMPY, TORCH], ids=str)
-    def test_neighbours_do_not_count(self, cls, library):
-        w = np.stack([slice_of(family, 5000, "float32") for family in FAMILIES], axis=1)
+    @pytest.mark.parametrize("n", [384, 5000])
+    @pytest.mark.parametrize("axis", [0, 1])
+    def test_neighbours_do_not_count(self, cls, library, n, axis):
+        """Of some, few entries are about the threshold, of others many, or all."""
+        w = np.stack([slice_of(family, n, "float32") for family in FAMILIES])
+
+        def projected(rows):
+            constraint = cls(1.0, axis)
+            found = constraint(library.array(rows if axis else rows.T.copy()))
+            return library.numpy(found) if axis else library.numpy(found).T
+
         with library.active():
-            found = library.numpy(cls(1.0)(library.array(w)))
+            found = projected(w)
             for name in ("uniform", "equal", "cauchy"):
                 other = w.copy()
-                other[:, 1::2] = slice_of(name, 5000, "float32", 5)[:, None]
-                again = library.numpy(cls(1.0)(library.array(other)))
-                assert bits(again[:, ::2]) == bits(found[:, ::2])
+                other[1::2] = slice_of(name, n, "float32", 5)
+                again = projected(other)
+                assert bits(again[::2]) == bits(found[::2])
+
+    @pytest.mark.parametrize("axis", [0, 1])
+    def test_rows_of_few_and_of_many_are_nearest(self, cls, axis):
+        rng = np.random.default_rng(0)
+        rows = rng.standard_normal((40, 384)) * np.asarray([1.0, 0.02])[:, None].repeat(20, 0)
+        w = rows.astype("float32")
+        found = cls(1.0, 1)(w) if axis else cls(1.0, 0)(w.T.copy()).T
+        exact = exact_ball if cls is L1Ball else exact_projection
+        for row, result in zip(w[::5], found[::5], strict=True):
+            nearest = np.asarray([float(x) for x in exact(row, 1.0)])
+            np.testing.assert_allclose(result, nearest, atol=3 * ROUNDOFF["float32"])
 
     @pytest.mark.parametrize("library", [NUMPY, TORCH], ids=str)
     def test_some_slices_move_and_some_do_not(self, cls, library):

@@ -7,7 +7,6 @@ little as a rule, and the search ends on that alone: see ``columns.py``.
 
 from __future__ import annotations
 
-import functools
 import math
 from abc import abstractmethod
 from typing import Any
@@ -15,20 +14,21 @@ from typing import Any
 from array_constraints.libraries.strided import blocks, cut
 from array_constraints.libraries.thresholds.columns import SAMPLE, Columns
 from array_constraints.libraries.thresholds.expression import Thresholds
-from array_constraints.numerics import brackets, masses, subnormals, thresholds
+from array_constraints.libraries.thresholds.rows import Rows
+from array_constraints.numerics import masses, subnormals
 from array_constraints.numerics.masses import Mass, Target
-from array_constraints.numerics.thresholds import Search, Threshold, ordinary, stepped
+from array_constraints.numerics.thresholds import Threshold, ordinary
 from array_constraints.typing import Array
 
 _BLOCK = 2**16  # entries: 512 KiB in float64
-_LONGEST = 2**18  # entries of a row that is searched at once
-_ROUNDS = 64
 
 
 class AtHandThresholds(Thresholds):
     """The thresholds of a library whose arrays may be at hand in memory."""
 
     library: Any
+    few: int = 0
+    """What part of rows is collected at most: an eighth, for 8. Never, for 0."""
 
     @abstractmethod
     def found(self, mask: Any) -> Any:
@@ -183,69 +183,7 @@ class AtHandThresholds(Thresholds):
         """Return rows projected: those of one block."""
         if not self.library.some(moves):
             return rows
-        if rows.shape[1] > _LONGEST:
-            return self._in_rounds(rows, target)
-        xp, precision = self.xp, self.library.precision(rows)
-        largest = xp.where(moves, largest, xp.zeros_like(largest))
-        found = thresholds.search_of(largest, target, (1,), precision, self)
-        z = found.offsets(rows)
-        total = float(masses.aim(target, precision))
-        if precision.any_order:
-            if ordinary(total):
-                t = self._near(rows, found, total)
-            else:
-                t = thresholds.by_sorting(found, z, xp)
-            part = self._part_of_rows(z, t, total, moves)
-        else:
-            t = thresholds.by_sorting(found, z, xp)
-            for last in (False, False, False, True):
-                t, _, _ = found.step(z, t, last)
-            part = xp.maximum((z - t.high) - t.low, xp.zeros_like(z))
-        part = found.stored(part, self.accumulated(rows) if target.ball else None, rows.dtype)
-        return part if bool(xp.all(moves)) else xp.where(moves, part, rows)
-
-    def _in_rounds(self, rows: Any, target: Target) -> Any:
-        """Return long rows projected, a piece at a time, as they are out of core."""
-        bracket = brackets.started(self.mass(rows, (1,), target.ball), target, self, 4)
-        n, out = int(rows.shape[1]), self.library.empty_like(rows)
-        pieces = [slice(i, i + _BLOCK) for i in range(0, n, _BLOCK)]
-        for _ in range(_ROUNDS):
-            if not self.library.some(bracket.open):
-                break
-            above = (brackets.above(rows[:, piece], bracket, (1,), self) for piece in pieces)
-            merged = functools.reduce(brackets.merge, above)
-            bracket = brackets.narrowed(bracket, merged, self.xp)
-        for piece in pieces:
-            out[:, piece] = brackets.applied(rows[:, piece], bracket, (1,), self)
-        return out
-
-    def _part_of_rows(self, z: Any, t: Threshold, total: float, moves: Any) -> Any:
-        """Return what of each row is above its threshold, once its sum is right.
-
-        A row that is done stays as it is, whatever the others need.
-        """
-        xp, part = self.xp, None
-        for _ in range(_ROUNDS):
-            part = self.above(z, t, part)
-            f = self.total(part, (1,)) - total
-            goes_on = moves & (xp.abs(f) > total * 2.0**-42)
-            if not self.library.some(goes_on):
-                break
-            t = stepped(t, f, self.counts(part), goes_on, total, xp)
-        return part
-
-    def _near(self, rows: Any, found: Search, total: float) -> Threshold:
-        """Return thresholds about right, by a search in float32."""
-        xp = self.xp
-        narrow = xp.astype(rows, xp.float32, copy=False)
-        if found.ball:
-            narrow = xp.abs(narrow)
-        z = narrow - xp.astype(found.largest, xp.float32)
-        z = xp.maximum(z, xp.full_like(z, -total))
-        n = int(rows.shape[1])
-        high = xp.astype(self.start(z, found.largest, total), xp.float64)
-        high = xp.minimum(high, xp.full_like(high, -total / n))
-        return Threshold(high, xp.zeros_like(high))
+        return Rows(self, target, rows).projected(moves, largest)
 
 
 def _arrays(mass: Mass) -> list[Any]:

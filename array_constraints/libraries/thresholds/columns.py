@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from array_constraints.libraries.thresholds.collected import Collected
 from array_constraints.numerics.masses import Target
 from array_constraints.numerics.thresholds import Threshold, sample, stepped
 
 _BLOCK = 2**20  # entries that are compared at a time
 _PANEL = 2**18  # entries of columns that are copied to be rows
 _ROUNDS = 64
-LONG = 2**13  # terms of one sum
 SAMPLE = 1024
 
 
@@ -33,11 +33,7 @@ class Columns:
         if not bool(xp.all(sparse)):
             self._write_others(x, out, moves, sparse, largest)
         if collected is not None:
-            places, part = collected.searched(t, sparse, total)
-            if self.ball:
-                negative = xp.take(xp.reshape(x, (-1,)), places) < 0
-                part = xp.where(negative, 0 - part, part)
-            xp.reshape(out, (-1,))[places] = xp.astype(part, x.dtype)
+            collected.write(out, t, sparse, total)
         return out
 
     def _write_others(self, x: Any, out: Any, moves: Any, sparse: Any, largest: Any) -> None:
@@ -64,7 +60,7 @@ class Columns:
         for _ in range(3):
             if not self.library.some(sparse):
                 return t, sparse, None
-            found = _Collected(self.how, x, places, largest, total, self.ball)
+            found = Collected(self.how, x, places, largest, total, self.ball, 0)
             f, count = found.step(t, total)
             right = (f < -(2.0**-40) * total) & sparse
             if not self.library.some(right):
@@ -75,11 +71,11 @@ class Columns:
         return t, sparse & ~right, found  # it does not come so far
 
     def _again(
-        self, x: Any, tau: Any, sparse: Any, right: Any, found: _Collected
+        self, x: Any, tau: Any, sparse: Any, right: Any, found: Collected
     ) -> tuple[Any, Any]:
         """Collect anew in the columns whose thresholds were right of the root: a few."""
         xp, slices = self.xp, x.shape[1]
-        some, others = self.how.found(right), ~xp.take(right, found.columns)
+        some, others = self.how.found(right), ~xp.take(right, found.numbers)
         places, few = self._above(self.library.copied(x[:, some]), tau[some], sparse[some])
         count = int(some.shape[0])
         places = places // count * slices + xp.take(some, places % count)
@@ -146,60 +142,3 @@ class Columns:
         counts = self.how.binned(places % slices, None, slices)
         sparse = sparse & (counts <= n // 8)
         return places, sparse
-
-
-class _Collected:
-    """Entries that were collected, relative to the largest of their columns."""
-
-    def __init__(
-        self, how: Any, x: Any, places: Any, largest: Any, total: float, ball: bool
-    ) -> None:
-        xp, (n, slices) = how.xp, x.shape
-        self.how, self.slices, self.parts = how, slices, -(-n // LONG)
-        self.places, self.columns = places, places % slices
-        v = how.accumulated(xp.take(xp.reshape(x, (-1,)), places))
-        z = (xp.abs(v) if ball else v) - xp.take(largest, self.columns)
-        self.z = xp.maximum(z, xp.full_like(z, -total))
-
-    def step(self, t: Any, total: float) -> tuple[Any, Any]:
-        """Return ``f`` at thresholds, and how many entries are above each: these are kept."""
-        xp = self.how.xp
-        d = self.z - xp.take(t, self.columns)
-        return self._sums(d, d > 0, total)
-
-    def _sums(self, d: Any, active: Any, total: float) -> tuple[Any, Any]:
-        xp = self.how.xp
-        if not bool(xp.all(active)):
-            d = xp.where(active, d, xp.zeros_like(d))
-        bins = self.columns + (self.places // (self.slices * LONG)) * self.slices
-        weights = (d, xp.astype(active, d.dtype))
-        both = (self.how.binned(bins, x, self.slices * self.parts) for x in weights)
-        sums, counts = (xp.sum(xp.reshape(x, (self.parts, -1)), axis=0) for x in both)
-        return sums - total, counts
-
-    def searched(self, start: Any, sparse: Any, total: float) -> tuple[Any, Any]:
-        """Return the places of what is above the threshold, and by how much.
-
-        What has fallen below is dropped: thresholds rise.
-        """
-        xp, how = self.how.xp, self.how
-        if not bool(xp.all(sparse)):
-            self._keep(xp.take(sparse, self.columns))
-        t = Threshold(start, xp.zeros_like(start))
-        for _ in range(_ROUNDS):
-            d = (self.z - xp.take(t.high, self.columns)) - xp.take(t.low, self.columns)
-            active = d > 0
-            f, count = self._sums(d, active, total)
-            goes_on = sparse & (xp.abs(f) > total * 2.0**-42)
-            if not how.library.some(goes_on):
-                break
-            if self._few(active):
-                self._keep(active | xp.take(f < 0, self.columns))
-            t = stepped(t, f, count, goes_on, total, xp)
-        return self.places, xp.maximum(d, xp.zeros_like(d))
-
-    def _few(self, active: Any) -> bool:
-        return 4 * int(self.how.xp.sum(active)) < 3 * int(active.shape[0])
-
-    def _keep(self, mask: Any) -> None:
-        self.z, self.places, self.columns = self.z[mask], self.places[mask], self.columns[mask]
