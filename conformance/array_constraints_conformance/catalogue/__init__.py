@@ -18,6 +18,7 @@ from array_constraints_conformance.catalogue import (
 from array_constraints_conformance.catalogue.definition import Definition
 from array_constraints_conformance.catalogue.exact import ExactRule
 from array_constraints_conformance.catalogue.membership import Membership, MembershipRule
+from array_constraints_conformance.catalogue.nearest import NearestRule
 from array_constraints_conformance.catalogue.norms import NormRule
 from array_constraints_conformance.catalogue.rule import KnownRule, Rule
 
@@ -29,6 +30,7 @@ __all__ = [
     "KnownRule",
     "Membership",
     "MembershipRule",
+    "NearestRule",
     "NormRule",
     "Rule",
 ]
