@@ -41,6 +41,8 @@ class NearestRule(SlicedRule):
 
     Examples
     --------
+    >>> from fractions import Fraction
+    >>> from array_constraints_conformance import NearestRule
     >>> class AtMostZero(NearestRule):
     ...     terms = frozenset({"convex sets", "sets with an interior"})
     ...     def nearest_point(self, row):
@@ -73,13 +75,17 @@ class NearestRule(SlicedRule):
 
     @once
     def nearest(self, slices: Slices, i: int) -> Vector:
-        return rounded(self.nearest_point(_exactly(slices.values[i])))
+        return rounded(self._point(slices.values[i]))
+
+    def _point(self, row: np.ndarray) -> list[Fraction]:
+        return list(map(Fraction, self.nearest_point(_exactly(row))))
 
     # How far off results and violations may be.
 
     def over(self, slices: Slices, i: int) -> Fraction:
         """Return the excess of slice ``i``; nothing where it has no entries."""
-        return self.excess(_exactly(slices.values[i])) if slices.length else Fraction(0)
+        row = _exactly(slices.values[i])
+        return Fraction(self.excess(row) if row else 0)
 
     def size(self, slices: Slices, i: int) -> Fraction:
         """Return the sum of the magnitudes of slice ``i``."""
@@ -105,7 +111,8 @@ class NearestRule(SlicedRule):
         self, slices: Slices, i: int, fmt: Format, underflow: Fraction
     ) -> Fraction:
         """Return the roundoff of the excess, and the slack: what is kept counts as 0."""
-        own = (fmt.band(slices.length) + Fraction(5, 2) * fmt.u) * self.size(slices, i)
+        terms = self.size(slices, i) + abs(self.over(slices, i))  # the bound is among them
+        own = (fmt.band(slices.length) + Fraction(5, 2) * fmt.u) * terms
         return own + self.slack(slices, slices, i, fmt, underflow)
 
     # What is allowed.
@@ -159,7 +166,7 @@ class NearestRule(SlicedRule):
 
     def _beside(self, row: np.ndarray, off: float) -> np.ndarray:
         """Return the nearest point of a row, moved towards it by a share of its own norm."""
-        point = np.asarray(floats(rounded(self.nearest_point(_exactly(row)))))
+        point = np.asarray(floats(rounded(self._point(row))))
         step = row - point
         length = math.sqrt(math.fsum(step * step))
         reach = off * math.sqrt(math.fsum(point * point))
