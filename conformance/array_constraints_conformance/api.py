@@ -20,7 +20,12 @@ from array_constraints_conformance.runner.plan import Plan
 from array_constraints_conformance.runner.results import Result
 from array_constraints_conformance.specification import SCOPES
 from array_constraints_conformance.trial.profiles import PROFILES
-from array_constraints_conformance.trial.subject import Subject, module_subject, single
+from array_constraints_conformance.trial.subject import (
+    Subject,
+    UnknownSubject,
+    module_subject,
+    single,
+)
 from array_constraints_conformance.trial.trial import Trial
 
 
@@ -114,6 +119,8 @@ def _subject(
     if isinstance(constraint, Subject):
         return constraint
     if isinstance(constraint, ModuleType):
+        if definition is not None:
+            raise UnknownSubject("a module has its definitions in CONFORMANCE_DEFINITIONS")
         return module_subject(constraint)
     return single(
         constraint,
