@@ -35,8 +35,7 @@ class Definition:
         are judged where it is there.
     requirements
         Requirements of its own, beside those of the specification, each with its law: a
-        function of an :class:`~array_constraints_conformance.Observation` that fails it, or
-        returns how often the law applied.
+        function of an ``Observation`` that fails it, or returns how often the law applied.
     """
 
     name: str
