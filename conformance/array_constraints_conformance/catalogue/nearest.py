@@ -36,8 +36,9 @@ class NearestRule(SlicedRule):
     """The slices that a set of your own allows, and where the others are to go, exactly.
 
     A subclass states :meth:`nearest_point` and :meth:`excess` in rational numbers, and the
-    ``terms`` of the specification that hold for it. Its arguments are in ``arguments``. A
-    result is to be as near as that of a norm constraint, but for what sums in float64 round.
+    ``terms`` of the specification that hold for it. Made by :meth:`of`, a rule holds parameters
+    in the fields of their names, and all arguments in ``arguments``. A result is to be as near
+    as that of a norm constraint, but for what sums in float64 round.
 
     Examples
     --------
