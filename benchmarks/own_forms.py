@@ -29,7 +29,8 @@ BLOCK = 2**18  # entries
 def forms() -> dict[str, Any]:
     """Return the classes of the page, by their names."""
     found: dict[str, Any] = {"__name__": __name__}
-    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)[:-1]:
+    text, _, _ = PAGE.read_text().partition("Then they behave")
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
         exec(compile(block, str(PAGE), "exec"), found)
     return found
 

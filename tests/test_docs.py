@@ -15,7 +15,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from array_constraints_conformance import check_constraint
+from array_constraints_conformance.cli import main
 from libraries import DTYPES, NUMPY, ROUNDOFF, Library
+
+from benchmarks import own_forms
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -84,7 +88,7 @@ def test_the_printed_results_are_those_in_the_comments(capsys):
 class TestTheConstraintsOfTheTutorial:
     @pytest.fixture
     def constraint(self, name):
-        return run_blocks("docs/adding-a-constraint.md")[name]()
+        return own_forms.forms()[name]()
 
     def test_take_under_thirty_lines(self, name):
         text = (ROOT / "docs/adding-a-constraint.md").read_text()
@@ -114,6 +118,44 @@ class TestTheConstraintsOfTheTutorial:
         assert hash(type(again).from_config(again.get_config())) == hash(again)
         if library is NUMPY:
             assert constraint(w, copy=False) is w
+
+
+class TestTheSetFromStartToFinish:
+    @pytest.fixture
+    def blocks(self):
+        text = (ROOT / "docs/adding-a-constraint.md").read_text()
+        return re.findall(
+            r"```python\n(.*?)```", text.partition("## From start to finish")[2], re.DOTALL
+        )
+
+    def test_takes_at_most_60_lines(self, blocks):
+        assert sum(bool(line.strip()) for block in blocks for line in block.splitlines()) <= 60
+
+    def test_is_judged_on_the_command_line(self, blocks, tmp_path, monkeypatch, capsys):
+        """As the page says: all but the last block, which is a test, is the module."""
+        (tmp_path / "my_sets.py").write_text("\n".join(blocks[:-1]))
+        monkeypatch.syspath_prepend(tmp_path)
+        command = ["--constraints", "my_sets", "--quick", "--xp", "numpy", "--all"]
+        only = [word for name in ("MAG-1", "SET-3", "NUM-1") for word in ("--only", name)]
+        assert main([*command, *only]) == 0
+        shown = capsys.readouterr().out
+        assert re.search(r"MAG-1 +A shortened slice never exceeds its bound +✓ met", shown)
+        assert "my_sets: met (3 requirements)" in shown
+
+    @pytest.mark.parametrize("name", ["torch", "jax.numpy"])
+    def test_is_met_on_other_libraries(self, blocks, name):
+        pytest.importorskip(name.partition(".")[0])
+        module = sys.modules["page"] = ModuleType("page")
+        for block in blocks[:-1]:
+            exec(compile(block, "page", "exec"), vars(module))
+        report = check_constraint(
+            module.MaxMagnitude(0.7),
+            definition=module.MAX_MAGNITUDE,
+            only=["MAG-1", "SET-1", "SET-3", "NUM-9", "VIO-4"],
+            profile="quick",
+            xp=name,
+        )
+        assert {result.outcome for result in report.results} == {"met"}, str(report)
 
 
 def test_the_commands_of_the_conformance_readme(tmp_path):

@@ -99,6 +99,13 @@ class TestDtypes:
         np.testing.assert_array_equal(found, expected[None].astype("float32"), strict=True)
 
 
+@pytest.mark.parametrize("order", [1, 2, np.inf])
+def test_a_slice_of_one_nan_has_a_violation_of_nan(order):
+    """XLA takes it for true that a magnitude is at least 0, whatever it is of."""
+    found = MaxNorm(0.7, order=order).violation(jax.numpy.asarray([[np.nan, 0.2]]))
+    np.testing.assert_array_equal(found, [[np.nan, 0.0]])
+
+
 def test_a_traced_bound_has_no_dimension_or_one_where_each_slice_may_have_its_own():
     w = jax.numpy.ones((2, 2))
     per_slice = jax.jit(lambda m: MaxNorm(m)(w))(jax.numpy.asarray([1.0, 2.0]))

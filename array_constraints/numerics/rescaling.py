@@ -162,7 +162,8 @@ def excess(found: Sizes) -> Array:
     # The root may round to the bound from beyond: what is moved is off by a roundoff at least.
     accumulator = found.precision.accumulator
     least = size * accumulator.roundoff + accumulator.smallest_normal * 2 * accumulator.roundoff
-    nan = xp.where(size >= 0, xp.zeros_like(size), size)
+    # Not by a comparison with 0: XLA takes that for true of a magnitude, NaN or not.
+    nan = xp.where(xp.isnan(size), size, xp.zeros_like(size))
     outside = above | below if found.bounded_below else above
     return xp.where(outside, xp.maximum(distance, least), nan)
 

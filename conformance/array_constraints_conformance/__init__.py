@@ -9,14 +9,19 @@ from array_constraints_conformance.processes.needs import missing
 
 if TYPE_CHECKING:
     from array_constraints_conformance.api import check_constraint, parametrize_with_checks
+    from array_constraints_conformance.catalogue import Definition, NearestRule
     from array_constraints_conformance.report.outcomes import OUTCOMES
     from array_constraints_conformance.report.record import Report
     from array_constraints_conformance.specification import Requirement, requirements
+    from array_constraints_conformance.trial.observation import Observation
 
     __version__: str
 
 __all__ = [
     "OUTCOMES",
+    "Definition",
+    "NearestRule",
+    "Observation",
     "Report",
     "Requirement",
     "check_constraint",
@@ -27,6 +32,9 @@ __all__ = [
 # Imported when they are asked for, so that what is not installed can be named in one sentence.
 _HOMES = {
     "OUTCOMES": ("report.outcomes", "OUTCOMES"),
+    "Definition": ("catalogue", "Definition"),
+    "NearestRule": ("catalogue", "NearestRule"),
+    "Observation": ("trial.observation", "Observation"),
     "Report": ("report.record", "Report"),
     "Requirement": ("specification", "Requirement"),
     "__version__": ("report.record", "VERSION"),

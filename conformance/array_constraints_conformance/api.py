@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from array_constraints_conformance import known_gaps
+from array_constraints_conformance.catalogue import Definition
 from array_constraints_conformance.libraries import library
 from array_constraints_conformance.numerics.formats import FORMATS
 from array_constraints_conformance.processes.needs import missing
@@ -17,9 +18,14 @@ from array_constraints_conformance.runner.gaps import closed_everywhere, with_ga
 from array_constraints_conformance.runner.judgement import judge, run
 from array_constraints_conformance.runner.plan import Plan
 from array_constraints_conformance.runner.results import Result
-from array_constraints_conformance.specification import SCOPES, requirements
+from array_constraints_conformance.specification import SCOPES
 from array_constraints_conformance.trial.profiles import PROFILES
-from array_constraints_conformance.trial.subject import Subject, module_subject, single
+from array_constraints_conformance.trial.subject import (
+    Subject,
+    UnknownSubject,
+    module_subject,
+    single,
+)
 from array_constraints_conformance.trial.trial import Trial
 
 
@@ -30,6 +36,7 @@ def check_constraint(
     axis: Any = None,
     convex: bool = False,
     idempotent: bool = True,
+    definition: Definition | None = None,
     xp: str | Sequence[str] = "numpy",
     device: str | None = None,
     scope: str | Sequence[str] | None = None,
@@ -56,6 +63,10 @@ def check_constraint(
         Whether it is claimed to return the nearest point of a convex set.
     idempotent
         Whether applying it twice is claimed to be applying it once.
+    definition
+        The definition of a constraint that the suite does not know by name: it is judged as the
+        suite's own are, and by the requirements that its definition adds. A module has its
+        definitions in ``CONFORMANCE_DEFINITIONS``.
     xp
         The array library, or several, as ``"jax.numpy+x64"``.
     device
@@ -83,7 +94,8 @@ def check_constraint(
     ------
     ValueError
         If the call is wrong: no such library, profile, scope or requirement, nothing left to
-        judge, a constraint of unknown name without ``contains``, or a ``contains`` that raises.
+        judge, a constraint of unknown name without ``contains`` or ``definition``, a definition
+        that does not fit it, or a ``contains`` that raises.
         What the constraint raises when it is called is never raised here.
 
     Notes
@@ -91,20 +103,32 @@ def check_constraint(
     The constraint is called in this process, without a limit of time: what ends the process
     ends the run. The command line judges a module in another process.
     """
-    subject = _subject(constraint, contains, axis, convex, idempotent)
+    subject = _subject(constraint, contains, axis, convex, idempotent, definition)
     plan = plan_of(subject, xp, device, scope, only, profile, seed, gaps, dtypes)
     return Report(plan, run(plan), command="check_constraint(...)")
 
 
 def _subject(
-    constraint: Any, contains: Any, axis: Any, convex: bool, idempotent: bool
+    constraint: Any,
+    contains: Any,
+    axis: Any,
+    convex: bool,
+    idempotent: bool,
+    definition: Definition | None,
 ) -> Subject:
     if isinstance(constraint, Subject):
         return constraint
     if isinstance(constraint, ModuleType):
+        if definition is not None:
+            raise UnknownSubject("a module has its definitions in CONFORMANCE_DEFINITIONS")
         return module_subject(constraint)
     return single(
-        constraint, contains=contains, axis=axis, convex=convex, idempotent=idempotent
+        constraint,
+        contains=contains,
+        axis=axis,
+        convex=convex,
+        idempotent=idempotent,
+        definition=definition,
     )
 
 
@@ -124,7 +148,6 @@ def plan_of(
     scopes = None if scope is None else _listed(scope)
     for wrong, known in (
         ([s for s in scopes or () if s not in SCOPES], SCOPES),
-        ([i for i in only if i not in requirements()], ("the specification's IDs",)),
         ([p for p in (profile,) if p not in PROFILES], PROFILES),
         ([d for d in dtypes if d not in FORMATS], FORMATS),
     ):
@@ -202,6 +225,7 @@ def parametrize_with_checks(*constraints: Any, **options: Any) -> Any:
             ("axis", None),
             ("convex", False),
             ("idempotent", True),
+            ("definition", None),
         )
     }
     given: dict[str, Any] = {

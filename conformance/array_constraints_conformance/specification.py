@@ -26,7 +26,12 @@ class Requirement:
     title: str
     law: str
     constraints: str
-    libraries: str
+    libraries: str = "every library"
+
+    def __post_init__(self) -> None:
+        """Refuse a level or a scope that there is not."""
+        if self.level not in LEVELS or self.scope not in SCOPES:
+            raise ValueError(f"{self.id}: unknown level or scope: {self.level}, {self.scope}")
 
     @property
     def terms(self) -> frozenset[str]:
@@ -58,7 +63,5 @@ def requirements() -> dict[str, Requirement]:
         requirement = Requirement(**head.groupdict(), **term.groupdict(), law=" ".join(law))
         if requirement.id in found:
             raise ValueError(f"the ID {requirement.id} is used twice")
-        if requirement.level not in LEVELS or requirement.scope not in SCOPES:
-            raise ValueError(f"{requirement.id}: unknown level or scope in {terms!r}")
         found[requirement.id] = requirement
     return found

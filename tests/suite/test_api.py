@@ -368,7 +368,7 @@ class TestTheScopesThatAreJudged:
     [
         ({"xp": "nothing"}, "cannot be used"),
         ({"scope": "all"}, "'all' is none of: map, Keras API, this API"),
-        ({"only": ["SET-99"]}, "'SET-99' is none of"),
+        ({"only": ["SET-99"]}, "there is no requirement 'SET-99': did you mean SET-9?"),
         ({"profile": "slow"}, "'slow' is none of: quick, default, thorough"),
         ({"gaps": "no_such_file"}, "cannot be read"),
         ({"seed": -1}, "a seed is not negative"),

@@ -18,6 +18,7 @@ from array_constraints_conformance.catalogue import (
 from array_constraints_conformance.catalogue.definition import Definition
 from array_constraints_conformance.catalogue.exact import ExactRule
 from array_constraints_conformance.catalogue.membership import Membership, MembershipRule
+from array_constraints_conformance.catalogue.nearest import NearestRule
 from array_constraints_conformance.catalogue.norms import NormRule
 from array_constraints_conformance.catalogue.rule import KnownRule, Rule
 
@@ -29,6 +30,7 @@ __all__ = [
     "KnownRule",
     "Membership",
     "MembershipRule",
+    "NearestRule",
     "NormRule",
     "Rule",
 ]
@@ -108,14 +110,14 @@ _FURTHER = (
         "NMSparse",
         {"n": 2, "m": 4, "axis": -1},
         ({}, {"n": 1, "m": 2}),
-        sparsity.nm_sparse,
+        sparsity.GroupRule.of,
         ({"n": 3, "m": 4}, {"n": 1, "m": 3}, {"n": 1, "m": 1}),
     ),
     Definition(
         "Sparse",
         {"k": 1, "density": None, "axis": 0},
         ({"k": 2}, {"k": None, "density": 0.5}),
-        sparsity.sparse,
+        sparsity.SparseRule.of,
         ({"k": 0}, {"k": None, "density": 0.1}, {"k": None, "density": 1}),
         required=("k",),
     ),
@@ -140,12 +142,12 @@ _FURTHER = (
         affine.total,
         ({"total": -0.3},),
     ),
-    Definition("Standardized", {"axis": 0}, ({},), standardized.standardized),
+    Definition("Standardized", {"axis": 0}, ({},), standardized.StandardizedRule.of),
     Definition(
         "Monotone",
         {"increasing": True, "axis": 0},
         ({}, {"increasing": False}),
-        monotone.monotone,
+        monotone.MonotoneRule.of,
     ),
     Definition(
         "Simplex",

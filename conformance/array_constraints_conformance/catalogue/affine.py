@@ -7,20 +7,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
-from array_constraints_conformance.catalogue.kinds import Kind, extreme, ordinary, special
-from array_constraints_conformance.catalogue.rule import KnownRule, Rule
-from array_constraints_conformance.numerics.axes import Axis, normalized
+from array_constraints_conformance.catalogue.kinds import Kind
+from array_constraints_conformance.catalogue.rule import Rule
+from array_constraints_conformance.catalogue.sliced import SlicedRule, each, underflow_of_sum
 from array_constraints_conformance.numerics.bits import relative
 from array_constraints_conformance.numerics.exact import (
     Slices,
     Vector,
     difference,
     magnitudes,
-    peak,
     product,
     root,
     scaled,
@@ -32,7 +31,7 @@ Normal = float | tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class AffineRule(KnownRule):
+class AffineRule(SlicedRule):
     """The inner product with ``normal`` is at most ``upper``, and at least that of equality.
 
     ``mean``: bounds, and the violation, are of the mean, not of the sum.
@@ -43,26 +42,16 @@ class AffineRule(KnownRule):
     equality: bool = True
     mean: bool = False
 
-    layouts: ClassVar[tuple[str, ...]] = ("one entry", "leading axis", "long slices")
-
     @property
     def traits(self) -> frozenset[str]:
-        found = {self.name, "every constraint", "built-in constraints", "further sets"}
-        found |= {"sliced constraints", "affine constraints", "convex sets"}
-        found |= {"idempotent maps", "projections"}
+        found = super().traits | {"further sets", "affine constraints", "convex sets"}
         found |= {"equations"} if self.equality else {"sets with an interior", "solid sets"}
         found |= {"even sets"} if self.equality and self.upper == 0 else set()
-        return frozenset(found | (set() if self._by_entry else {"symmetric sets"}))
+        return found | (set() if self._by_entry else {"symmetric sets"})
 
     @property
     def _by_entry(self) -> bool:
         return isinstance(self.normal, tuple)
-
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        return normalized(self.axis, ndim)
-
-    def along(self, axis: Axis) -> Self:
-        return replace(self, axis=axis, arguments={**self.arguments, "axis": axis})
 
     def placed(self, shape: tuple[int, ...]) -> Self:
         """Return the rule with as many numbers in its normal as a slice has entries."""
@@ -71,9 +60,6 @@ class AffineRule(KnownRule):
             return self
         normal = tuple(np.resize(np.asarray(self.normal), n).tolist())
         return replace(self, normal=normal, arguments={**self.arguments, "normal": normal})
-
-    def suits(self, shape: tuple[int, ...]) -> bool:
-        return self.axis is None or len(shape) > 0
 
     def fits(self, fmt: Format, n: int) -> bool:
         """Whether the format has the normal's entries, and no product with them underflows."""
@@ -117,10 +103,8 @@ class AffineRule(KnownRule):
         """Return how far the inner product of a right result may be from the bound."""
         n, largest = before.length, max(map(abs, self._entries), default=0.0)
         own = Fraction(101, 100) * fmt.u * self.mass(after, i)
-        tiny = math.isqrt(n - 1) + 1 if n else 0
-        if underflow > fmt.underflow(n):  # the library counts such a shift as zero, too
-            tiny *= 4
-        return own + self.working(before, i) + tiny * underflow * Fraction(largest)
+        tiny = underflow_of_sum(fmt, n, underflow) * Fraction(largest)
+        return own + self.working(before, i) + tiny
 
     @property
     def _entries(self) -> tuple[float, ...]:
@@ -128,22 +112,13 @@ class AffineRule(KnownRule):
 
     # What is allowed.
 
-    def directed(self, slices: Slices, zero: np.ndarray) -> np.ndarray:
-        """Return the finite slices whose nearest point has entries in the format's range."""
-        most = slices.fmt.largest
-        large = (slices.peak > most / 2) & slices.finite
-        found: np.ndarray = slices.finite.copy()
-        for i in np.flatnonzero(large):
-            found[i] = peak(self.nearest(slices, int(i))) <= most
-        return found
-
     def holds(self, slices: Slices, slack: Fraction) -> np.ndarray:
         def held(i: int) -> bool:
             over = self.value(slices, i) - self.bound(slices.length)
             room = slack * (self.mass(slices, i) + abs(self.bound(slices.length)))
             return abs(over) <= room if self.equality else over <= room
 
-        return np.asarray([bool(ok) and held(i) for i, ok in enumerate(slices.finite)])
+        return each(slices.finite, held)
 
     def allowed(
         self, before: Slices, after: Slices, fmt: Format, underflow: Fraction
@@ -151,8 +126,7 @@ class AffineRule(KnownRule):
         def held(i: int) -> bool:
             return abs(self.step(after, i)) <= self.slack(before, after, i, fmt, underflow)
 
-        both = before.finite & after.finite
-        return np.asarray([bool(ok) and held(i) for i, ok in enumerate(both)])
+        return each(before.finite & after.finite, held)
 
     def interior(self, slices: Slices, fmt: Format, underflow: Fraction) -> np.ndarray:
         """Return the slices inside by more than the slack: none of an equation."""
@@ -161,15 +135,11 @@ class AffineRule(KnownRule):
             over = self.value(slices, i) - self.bound(slices.length)
             return over <= -self.slack(slices, slices, i, fmt, underflow)
 
-        return np.asarray(
-            [bool(ok) and not self.equality and inside(i) for i, ok in enumerate(slices.finite)]
-        )
+        return each(slices.finite & (not self.equality), inside)
 
     def satisfies(self, slices: Slices) -> np.ndarray:
         """Return which finite slices satisfy it exactly."""
-        return np.asarray(
-            [bool(ok) and self.step(slices, i) == 0 for i, ok in enumerate(slices.finite)]
-        )
+        return each(slices.finite, lambda i: self.step(slices, i) == 0)
 
     def expectation(self, slices: Slices, fmt: Format) -> str:
         what = "mean" if self.mean else "inner product with the normal"
@@ -186,11 +156,6 @@ class AffineRule(KnownRule):
         share = self.step(slices, i) / product(normal, normal)
         return difference(found, scaled(normal, share)) if share else found
 
-    def apart(self, before: Slices, after: Slices, i: int) -> tuple[Fraction, Fraction]:
-        nearest = self.nearest(before, i)
-        step = difference(after.vector(i), nearest)
-        return root(product(step, step)), root(product(nearest, nearest))
-
     def near(self, before: Slices, i: int, fmt: Format, reach: Fraction) -> Fraction:
         far = self.working(before, i) / self.length(before.length)
         return Fraction(5, 2) * fmt.u * reach + far
@@ -198,12 +163,6 @@ class AffineRule(KnownRule):
     def close(self, slices: Slices, i: int, fmt: Format, underflow: Fraction) -> bool:
         over = abs(self.value(slices, i) - self.bound(slices.length))
         return over <= 2 * self.slack(slices, slices, i, fmt, underflow)
-
-    def members(self, before: Slices, after: Slices, i: int) -> Iterator[Vector]:
-        """Yield the nearest points of the slices before and after."""
-        for j in (i - 1, (i + 1) % len(before)):
-            if before.finite[j] and before.peak[j] <= 16:
-                yield self.nearest(before, j)
 
     def distance(self, slices: Slices, i: int) -> Fraction:
         return abs(self.step(slices, i)) / (slices.length if self.mean else 1)
@@ -225,7 +184,7 @@ class AffineRule(KnownRule):
     def kinds(self, fmt: Format) -> list[Kind]:
         u = float(fmt.u)
         about = (-40, -4, -2, -1, -0.5, 0, 0.5, 1, 2, 4, 40)
-        chosen = [*list(ordinary(1.0, 1.0))[:8], *extreme(fmt), *special(fmt, 1.0)]
+        chosen = super().kinds(fmt)
         chosen += [lambda g, n, k=k: self._beside(g, n, k * u) for k in about]  # type: ignore[misc]
         chosen += [lambda g, n, s=s: self._satisfied(g, n, s) for s in (1, 2, 3, -1)]  # type: ignore[misc]
         chosen += [lambda g, n, c=c: np.full(n, c) for c in (1.3, 16.0, -0.1)]  # type: ignore[misc]

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
-from typing import Any, ClassVar, Self
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.catalogue.kinds import Kind, extreme, ordinary, special
-from array_constraints_conformance.catalogue.rule import KnownRule, Rule
-from array_constraints_conformance.numerics.axes import Axis, normalized
+from array_constraints_conformance.catalogue.kinds import Kind
+from array_constraints_conformance.catalogue.sliced import SlicedRule, once
 from array_constraints_conformance.numerics.bits import relative
 from array_constraints_conformance.numerics.exact import (
     Slices,
     Vector,
-    difference,
-    product,
     root,
 )
 from array_constraints_conformance.numerics.formats import Format
@@ -29,28 +25,18 @@ _MORE = 200
 
 
 @dataclass(frozen=True)
-class MonotoneRule(KnownRule):
+class MonotoneRule(SlicedRule):
     """No entry is below one before it; with ``increasing`` false, above one."""
 
     increasing: bool = True
 
-    layouts: ClassVar[tuple[str, ...]] = ("one entry", "leading axis", "long slices")
-
     @property
     def traits(self) -> frozenset[str]:
-        found = {self.name, "every constraint", "built-in constraints", "further sets"}
-        found |= {"sliced constraints", "convex sets", "idempotent maps", "projections"}
-        return frozenset(found | {"sets with an interior", "solid sets"})
-
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        return normalized(self.axis, ndim)
-
-    def along(self, axis: Axis) -> Self:
-        return replace(self, axis=axis, arguments={**self.arguments, "axis": axis})
+        found = super().traits | {"further sets", "convex sets"}
+        return found | {"sets with an interior", "solid sets"}
 
     def suits(self, shape: tuple[int, ...]) -> bool:
-        fits = self.axis is None or len(shape) > 0
-        return fits and len(self.axes(len(shape))) < 2
+        return super().suits(shape) and len(self.axes(len(shape))) < 2
 
     # What is measured.
 
@@ -63,9 +49,6 @@ class MonotoneRule(KnownRule):
         values = self.rising(values)
         rises: np.ndarray = (values[:, 1:] >= values[:, :-1]).all(axis=1)
         return rises & ~np.isnan(values).any(axis=1)
-
-    def directed(self, slices: Slices, zero: np.ndarray) -> np.ndarray:
-        return slices.finite.copy()
 
     def holds(self, slices: Slices, slack: Fraction) -> np.ndarray:
         found: np.ndarray = slices.finite & self.in_order(slices.values)
@@ -100,30 +83,17 @@ class MonotoneRule(KnownRule):
         v = slices.vector(i)
         return v if self.increasing else Vector(v.integers[::-1], v.exponent)
 
+    @once
     def nearest(self, slices: Slices, i: int) -> Vector:
-        known = _NEAREST.setdefault(slices, {})
-        if i not in known:
-            integers, exponent = self.integers(slices, i)
-            means: list[int] = []
-            for total, count in pools(integers):
-                means += [(total << _MORE) // count] * count
-            known[i] = Vector(means if self.increasing else means[::-1], exponent - _MORE)
-        return known[i]
-
-    def apart(self, before: Slices, after: Slices, i: int) -> tuple[Fraction, Fraction]:
-        nearest = self.nearest(before, i)
-        step = difference(after.vector(i), nearest)
-        return root(product(step, step)), root(product(nearest, nearest))
+        integers, exponent = self.integers(slices, i)
+        means: list[int] = []
+        for total, count in pools(integers):
+            means += [(total << _MORE) // count] * count
+        return Vector(means if self.increasing else means[::-1], exponent - _MORE)
 
     def near(self, before: Slices, i: int, fmt: Format, reach: Fraction) -> Fraction:
         far = fmt.working(before.length) * root(before.square(i))
         return Fraction(101, 100) * fmt.u * reach + far
-
-    def members(self, before: Slices, after: Slices, i: int) -> Iterator[Vector]:
-        """Yield the nearest points of the slices before and after."""
-        for j in (i - 1, (i + 1) % len(before)):
-            if before.finite[j] and before.peak[j] <= 16:
-                yield self.nearest(before, j)
 
     def distance(self, slices: Slices, i: int) -> Fraction:
         """Return how far an entry is below the largest before it, at most."""
@@ -142,7 +112,7 @@ class MonotoneRule(KnownRule):
     # Hard slices.
 
     def kinds(self, fmt: Format) -> list[Kind]:
-        chosen = [*list(ordinary(1.0, 1.0))[:8], *extreme(fmt), *special(fmt, 1.0)]
+        chosen = super().kinds(fmt)
         for kind in (*_placed(float(fmt.u)), *_at_the_ends(fmt)):
             chosen.append(lambda g, n, k=kind: self.rising(k(g, n)))  # type: ignore[misc]
         return chosen
@@ -167,10 +137,6 @@ class MonotoneRule(KnownRule):
             found[start : start + count, start : start + count] = 1 / count
             start += count
         return found if self.increasing else found[::-1, ::-1].copy()
-
-
-_NEAREST: WeakKeyDictionary[Slices, dict[int, Vector]] = WeakKeyDictionary()
-"""The nearest points that were found: many laws ask for them."""
 
 
 def pools(numbers: Sequence[Any]) -> list[tuple[Any, int]]:
@@ -217,7 +183,3 @@ def _at_the_ends(fmt: Format) -> Iterator[Kind]:
     yield lambda g, n: np.sort(np.resize([-np.inf, 1.0, 2.0, np.inf], n))  # in order
     yield lambda g, n: np.resize([-np.inf, 2.0, 1.0, np.inf], n)
     yield lambda g, n: np.resize([1.0, np.inf, 0.5], n)
-
-
-def monotone(name: str, given: Mapping[str, Any]) -> Rule:
-    return MonotoneRule(name, given, given["axis"], given["increasing"])

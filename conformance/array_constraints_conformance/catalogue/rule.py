@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any, ClassVar, Self
 
@@ -32,6 +32,12 @@ class Rule(ABC):
     """The layouts of the quick profile by name; none stands for all that are quick."""
     wide: ClassVar[tuple[tuple[tuple[int, ...], int], ...]] = (((12, 2731), 1), ((342, 96), 0))
     """Shapes of 2**15 entries and a few: such a weight may be taken in blocks, or in parts."""
+
+    @classmethod
+    def of(cls, name: str, given: Mapping[str, Any]) -> Self:
+        """Return the rule for these arguments: those named as a field are its values."""
+        own = {each.name: given[each.name] for each in fields(cls) if each.name in given}
+        return cls(name, given, **own)
 
     @property
     @abstractmethod

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from array_constraints_conformance.catalogue.exact import ExactRule, cycled, kept_derivative
 from array_constraints_conformance.catalogue.kinds import Kind
-from array_constraints_conformance.catalogue.rule import KnownRule, Rule
+from array_constraints_conformance.catalogue.rule import KnownRule
 from array_constraints_conformance.numerics.axes import Axis, normalized
 from array_constraints_conformance.numerics.exact import Slices, arranged
 from array_constraints_conformance.numerics.formats import Format
@@ -163,11 +162,3 @@ class SparseRule(LargestRule):
 
     def violation_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return KnownRule.violation_shape(self, shape)
-
-
-def nm_sparse(name: str, given: Mapping[str, Any]) -> Rule:
-    return GroupRule(name, given, given["axis"], given["n"], given["m"])
-
-
-def sparse(name: str, given: Mapping[str, Any]) -> Rule:
-    return SparseRule(name, given, given["axis"], given["k"], given["density"])

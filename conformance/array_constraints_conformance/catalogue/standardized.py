@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from array_constraints_conformance.catalogue.kinds import Kind, extreme, ordinary, special
-from array_constraints_conformance.catalogue.rule import KnownRule, Rule
-from array_constraints_conformance.numerics.axes import Axis, normalized
+from array_constraints_conformance.catalogue.kinds import Kind
+from array_constraints_conformance.catalogue.sliced import SlicedRule, each
 from array_constraints_conformance.numerics.bits import relative
 from array_constraints_conformance.numerics.exact import (
     Slices,
     Vector,
-    difference,
     product,
     root,
     scaled,
@@ -27,25 +23,12 @@ from array_constraints_conformance.numerics.formats import Format
 
 
 @dataclass(frozen=True)
-class StandardizedRule(KnownRule):
+class StandardizedRule(SlicedRule):
     """Each slice has the mean 0 and the root mean square 1; constant ones have no direction."""
-
-    layouts: ClassVar[tuple[str, ...]] = ("one entry", "leading axis", "long slices")
 
     @property
     def traits(self) -> frozenset[str]:
-        found = {self.name, "every constraint", "built-in constraints", "further sets"}
-        found |= {"sliced constraints", "idempotent maps", "projections"}
-        return frozenset(found | {"symmetric sets", "even sets"})
-
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        return normalized(self.axis, ndim)
-
-    def along(self, axis: Axis) -> Self:
-        return replace(self, axis=axis, arguments={**self.arguments, "axis": axis})
-
-    def suits(self, shape: tuple[int, ...]) -> bool:
-        return self.axis is None or len(shape) > 0
+        return super().traits | {"further sets", "symmetric sets", "even sets"}
 
     # What is measured.
 
@@ -77,7 +60,7 @@ class StandardizedRule(KnownRule):
             row = slices.values[i]
             return bool((row != row[0]).any()) and self.spoiled(slices, i) < Fraction(1, 1024)
 
-        return np.asarray([bool(ok) and shows(i) for i, ok in enumerate(slices.finite & ~zero)])
+        return each(slices.finite & ~zero, shows)
 
     def undirected(self, slices: Slices) -> np.ndarray:
         """Return the finite slices whose entries are all the same."""
@@ -89,9 +72,7 @@ class StandardizedRule(KnownRule):
         return max(abs(self.mean(slices, i)), abs(self.deviation(slices, i) - 1))
 
     def holds(self, slices: Slices, slack: Fraction) -> np.ndarray:
-        return np.asarray(
-            [bool(ok) and self.off(slices, i) <= slack for i, ok in enumerate(slices.finite)]
-        )
+        return each(slices.finite, lambda i: self.off(slices, i) <= slack)
 
     def allowed(
         self, before: Slices, after: Slices, fmt: Format, underflow: Fraction
@@ -101,7 +82,7 @@ class StandardizedRule(KnownRule):
             return self.off(after, i) <= slack
 
         moved = before.finite & after.finite & ~self.undirected(before)
-        return np.asarray([bool(ok) and held(i) for i, ok in enumerate(moved)])
+        return each(moved, held)
 
     def interior(self, slices: Slices, fmt: Format, underflow: Fraction) -> np.ndarray:
         return np.zeros(len(slices), dtype=bool)
@@ -118,11 +99,6 @@ class StandardizedRule(KnownRule):
 
     def nearest(self, slices: Slices, i: int) -> Vector:
         return scaled(self.centred(slices, i), 1 / (self.deviation(slices, i) * slices.length))
-
-    def apart(self, before: Slices, after: Slices, i: int) -> tuple[Fraction, Fraction]:
-        nearest = self.nearest(before, i)
-        step = difference(after.vector(i), nearest)
-        return root(product(step, step)), root(product(nearest, nearest))
 
     def near(self, before: Slices, i: int, fmt: Format, reach: Fraction) -> Fraction:
         n = before.length
@@ -155,7 +131,7 @@ class StandardizedRule(KnownRule):
 
     def kinds(self, fmt: Format) -> list[Kind]:
         u = float(fmt.u)
-        chosen = [*list(ordinary(1.0, 1.0))[:8], *extreme(fmt), *special(fmt, 1.0)]
+        chosen = super().kinds(fmt)
         chosen += [lambda g, n, c=c: np.full(n, c) for c in (1.3, -0.1, 1e-3)]  # type: ignore[misc]
         for off in (0, 1, 2, 4, 40):
             chosen.append(lambda g, n, k=off: _standard(g, n) * (1 + k * u))  # type: ignore[misc]
@@ -185,7 +161,3 @@ def _standard(rng: np.random.Generator, n: int) -> np.ndarray:
     about = row - math.fsum(row) / max(n, 1)
     size = math.sqrt(math.fsum(about * about) / max(n, 1))
     return about / size if size else about + 1.0
-
-
-def standardized(name: str, given: Mapping[str, Any]) -> Rule:
-    return StandardizedRule(name, given, given["axis"])

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 
-from array_constraints_conformance.catalogue.kinds import Kind, extreme, ordinary, special
-from array_constraints_conformance.catalogue.rule import KnownRule, Rule
-from array_constraints_conformance.numerics.axes import Axis, normalized
+from array_constraints_conformance.catalogue.kinds import Kind
+from array_constraints_conformance.catalogue.rule import Rule
+from array_constraints_conformance.catalogue.sliced import SlicedRule, each, underflow_of_sum
 from array_constraints_conformance.numerics.bits import relative
 from array_constraints_conformance.numerics.exact import (
     Slices,
     Vector,
     difference,
     magnitudes,
-    product,
-    root,
     scaled,
     total,
     vector,
@@ -29,30 +27,17 @@ from array_constraints_conformance.numerics.formats import Format
 
 
 @dataclass(frozen=True)
-class ThresholdRule(KnownRule):
+class ThresholdRule(SlicedRule):
     """Entries not below 0 sum to ``upper``, or magnitudes to ``upper`` at most (``ball``)."""
 
     upper: float = 1.0
     ball: bool = False
 
-    layouts: ClassVar[tuple[str, ...]] = ("one entry", "leading axis", "long slices")
-
     @property
     def traits(self) -> frozenset[str]:
-        found = {self.name, "every constraint", "built-in constraints", "further sets"}
-        found |= {"sliced constraints", "convex sets", "symmetric sets"}
-        found |= {"idempotent maps", "projections"}
+        found = super().traits | {"further sets", "convex sets", "symmetric sets"}
         of_ball = {"sets with an interior", "solid sets", "even sets", "sets that keep signs"}
-        return frozenset(found | (of_ball if self.ball else {"equations"}))
-
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        return normalized(self.axis, ndim)
-
-    def along(self, axis: Axis) -> Self:
-        return replace(self, axis=axis, arguments={**self.arguments, "axis": axis})
-
-    def suits(self, shape: tuple[int, ...]) -> bool:
-        return self.axis is None or len(shape) > 0
+        return found | (of_ball if self.ball else {"equations"})
 
     def fits(self, fmt: Format, n: int) -> bool:
         """Whether the sum leaves each of n equal entries a normal number."""
@@ -97,9 +82,7 @@ class ThresholdRule(KnownRule):
 
     def slack(self, fmt: Format, n: int, underflow: Fraction) -> Fraction:
         """Return how far the sum of a right result may be off."""
-        tiny = (math.isqrt(n - 1) + 1 if n else 0) * underflow
-        if underflow > fmt.underflow(n):  # the library counts subnormal entries as zero, too
-            tiny *= 4
+        tiny = underflow_of_sum(fmt, n, underflow)
         return self.roundoffs(fmt) * fmt.u * Fraction(self.upper) + tiny
 
     # What is allowed.
@@ -132,7 +115,7 @@ class ThresholdRule(KnownRule):
                 return over <= above
             return -below <= over <= above and bool((slices.values[i] >= 0).all())
 
-        return np.asarray([bool(ok) and held(i) for i, ok in enumerate(chosen)])
+        return each(chosen, held)
 
     def allowed(
         self, before: Slices, after: Slices, fmt: Format, underflow: Fraction
@@ -187,11 +170,6 @@ class ThresholdRule(KnownRule):
             above = [-x if sign < 0 else x for x, sign in zip(above, signs, strict=True)]
         return scaled(Vector(above, aligned.exponent), Fraction(1, k))
 
-    def apart(self, before: Slices, after: Slices, i: int) -> tuple[Fraction, Fraction]:
-        nearest = self.nearest(before, i)
-        step = difference(after.vector(i), nearest)
-        return root(product(step, step)), root(product(nearest, nearest))
-
     def near(self, before: Slices, i: int, fmt: Format, reach: Fraction) -> Fraction:
         """Return the roundoff of entries, and that of the threshold, which all may share."""
         sums = (self.roundoffs(fmt) + 1) * fmt.u + fmt.working(before.length)
@@ -207,9 +185,7 @@ class ThresholdRule(KnownRule):
         corner = np.zeros(before.length)
         corner[at] = math.copysign(self.upper, step[at]) if self.ball else self.upper
         yield vector(corner)
-        for j in (i - 1, (i + 1) % len(before)):
-            if before.finite[j] and before.peak[j] <= 16:
-                yield self.nearest(before, j)
+        yield from super().members(before, after, i)
 
     def violation_error(
         self, slices: Slices, i: int, fmt: Format, underflow: Fraction
@@ -222,7 +198,7 @@ class ThresholdRule(KnownRule):
 
     def kinds(self, fmt: Format) -> list[Kind]:
         u, s = float(fmt.u), self.upper
-        chosen = [*list(ordinary(s, s))[:8], *extreme(fmt), *special(fmt, s)]
+        chosen = super().kinds(fmt)
         about = (-40, -4, -2, -1, -0.5, 0, 0.5, 1, 2, 4, 40)
         chosen += [lambda g, n, k=k: _summing(g, n, s * (1 + k * u)) for k in about]  # type: ignore[misc]
         chosen += [lambda g, n, c=c: np.full(n, c) for c in (1.3, -0.1, s / 8)]  # type: ignore[misc]

@@ -76,7 +76,8 @@ def made(trial: Trial, *more: dict[str, Any]) -> Iterator[Made]:
     """Yield constraints, with the text of their call and the arguments given."""
     make = trial.subject.function(trial.constraint)
     defaults = _defaults(trial)
-    for given in [*ARGUMENTS[trial.constraint], *more]:
+    own = ARGUMENTS.get(trial.constraint, trial.definition.parameters)
+    for given in (*own, *more):
         if set(given) <= set(defaults):
             shown = call(trial.constraint, given)
             yield shown, attempt(shown, partial(make, **given)), given

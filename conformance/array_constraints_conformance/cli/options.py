@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
-from array_constraints_conformance.catalogue import CATALOGUE
 from array_constraints_conformance.libraries import installed
 from array_constraints_conformance.numerics.formats import FORMATS
 from array_constraints_conformance.processes.request import Request
 from array_constraints_conformance.report.record import NAME, VERSION
 from array_constraints_conformance.report.summary import visible
-from array_constraints_conformance.runner.plan import MODULE
-from array_constraints_conformance.specification import requirements
 from array_constraints_conformance.trial.profiles import PROFILES
 
 _SCOPES = {"map": "map", "keras": "Keras API", "this": "this API"}
@@ -190,16 +186,7 @@ def _seconds(text: str) -> float:
 
 
 def request_of(options: argparse.Namespace) -> Request:
-    """Return the request that the options make, or raise :class:`WrongCall`."""
-    for kind, given, known in (
-        ("requirement", options.only, list(requirements())),
-        ("constraint", options.constraint, [*CATALOGUE, MODULE]),
-    ):
-        for name in given:
-            if name not in known:
-                near = get_close_matches(name, known) + get_close_matches(name.upper(), known)
-                hint = f": did you mean {near[0]}?" if near else ""
-                raise WrongCall(f"there is no {kind} {name!r}{hint} (--list shows them)")
+    """Return the request that the options make."""
     return Request(
         options.constraints,
         installed() if options.matrix else list(dict.fromkeys(options.xp or ["numpy"])),

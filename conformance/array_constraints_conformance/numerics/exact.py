@@ -67,6 +67,14 @@ def scaled(a: Vector, factor: Fraction) -> Vector:
     return Vector(integers, a.exponent - up + down)
 
 
+def rounded(numbers: Sequence[Fraction]) -> Vector:
+    """Return rational numbers, rounded down to 256 bits below the largest."""
+    most = max(map(abs, numbers), default=Fraction(0))
+    exponent = most.numerator.bit_length() - most.denominator.bit_length() - 256
+    unit = Fraction(2) ** exponent
+    return Vector([math.floor(x / unit) for x in numbers], exponent)
+
+
 @lru_cache(maxsize=2**12)  # the laws ask for the same norms
 def root(square: Fraction) -> Fraction:
     """Return the square root, rounded down to 200 bits."""

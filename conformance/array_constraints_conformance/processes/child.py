@@ -58,7 +58,10 @@ def _described(plan: Plan) -> dict[str, Any]:
     """Return the parts of a plan that are known only where the module is imported."""
     return {
         "version": plan.subject.version,
-        "constraints": list(plan.subject.definitions),
+        "constraints": {
+            name: list(map(asdict, known.requirements))
+            for name, known in plan.subject.definitions.items()
+        },
         "offers": [asdict(offer) for offer in plan.subject.offers],
         "environment": environment(plan.subject.module),
         "libraries": [asdict(one.described) for one in plan.libraries],

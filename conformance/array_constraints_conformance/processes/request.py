@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from array_constraints_conformance.catalogue import CATALOGUE, Definition
 from array_constraints_conformance.known_gaps import Gap
 from array_constraints_conformance.libraries import DescribedLibrary, Description, Library
 from array_constraints_conformance.runner.plan import Plan
+from array_constraints_conformance.specification import Requirement
 from array_constraints_conformance.trial.offers import Offer
 from array_constraints_conformance.trial.profiles import PROFILES
-from array_constraints_conformance.trial.subject import Subject, definitions_of
+from array_constraints_conformance.trial.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,28 @@ def subject_of(
     request: Request,
     version: str | None = None,
     offers: Sequence[Mapping[str, Any]] | None = None,
-    names: Sequence[str] = (),
+    constraints: Mapping[str, Sequence[Mapping[str, str]]] | None = None,
 ) -> Subject:
     """Return a subject with the module's name, version and offers, without importing it.
 
-    ``names`` are those of its constraints.
+    ``constraints`` are those that are judged, by name, with the requirements of their own.
     """
     told = None if offers is None else [Offer(**one) for one in offers]
     module = SimpleNamespace(__version__=version)
-    return Subject(request.constraints, module, definitions_of(names), told=told)
+    if constraints is None:
+        return Subject(request.constraints, module, told=told)
+    known = {name: CATALOGUE.get(name) or _told(name, own) for name, own in constraints.items()}
+    return Subject(request.constraints, module, known, told=told)
+
+
+def _told(name: str, own: Sequence[Mapping[str, str]]) -> Definition:
+    """Return the definition of a module, as far as it is known where nothing is judged."""
+    laws = {Requirement(**one): _judged_elsewhere for one in own}
+    return Definition(name, {}, (), _judged_elsewhere, requirements=laws)
+
+
+def _judged_elsewhere(*_: Any) -> Any:
+    raise RuntimeError("a module's own definitions are known in the process that imports it")
 
 
 def libraries_of(request: Request, described: Sequence[Mapping[str, Any]]) -> list[Library]:

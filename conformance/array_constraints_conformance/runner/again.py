@@ -83,6 +83,8 @@ def _judged(plan: Plan) -> Iterator[str]:
     rule, name = plan.subject.member, plan.subject.name
     named = inspect.isfunction(plan.subject.made) and name.isidentifier()
     yield name if named else "..."
+    if plan.subject.given is not None:
+        yield "definition=..."
     if rule is not None:
         yield "contains=..."
         yield from [] if rule.axis is None else [f"axis={rule.axis!r}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -25,6 +26,7 @@ def compared(plan: Plan, other: Subject) -> Iterator[str]:
     """
     if MODULE in plan.constraints:
         raise WrongPlan("constraints are compared, not modules")
+    other = replace(other, definitions=plan.subject.definitions)
     yield f"{plan.subject.name} against {other.name}"
     names = plan.constraints or list(plan.subject.definitions)
     for library, name in product(plan.libraries, names):

@@ -119,7 +119,7 @@ def put_to_the_test(requirement: Requirement, trial: Trial) -> int:
     """Return how often the law of a requirement applied, or raise its counterexample."""
     if requirement.id in CHECKS:
         return CHECKS[requirement.id](trial)
-    law = LAWS[requirement.id]
+    law = trial.definition.requirements.get(requirement) or LAWS[requirement.id]
     applied = _in_draws(law, requirement, trial)
     for case in trial.cases:
         if requirement.terms & case.rule.traits:

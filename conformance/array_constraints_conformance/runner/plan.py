@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import islice
 
 from array_constraints_conformance.catalogue import CATALOGUE
@@ -58,6 +59,9 @@ class Plan:
         """Refuse a plan without tasks: everything would seem to be met."""
         if self.seed < 0:
             raise WrongPlan(f"a seed is not negative, got {self.seed}")
+        _refuse_unknown("requirement", self.only, [one.id for one in self.requirements])
+        named = [*CATALOGUE, *self.subject.definitions, MODULE]
+        _refuse_unknown("constraint", self.constraints, named)
         for library in self.libraries:
             if self.dtypes and not set(self.dtypes) & set(library.dtypes):
                 raise UnknownLibrary(f"{library.name} has none of {', '.join(self.dtypes)}")
@@ -65,11 +69,24 @@ class Plan:
             raise WrongPlan("nothing is left to judge, of these constraints and requirements")
 
     @property
+    def requirements(self) -> list[Requirement]:
+        """Those of the specification, and those that definitions add."""
+        added = (
+            own for known in self.subject.definitions.values() for own in known.requirements
+        )
+        return list(dict.fromkeys([*requirements().values(), *added]))
+
+    def requirements_of(self, name: str) -> list[Requirement]:
+        """Return the requirements of the specification, and a constraint's own."""
+        known = self.subject.definitions.get(name)
+        return [*requirements().values(), *(known.requirements if known else ())]
+
+    @property
     def choices(self) -> list[Choice]:
         """The scopes, and whether each is judged."""
         asked = self.scopes
         if asked is None and self.only:
-            asked = [r.scope for r in requirements().values() if r.id in self.only]
+            asked = [one.scope for one in self.requirements if one.id in self.only]
         return [_choice(offer, asked) for offer in self.subject.offers]
 
     def trial(self, name: str, library: Library) -> Trial:
@@ -110,7 +127,7 @@ class Plan:
         scopes = [choice.scope for choice in self.choices if choice.judged]
         for library in self.libraries:
             for name in self.judged:
-                for requirement in requirements().values():
+                for requirement in self.requirements_of(name):
                     wanted = not self.only or requirement.id in self.only
                     module_wide = requirement.constraints == MODULE
                     if (
@@ -119,6 +136,14 @@ class Plan:
                         and module_wide == (name == MODULE)
                     ):
                         yield requirement, name, library
+
+
+def _refuse_unknown(kind: str, given: Sequence[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            near = get_close_matches(name, known) + get_close_matches(name.upper(), known)
+            hint = f": did you mean {near[0]}?" if near else ""
+            raise WrongPlan(f"there is no {kind} {name!r}{hint} (--list shows them)")
 
 
 def _choice(offer: Offer, asked: Sequence[str] | None) -> Choice:

@@ -45,13 +45,15 @@ class Subject:
         Where ``MaxNorm``, ``get`` and the like are looked up; ``None`` for a single constraint.
     definitions
         The constraints that are judged, with their parameters, by name: those of Keras, and
-        the further sets that a module has.
+        the further sets that a module has, or defines itself.
     made
         A constraint that exists already, and is judged as it is.
     told
         What it offers, where that is known and not to be found out.
     in_code
         Whether it exists in the caller's code alone, and no command line could name it.
+    given
+        The definition that the caller gave of it, if any.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Subject:
     made: Any = None
     told: Sequence[Offer] | None = None
     in_code: bool = False
+    given: Definition | None = None
 
     @property
     def version(self) -> str | None:
@@ -151,13 +154,43 @@ def module_named(name: str, option: str = "--constraints") -> Subject:
 def module_subject(module: Any, name: str | None = None) -> Subject:
     """Return the subject that is this module, or any object with the constraints' names."""
     name = name or str(getattr(module, "__name__", type(module).__name__))
-    if not any(looked_up(module, known) is not None for known in CATALOGUE):
+    has = [known for known in CATALOGUE if looked_up(module, known) is not None]
+    own = _defined_by(module, name)
+    if not has and not own:
         raise UnknownSubject(
             f"{name} has none of {', '.join(CATALOGUE)}; a function is judged in Python, by "
             "check_constraint(function, contains=...)"
         )
-    has = definitions_of(known for known in CATALOGUE if looked_up(module, known) is not None)
-    return Subject(name, module, has, in_code=sys.modules.get(name) is not module)
+    definitions = {**(definitions_of(has) if has else {}), **own}
+    return Subject(name, module, definitions, in_code=sys.modules.get(name) is not module)
+
+
+def _defined_by(module: Any, name: str) -> dict[str, Definition]:
+    """Return the definitions that a module has for constraints of its own, by name."""
+    found: dict[str, Definition] = {}
+    for definition in looked_up(module, "CONFORMANCE_DEFINITIONS") or ():
+        if definition.name in CATALOGUE:
+            raise UnknownSubject(f"{definition.name} is defined by the suite, not by {name}")
+        made = looked_up(module, definition.name)
+        if made is None:
+            raise UnknownSubject(f"{name} defines {definition.name}, and has none")
+        _refuse_misfit(definition, made)
+        found[definition.name] = definition
+    return found
+
+
+def _refuse_misfit(definition: Definition, made: Callable[..., Any]) -> None:
+    """Refuse a constraint that does not take the parameters of its definition."""
+    try:
+        taken = inspect.signature(made).parameters
+    except (TypeError, ValueError):
+        return  # it cannot be known: calls will show it
+    for parameter in definition.defaults:
+        if parameter not in taken:
+            raise UnknownSubject(
+                f"the definition of {definition.name} has a parameter {parameter!r}, which "
+                f"{getattr(made, '__name__', made)} does not take"
+            )
 
 
 def single(
@@ -167,32 +200,38 @@ def single(
     axis: Any = None,
     convex: bool = False,
     idempotent: bool = True,
+    definition: Definition | None = None,
 ) -> Subject:
     """Return the subject that is one constraint.
 
-    With a membership test it is judged as it is; of a known name, its class is, with its
-    parameters, along every axis.
+    With a membership test it is judged as it is; of a known name, or with a definition, its
+    class is, with its parameters, along every axis.
     """
     name = constraint.__name__ if inspect.isfunction(constraint) else type(constraint).__name__
     if contains is not None:
+        if definition is not None:
+            raise UnknownSubject("contains= and definition= exclude each other")
         member = MembershipRule(name, {}, axis, contains, convex, idempotent)
-        definition = Definition(name, {}, ({},), lambda name, given: member)
-        return Subject(name, None, {name: definition}, made=constraint, in_code=True)
+        custom = Definition(name, {}, ({},), lambda name, given: member)
+        return Subject(name, None, {name: custom}, made=constraint, in_code=True)
     if inspect.isclass(constraint):
         raise UnknownSubject(f"{constraint.__name__} is a class: pass an instance of it")
-    if name not in CATALOGUE:
-        known = ", ".join(CATALOGUE)
-        raise UnknownSubject(f"{name} is none of {known}: pass contains=, its membership test")
+    known = definition or CATALOGUE.get(name)
+    if known is None:
+        names = ", ".join(CATALOGUE)
+        raise UnknownSubject(f"{name} is none of {names}: pass contains=, its membership test")
+    if definition is not None:
+        _refuse_misfit(definition, type(constraint))
     try:
         given = constraint.get_config()
         config = {k: float(v) if v in ("inf", "-inf") else v for k, v in given.items()}
-        definition = replace(CATALOGUE[name], parameters=(config,), more=())
-        for rule in definition.rules():
+        known = replace(known, parameters=(config,), more=())
+        for rule in known.rules():
             _ = rule.traits
     except Exception as error:
         raise UnknownSubject(
             f"get_config() does not give the parameters of {name} ({message_of(error)}): "
             "pass contains=, its membership test"
         ) from error
-    module = SimpleNamespace(**{name: type(constraint)})
-    return Subject(name, module, {name: definition}, in_code=True)
+    module = SimpleNamespace(**{known.name: type(constraint)})
+    return Subject(name, module, {known.name: known}, in_code=True, given=definition)
