@@ -41,11 +41,11 @@ class ThresholdRule(SlicedRule):
 
     def fits(self, fmt: Format, n: int) -> bool:
         """Whether the sum leaves each of n equal entries a normal number."""
-        return self.upper >= n * fmt.smallest
+        return not self.upper or self.upper >= n * fmt.smallest
 
     @property
     def bounds(self) -> tuple[float, ...]:
-        return (self.upper,)
+        return (self.upper if 0 < self.upper < math.inf else 1.0,)
 
     # What is measured.
 
@@ -197,7 +197,7 @@ class ThresholdRule(SlicedRule):
     # Hard slices.
 
     def kinds(self, fmt: Format) -> list[Kind]:
-        u, s = float(fmt.u), self.upper
+        u, (s,) = float(fmt.u), self.bounds
         chosen = super().kinds(fmt)
         about = (-40, -4, -2, -1, -0.5, 0, 0.5, 1, 2, 4, 40)
         chosen += [lambda g, n, k=k: _summing(g, n, s * (1 + k * u)) for k in about]  # type: ignore[misc]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from array_constraints_conformance.catalogue import ExactRule, MembershipRule, NormRule
+from array_constraints_conformance.catalogue.thresholds import ThresholdRule
 from array_constraints_conformance.checks.beside import beside_anything
 from array_constraints_conformance.checks.registry import check, law
 from array_constraints_conformance.checks.shared import (
@@ -154,28 +157,31 @@ def a_rate_moves_by_its_share(seen: Observation) -> int:
 def bounds_at_the_ends_of_their_range(trial: Trial) -> int:
     applied = 0
     definition = trial.definition
-    given: list[dict[str, float]] = (
-        [{"max_value": float("inf")}, {"max_value": 0}]
-        if trial.constraint == "MaxNorm"
-        else [{"min_value": 0.5, "max_value": float("inf")}, {"rate": 0.0, "min_value": 0.5}]
-    )
     for rule, fmt in trial.paired(
-        [definition.with_arguments(arguments) for arguments in given]
+        [definition.with_arguments(given) for given in _ENDS[trial.constraint]]
     ):
         for case in trial.sample(rule, fmt):
             applied += _at_the_end(trial.observe(case))
     return applied
 
 
+_ENDS: dict[str, list[dict[str, float]]] = {
+    "MaxNorm": [{"max_value": math.inf}, {"max_value": 0}],
+    "MinMaxNorm": [{"min_value": 0.5, "max_value": math.inf}, {"rate": 0.0, "min_value": 0.5}],
+    "L1Ball": [{"radius": math.inf}, {"radius": 0}],
+}
+
+
 def _at_the_end(seen: Observation) -> int:
     rule = seen.rule
-    if not isinstance(rule, NormRule):
+    if not isinstance(rule, NormRule | ThresholdRule):
         return 0
     if rule.upper == 0:
         for i in where(seen.directed & (seen.after.values != 0).any(axis=1)):
             seen.fail(i, "a bound of 0 was exceeded", np.zeros(seen.n))
         return int(seen.directed.sum())
-    kept = seen.before.finite if rule.rate == 0 else seen.interior
+    unbound = isinstance(rule, ThresholdRule) or rule.rate == 0
+    kept = seen.before.finite if unbound else seen.interior
     same = same_values(seen.before.rows, seen.after.rows, seen.flushes)
     for i in where(kept & ~same):
         seen.fail(i, "a slice that nothing constrains was changed", seen.before.rows[i])

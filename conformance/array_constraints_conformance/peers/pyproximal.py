@@ -56,6 +56,11 @@ class NMSparse(signatures.NMSparse, OneByOne):
         return projection.L0BallProj(self.n)(row)
 
 
+class Sparse(OneByOne, signatures.Sparse):
+    def row(self, row: np.ndarray) -> Any:
+        return projection.L0BallProj(self.most(row.size))(row)
+
+
 class Halfspace(OneByOne, signatures.Halfspace):
     def row(self, row: np.ndarray) -> Any:
         return projection.HalfSpaceProj(normal_of(self.normal, row), self.bound)(row)

@@ -75,6 +75,19 @@ class NMSparse(OfRows):
 
 
 @dataclass(frozen=True)
+class Sparse:
+    k: int | None
+    density: float | None = None
+    axis: Axis = 0
+
+    def most(self, length: int) -> int:
+        """Return how many entries of a slice of that length may be other than zero."""
+        if self.density is None:
+            return self.k or 0
+        return int(self.density * length + 0.5)
+
+
+@dataclass(frozen=True)
 class Box:
     min_value: float = -1.0
     max_value: float = 1.0

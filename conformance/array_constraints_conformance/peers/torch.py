@@ -51,12 +51,24 @@ class Box(signatures.Box):
         return torch.clamp(w, self.min_value, self.max_value)
 
 
+def largest_of(rows: Any, k: int) -> Any:
+    """Return rows times a mask of their largest magnitudes, by ``torch.topk``."""
+    largest = torch.topk(rows.abs(), k, dim=1).indices
+    return rows * torch.zeros_like(rows).scatter(1, largest, 1)
+
+
 class NMSparse(OnTorch, signatures.NMSparse):
-    """A mask of the largest magnitudes by ``torch.topk``, which the weight is multiplied by."""
+    """A mask by ``torch.topk``."""
 
     def groups(self, groups: Any) -> Any:
-        largest = torch.topk(groups.abs(), self.n, dim=1).indices
-        return groups * torch.zeros_like(groups).scatter(1, largest, 1)
+        return largest_of(groups, self.n)
+
+
+class Sparse(OnTorch, signatures.Sparse):
+    """A mask by ``torch.topk``, of no more entries than there are."""
+
+    def rows(self, rows: Any) -> Any:
+        return largest_of(rows, min(self.most(rows.shape[1]), rows.shape[1]))
 
 
 class Mask(signatures.Mask):

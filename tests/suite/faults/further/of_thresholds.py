@@ -54,6 +54,14 @@ def _keeps_a_little_more(self, row, fmt):
     return self.over(row) <= 8 * float(fmt.u) * self.radius
 
 
+def _zero_is_unset(self, fmt):
+    return L1Ball.aim(self, fmt) or 1.0
+
+
+def _one_where_it_is_infinite(self):
+    return self.radius if self.radius < math.inf else 1.0
+
+
 FAULTS = [
     fault(
         "SET-3",
@@ -94,5 +102,7 @@ FAULTS = [
         aim=_to_the_radius,
         keeps=_keeps_a_little_more,
     ),
+    fault("SET-14", "a radius of 0 is taken for unset", L1Ball, aim=_zero_is_unset),
+    fault("SET-14", "an infinite radius is 1", L1Ball, target=_one_where_it_is_infinite),
     fault("NUM-7", "nine roundoffs inside", L1Ball, "NUM-1 SET-3 SET-4", aim=_far_inside),
 ]
