@@ -1,3 +1,4 @@
+import gc
 import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -19,6 +20,15 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("laws")
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage seldom, and not among what is there for good: a tenth of the time.
+
+    JAX and Hypothesis are called back each time, and what they trace and draw is much.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -11,6 +11,8 @@ from array_constraints import Elementwise, MaxNorm, NonNeg, apply
 
 jax = pytest.importorskip("jax")
 
+from array_constraints.executors import whole  # noqa: E402
+from array_constraints.libraries.jax import _jitted, _jitted_map  # noqa: E402
 from array_constraints.libraries.jax_placement import _everywhere, together  # noqa: E402
 
 
@@ -125,3 +127,20 @@ class TestPlaces:
                 constraint(w)
                 constraint.violation(w)
                 apply(constraint, [w, w])
+
+    @pytest.mark.parametrize("bound", [1.0, (0.5, 1.0, 2.0, 3.0)])
+    def test_a_result_may_leave_its_device_where_the_weight_may(self, bound):
+        """Bound to the device, it would be compiled for anew in the next call."""
+        constraint = MaxNorm(bound)
+        for w in (jax.numpy.asarray(self.matrix), self.weight("x", "y")):
+            found = [constraint(w), constraint.violation(w), *apply(constraint, [w, w])]
+            assert {x.committed for x in found} == {w.committed}
+            programs = [whole.project, whole.violation]
+            counts = [_jitted(f)._cache_size() for f in programs] + [
+                _jitted_map()._cache_size()
+            ]
+            constraint(found[0])
+            constraint.violation(found[0])
+            apply(constraint, found[2:])
+            again = [_jitted(f)._cache_size() for f in programs] + [_jitted_map()._cache_size()]
+            assert counts == again

@@ -119,12 +119,23 @@ def as_data(bounds: dict[str, Any], weights: Any) -> dict[str, Any]:
     if not bounds:
         return bounds
     first = jax.tree.leaves(weights)[0]
-    place = None if isinstance(first, jax.core.Tracer) else _everywhere(first.sharding)
+    place = None if isinstance(first, jax.core.Tracer) else _place(first)
     return {name: _number(_floats(bound), place) for name, bound in bounds.items()}
 
 
 def _floats(bound: Any) -> Any:
     return tuple(map(float, bound)) if isinstance(bound, tuple) else float(bound)
+
+
+def _place(w: Any) -> Any:
+    """Return where a number is to lie beside ``w``; as a device, where ``w`` may leave it.
+
+    Beside a number that may not leave its device, the result of a weight that may would have to
+    stay, too, and be compiled for anew.
+    """
+    if not w.committed and len(w.sharding.device_set) == 1:
+        return next(iter(w.sharding.device_set))
+    return _everywhere(w.sharding)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -139,7 +150,11 @@ def _everywhere(sharding: Any) -> Any:
 @functools.lru_cache(maxsize=1024)  # numbers, 8 bytes each
 def _number(bound: Any, place: Any) -> Any:
     """Return one number, or one for each slice, as float64 on the devices of ``place``."""
+    value = numpy.asarray(bound, dtype=numpy.float64)
     if place is None:  # within a jit of the user's, where a constant moves by itself
-        return numpy.asarray(bound, dtype=numpy.float64)
+        return value
     with with_float64():
-        return jax.device_put(numpy.asarray(bound, dtype=numpy.float64), place)
+        if not isinstance(place, jax.Device):
+            return jax.device_put(value, place)
+        with jax.default_device(place):
+            return jax.device_put(value)

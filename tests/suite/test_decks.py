@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from array_constraints_conformance.catalogue import CATALOGUE
+from array_constraints_conformance.libraries import library
 from array_constraints_conformance.numerics.axes import normalized
 from array_constraints_conformance.numerics.exact import Slices, root
 from array_constraints_conformance.numerics.formats import FORMATS
+from array_constraints_conformance.runner import Plan, run
+from array_constraints_conformance.trial import PROFILES
+from array_constraints_conformance.trial.subject import single
 from array_constraints_conformance.weights.case import Case
 from array_constraints_conformance.weights.decks import deck
 from array_constraints_conformance.weights.draws import fitting, weights
@@ -110,3 +116,24 @@ def test_the_key_of_a_case_tells_bits_rules_and_dtypes_apart():
         Case(w.reshape(4), RULE).key,
     }
     assert len(keys) == 5
+
+
+def test_a_weight_that_breaks_a_law_is_made_small_if_that_is_asked_for():
+    calls = []
+
+    def unchanged(w):
+        calls.append(w)
+        return w
+
+    def judged(shrinks):
+        calls.clear()
+        subject = single(unchanged, contains=lambda w, tolerance: (abs(w) <= 1).all(), axis=0)
+        profile = replace(PROFILES["quick"], shrinks=shrinks)
+        (result,) = run(Plan(subject, [library("numpy")], profile, only=["SET-1"]))
+        assert result.outcome == "not met"
+        return result.counterexample.input, len(calls)
+
+    small, many = judged(shrinks=True)
+    _, few = judged(shrinks=False)
+    assert np.count_nonzero(ast.literal_eval(small)) == 1
+    assert few < many / 2

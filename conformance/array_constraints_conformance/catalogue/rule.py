@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -131,7 +132,7 @@ class Rule(ABC):
         """Return in words what is measured of slice ``i``, to follow its name."""
         return ""
 
-    @property
+    @cached_property
     def key(self) -> str:
         return repr(self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from dataclasses import asdict
@@ -70,6 +71,8 @@ def _described(plan: Plan) -> dict[str, Any]:
 
 
 def _judge(plan: Plan, start: int, send: Sender) -> None:
+    gc.freeze()  # what is imported is there for good; and JAX and Hypothesis, which make much,
+    gc.set_threshold(10_000)  # are called back each time that garbage is looked for
     for task, trial in plan.trials(start):
         try:
             found = judge(task[0], task[1], trial)

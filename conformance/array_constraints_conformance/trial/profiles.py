@@ -23,6 +23,8 @@ class Profile:
         The binary logarithm of the length of the longest slices, for NUM-2.
     timeout
         Seconds for one requirement of one constraint: many times what it takes.
+    shrinks
+        Whether a drawn weight that breaks a law is made as small as can be, to be shown.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Profile:
     repetitions: int
     log_length: int
     timeout: float
+    shrinks: bool = True
 
     @property
     def quick(self) -> bool:
