@@ -108,11 +108,12 @@ class Trial:
         for turn in range(self.profile.rounds):
             for i, layout in enumerate(layouts_for(self.rules, self.profile.quick)):
                 for j, fmt in enumerate(self.formats):
-                    if self.samples_a_third and (i + 2 * j) % 3:
+                    third, left = divmod(i + 2 * j, 3) if self.samples_a_third else (0, 0)
+                    if left:
                         continue
                     rules = [r for r in self.rules if not r.judged_anywhere or suit(r, layout)]
                     for k in range(min(count, len(rules))):
-                        rule = rules[(i + j + k) % len(rules)]
+                        rule = rules[(i + j + k + third) % len(rules)]
                         cases = deck(layout, rule, fmt, self.seed + 1000 * turn, self.slow)
                         found += [c for c in cases if rule.fits(fmt, c.slices.length)]
         return found
