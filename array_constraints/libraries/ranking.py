@@ -92,6 +92,8 @@ class Ranking:
         order = xp.argsort(-magnitude, stable=True)  # places are in order already
         if held.size > 1:
             rows = xp.take(at // place.shape[0], order)
+            if held.size < 2**15:  # which are sorted by their digits, in a tenth of the time
+                rows = xp.astype(rows, xp.int16)
             order = xp.take(order, xp.argsort(rows, stable=True))
         most = min(found.capacity, int(xp.max(held)))
         upto, off = selection.evenly(xp.expand_dims(held, axis=-1), most, xp)

@@ -38,8 +38,8 @@ def capacity(slices: int) -> int:
 
 
 def is_counted(slices: int, entries: int) -> bool:
-    """Whether digits are counted first: not if all may be held, or are fewer than counters."""
-    return entries > max(capacity(slices), 2 ** width(slices))
+    """Whether digits are counted first: not where all entries may be held."""
+    return entries > capacity(slices)
 
 
 class Census(NamedTuple):
@@ -157,14 +157,25 @@ def together(a: Candidates, b: Candidates, xp: Any) -> Candidates:
     """Return the candidates of two blocks of the same slices taken together."""
     key = Key(*(xp.concat(pair, axis=-1) for pair in zip(a.key, b.key, strict=True)))
     weights = xp.concat([_weights(a.upto, xp), _weights(b.upto, xp)], axis=-1)
-    order = xp.argsort(-key.place, axis=-1, stable=True)
-    magnitude = xp.take_along_axis(key.magnitude, order, axis=-1)
-    again = xp.argsort(-magnitude, axis=-1, stable=True)
-    order = xp.take_along_axis(order, again, axis=-1)
-    key = _at(key, order, xp)
+    order = xp.argsort(-key.magnitude, axis=-1, stable=True)
+    sorted_key = _at(key, order, xp)
+    if not _in_order(sorted_key, xp):  # of equal magnitudes, some of b are before some of a
+        by_place = xp.argsort(-key.place, axis=-1, stable=True)
+        magnitude = xp.take_along_axis(key.magnitude, by_place, axis=-1)
+        order = xp.argsort(-magnitude, axis=-1, stable=True)
+        order = xp.take_along_axis(by_place, order, axis=-1)
+        sorted_key = _at(key, order, xp)
+    key = sorted_key
     upto = xp.cumulative_sum(xp.take_along_axis(weights, order, axis=-1), axis=-1)
     found = Candidates(a.before + b.before, key, upto, a.off + b.off, a.capacity)
     return _thinned(found, xp)
+
+
+def _in_order(key: Key, xp: Any) -> bool:
+    """Whether places fall where magnitudes are equal."""
+    magnitude, place = key
+    equal = magnitude[..., 1:] == magnitude[..., :-1]
+    return not bool(xp.any(equal & (place[..., 1:] > place[..., :-1])))
 
 
 def _weights(upto: Any, xp: Any) -> Any:
