@@ -60,7 +60,7 @@ class Item:
 
     def _times(self, regions: list[Region]) -> int:
         """Return how often the regions of a panel are read at most, to be constrained."""
-        return 1 if len(regions) == 1 else 1 + int(self.constraint.rounds)
+        return 1 if len(regions) == 1 else 1 + self.work.rounds
 
     @property
     def regions(self) -> int:

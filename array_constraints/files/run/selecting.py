@@ -144,5 +144,20 @@ def work_of(constraint: Any, tensor: Tensor) -> TensorWork:
     kind = _WORK.get(needs_of(constraint), WholeWork)
     most = 1 if kind is WholeWork else grid.ENTRIES_OF_TILE
     axes, groups = extent_of(constraint, len(tensor.shape))
+    if kind is SlicesWork and constraint.rounds > 1 and not tensor.chunks:
+        groups = _of_short_slices(tensor.shape, axes)
     cut = grid.grid_of(tensor.shape, axes, tensor.chunks, tensor.order, most, groups)
     return kind(constraint, tensor, cut)
+
+
+_SHORT = 2**9
+"""Entries of a slice that is not parted, where that would take rounds of measuring.
+
+A tile of such slices has 2**11 of them: 8 KiB of float32 are read at a time.
+"""
+
+
+def _of_short_slices(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return how many neighbours in each dimension no border of tiles parts."""
+    whole = math.prod([shape[i] for i in axes]) <= _SHORT
+    return tuple([max(n, 1) if whole and i in axes else 1 for i, n in enumerate(shape)])
