@@ -88,7 +88,7 @@ class Ranking:
             xp.reshape(xp.permute_dims(x, way), (-1,)) for x in (places, inside, magnitudes)
         )
         at, held = xp.nonzero(mask)[0], self.number_of(inside, axes)
-        magnitude = xp.astype(xp.take(flat, at), xp.int64)
+        magnitude = xp.take(flat, at)
         order = xp.argsort(-magnitude, stable=True)  # places are in order already
         if held.size > 1:
             rows = xp.take(at // place.shape[0], order)
@@ -100,10 +100,11 @@ class Ranking:
         ends = xp.reshape(xp.cumulative_sum(xp.reshape(held, (-1,))), (*held.shape, 1))
         chosen = xp.reshape(ends - xp.expand_dims(held, axis=-1) + upto - 1, (-1,))
         chosen = xp.take(order, xp.where(chosen < 0, xp.zeros_like(chosen), chosen))
-        keys = xp.take(magnitude, chosen), xp.take(place, xp.take(at, chosen) % place.shape[0])
-        key = Key(*(xp.reshape(x, upto.shape) for x in keys))
-        before = self.number_of(kept, axes)
-        return Candidates(before, key, upto, xp.squeeze(off, axis=-1), found.capacity)
+        narrow = xp.int32 if found.entries < 2**31 else xp.int64  # of half the memory
+        place = xp.take(xp.astype(place, narrow), xp.take(at, chosen) % place.shape[0])
+        key = Key(*(xp.reshape(x, upto.shape) for x in (xp.take(magnitude, chosen), place)))
+        before, off = self.number_of(kept, axes), xp.squeeze(off, axis=-1)
+        return Candidates(before, key, xp.astype(upto, narrow), off, found.capacity)
 
     def binned(self, places: Any, bins: int) -> Any:
         """Return how often each place below ``bins`` is found."""

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from array_constraints.typing import Array, Count, Namespace
 
-_COUNTERS = 2**23  # 64 MiB
-_SAMPLES = 2**20  # of three numbers: 24 MiB
+_COUNTERS = 2**20  # 8 MiB
+_SAMPLES = 2**19  # of three numbers: 12 MiB
 ROUNDS = 12
 """The first one, and 11 for 2**14 slices of 2**26 entries, of which 128 are held for each."""
 
@@ -156,17 +156,16 @@ class Candidates(NamedTuple):
 def together(a: Candidates, b: Candidates, xp: Any) -> Candidates:
     """Return the candidates of two blocks of the same slices taken together."""
     key = Key(*(xp.concat(pair, axis=-1) for pair in zip(a.key, b.key, strict=True)))
-    weights = xp.concat([_weights(a.upto, xp), _weights(b.upto, xp)], axis=-1)
     order = xp.argsort(-key.magnitude, axis=-1, stable=True)
-    sorted_key = _at(key, order, xp)
-    if not _in_order(sorted_key, xp):  # of equal magnitudes, some of b are before some of a
+    if not _in_order(_at(key, order, xp), xp):  # some of b are before equal ones of a
         by_place = xp.argsort(-key.place, axis=-1, stable=True)
         magnitude = xp.take_along_axis(key.magnitude, by_place, axis=-1)
         order = xp.argsort(-magnitude, axis=-1, stable=True)
         order = xp.take_along_axis(by_place, order, axis=-1)
-        sorted_key = _at(key, order, xp)
-    key = sorted_key
-    upto = xp.cumulative_sum(xp.take_along_axis(weights, order, axis=-1), axis=-1)
+    weights = xp.concat([_weights(a.upto, xp), _weights(b.upto, xp)], axis=-1)
+    weights = xp.take_along_axis(weights, order, axis=-1)
+    upto = xp.cumulative_sum(weights, axis=-1, dtype=weights.dtype)
+    key = _at(key, order, xp)
     found = Candidates(a.before + b.before, key, upto, a.off + b.off, a.capacity)
     return _thinned(found, xp)
 

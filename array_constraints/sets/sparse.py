@@ -13,7 +13,7 @@ from array_constraints.numerics import selection
 from array_constraints.numerics.selection import Candidates, Census, Key, Selection
 from array_constraints.typing import Array, Axis, AxisLike, Namespace, Numbers
 
-_SLICES_OF_PANEL = 2**14
+_SLICES_OF_PANEL = 2**11
 
 
 @final

@@ -145,19 +145,26 @@ def work_of(constraint: Any, tensor: Tensor) -> TensorWork:
     most = 1 if kind is WholeWork else grid.ENTRIES_OF_TILE
     axes, groups = extent_of(constraint, len(tensor.shape))
     if kind is SlicesWork and constraint.rounds > 1 and not tensor.chunks:
-        groups = _of_short_slices(tensor.shape, axes)
+        groups = _together(tensor.shape, axes, tensor.order)
     cut = grid.grid_of(tensor.shape, axes, tensor.chunks, tensor.order, most, groups)
     return kind(constraint, tensor, cut)
 
 
-_SHORT = 2**9
-"""Entries of a slice that is not parted, where that would take rounds of measuring.
+_TOGETHER = 2**9
+"""Entries of a slice that no border parts, where it takes rounds of measuring.
 
-A tile of such slices has 2**11 of them: 8 KiB of float32 are read at a time.
+Shorter slices are whole in a tile, and projected at once. A tile of longer ones has few: 2**11,
+so that little is held of their ranks, and 8 KiB of float32 are read at a time.
 """
 
 
-def _of_short_slices(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+def _together(
+    shape: tuple[int, ...], axes: tuple[int, ...], order: tuple[int, ...]
+) -> tuple[int, ...]:
     """Return how many neighbours in each dimension no border of tiles parts."""
-    whole = math.prod([shape[i] for i in axes]) <= _SHORT
-    return tuple([max(n, 1) if whole and i in axes else 1 for i, n in enumerate(shape)])
+    found, room = [1] * len(shape), _TOGETHER
+    for i in reversed(order):
+        if i in axes:
+            found[i] = max(1, min(shape[i], room))
+            room //= found[i]
+    return tuple(found)

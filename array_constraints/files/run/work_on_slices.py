@@ -41,7 +41,7 @@ class SlicesWork(TensorWork):
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         entries = self.entries_of(chunk_bytes)
         whole = 0 if in_order else entries  # panels side by side would not be in order
-        most = SLICES_OF_PANEL if self.rounds == 1 else SLICES_OF_PANEL // 16
+        most = SLICES_OF_PANEL if self.rounds == 1 else SLICES_OF_PANEL // 128
         for panel, fits in self.grid.panels(whole, most):
             yield panel, [panel] if fits else list(self.grid.regions(panel, entries))
 
