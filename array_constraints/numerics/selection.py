@@ -2,16 +2,18 @@
 
 The bits of a number without its sign, as a whole number, are in the order of magnitudes, and
 are meant by *magnitude* here. Entries have an order of their own, the one in which they are
-kept: larger magnitudes first, and of equal ones the first in C order. A *key* is a magnitude and
-a place, counted from the last entry of the slice, so that larger keys come first; no two
+kept: larger magnitudes first, and of equal ones the first in C order. A *key* is a magnitude
+and a place, counted from the last entry of the slice, so that larger keys come first; no two
 entries have the same one.
 
 A slice is kept down to one key, which lies between two that are known. The first round counts
-how often each first digit of a magnitude is found. Each further one ranks the candidates, which
-are the entries between the two keys. Where there are too many to hold, every so many-th of a
-block is held with the number of those up to it, and so for blocks taken together: at key x there
-are ``upto(x)`` candidates at least, and at most ``off`` more. With S held of W candidates in
-``2**L`` blocks, ``off`` is below ``(L + 1) W / S``, and ``2 (L + 2) W / S`` candidates are left.
+how often each first digit of a magnitude is found. Each further one ranks the candidates,
+which are the entries between the two keys. Where there are too many to hold, every so many-th
+of a block is held with the number of those up to it, and so for blocks taken together: at key
+x there are ``upto(x)`` candidates at least, and at most ``off`` more. Of W candidates in
+``2**L`` blocks, S are held of a block and 4 S of several: ``off`` is below ``(1 + L / 4) W /
+S``, and ``(2.5 + L / 2) W / S`` candidates are left. Up to S in each block, and 4 S in all,
+are exact.
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from typing import Any, NamedTuple
 from array_constraints.typing import Array, Count, Namespace
 
 _COUNTERS = 2**20  # 8 MiB
-_SAMPLES = 2**19  # of three numbers: 12 MiB
-ROUNDS = 12
-"""The first one, and 11 for 2**14 slices of 2**26 entries, of which 128 are held for each."""
+_SAMPLES = 2**18  # of three numbers: 6 MiB; four times as many of several blocks
+ROUNDS = 9
+"""The first one, and 7 for 2**11 slices of 2**29 entries, of which 128 are held in a block."""
 
 
 def width(slices: int) -> int:
@@ -33,8 +35,8 @@ def width(slices: int) -> int:
 
 
 def capacity(slices: int) -> int:
-    """Return how many candidates of a slice are held, of so many slices at a time."""
-    return min(max(_SAMPLES // max(slices, 1), 2**7), 2**18)
+    """Return how many candidates of a slice are held in a block of so many slices."""
+    return min(max(_SAMPLES // max(slices, 1), 2**7), 2**16)
 
 
 def is_counted(slices: int, entries: int) -> bool:
@@ -108,14 +110,16 @@ class Selection(NamedTuple):
     first: Key
     """The first key that the last entry may have: what comes before it is kept."""
     last: Key
-    """The last key that it may have; of slices that are done, what comes after it is dropped."""
+    """The last key that it may have: what comes after it is dropped."""
     capacity: int
     entries: int
 
 
 def started(census: Census, most: int, xp: Any) -> Selection:
     """Return what is known after a census."""
-    zero, entries = xp.zeros_like(census.nonzero), int(census.entries)
+    zero: Any = xp.zeros_like(census.nonzero)
+    count: Any = census.entries
+    entries = int(count)
     moves = moved(census, most)
     first, last = Key(zero + (2**census.bits - 1), zero + entries), Key(zero, zero)
     opens = moves
@@ -189,7 +193,7 @@ def _at(key: Key, places: Any, xp: Any) -> Key:
 
 def _thinned(found: Candidates, xp: Any) -> Candidates:
     """Return as many candidates as may be held."""
-    n, most = found.upto.shape[-1], found.capacity
+    n, most = found.upto.shape[-1], 4 * found.capacity
     if n <= most:
         return found
     total = found.upto[..., -1:]

@@ -57,10 +57,11 @@ class Sparse(Slicewise):
     it. A slice that holds NaN stays, and its violation is NaN; an infinity has the largest
     magnitude. The derivative is 1 on what is kept, else 0.
 
-    Where slices are read block by block, as from files, the k-th largest magnitude is found
-    digit by digit, in 3 to 9 reads: as a rule 4. Where equal magnitudes compete, half types
-    take 5, float32 takes 6 and float64 takes 9; more, where more than 4,096 slices are read
-    side by side. In memory, up to twice the memory of ``w`` is held beside it.
+    Where slices are read block by block, as from files, the last entry that is kept is searched
+    for among fewer and fewer candidates: 3 reads as a rule, and 4 where many magnitudes are
+    equal or nearly so, of any dtype. That is the most for one slice of 2**31 entries, 64 of
+    2**23, or 1,024 of 2**15; beyond, 5 or 6. In memory, up to twice the memory of ``w`` is held
+    beside it.
 
     Examples
     --------

@@ -1,9 +1,10 @@
 """Measure one run in a process of its own: ``python measure.py RUN FILE [LIMIT]``.
 
 ``RUN`` is ``max-norm`` (slices that cross chunks), ``rows`` (slices within one), ``non-neg``,
-``sparse`` (rounds of measuring), or ``naive``, the plain expression on a Dask array. LIMIT, in MiB, is set as ``RLIMIT_DATA``. It
-prints JSON: the peak of anonymous memory above what the imports take, and the bytes that were
-read and written by system calls, both as multiples of the file.
+``sparse`` (rounds of measuring), or ``naive``, the plain expression on a Dask array. LIMIT, in
+MiB, is set as ``RLIMIT_DATA``. It prints JSON: the peak of anonymous memory above what the
+imports take, and the bytes that were read and written by system calls, both as multiples of the
+file.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from array_constraints.rules import Rules
 BYTES_OF_NAME = 2**11
 """Bytes that are held for each tensor listed: its header while it is read, place, report."""
 
-BYTES_OF_ROUNDS = 2**26
+BYTES_OF_ROUNDS = 96 * 2**20
 """Bytes that are held of ranks or pivots, for each worker and once more, to merge them."""
 
 
