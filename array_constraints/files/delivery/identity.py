@@ -147,7 +147,8 @@ def _why_not_identified(constraint: Any) -> str:
             f"{named.__module__}.{named.__qualname__}, which may be another by now"
         )
     members = list(getattr(constraint, "members", tuple)())
-    fields = {field.name for field in dataclasses.fields(cls)} if is_dataclass(cls) else set()
+    own = dataclasses.fields(cls) if is_dataclass(cls) else ()
+    fields = {field.name for field in own}
     values = vars(constraint)
     others = (v for v in values.values() if v not in members and v != tuple(members))
     if values.keys() != fields or not all(map(_is_plain, others)):
