@@ -147,7 +147,7 @@ def _why_not_identified(constraint: Any) -> str:
             f"{named.__module__}.{named.__qualname__}, which may be another by now"
         )
     members = list(getattr(constraint, "members", tuple)())
-    own = dataclasses.fields(cls) if is_dataclass(cls) else ()
+    own: Any = dataclasses.fields(cls) if is_dataclass(cls) else ()
     fields = {field.name for field in own}
     values = vars(constraint)
     others = (v for v in values.values() if v not in members and v != tuple(members))
