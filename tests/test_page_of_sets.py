@@ -22,7 +22,7 @@ SETS, POINTS, PLANE = SCRIPT["SETS"], SCRIPT["points"](), SCRIPT["Plane"]
 MADE_OF_OTHERS = SCRIPT["MADE_OF_OTHERS"]
 IN_THE_PLANE = [name for name, (_, picture) in SETS.items() if isinstance(picture, PLANE)]
 READS = {Elementwise: "1", Slicewise: "2", WholeSlice: "1"}
-IN_ROUNDS = {"Simplex": "3 to 7", "L1Ball": "3 to 7", "Sparse": "3 to 9"}
+IN_ROUNDS = {"Simplex": "3 to 7", "L1Ball": "3 to 7", "Sparse": "3 or 4"}
 """Measured by tests/test_thresholds.py, and of files by tests/files/test_rounds.py, of
 tests/files/test_sparse.py."""
 TOLERANCE = 1e-9

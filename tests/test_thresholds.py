@@ -133,7 +133,7 @@ class TestRounds:
                     assert -(6 if dtype == "float64" else 2.001) * u <= off <= 0, family
                 counts.append(reads)
         assert max(counts) <= 7
-        assert np.mean(counts) <= 4.5
+        assert np.mean(counts) <= (4 if n <= 10**4 else 4.5)
 
     @np.errstate(all="ignore")
     def test_are_few_where_entries_are_beyond_the_total(self, ball):

@@ -57,7 +57,8 @@ def print_plan(plan: Plan, as_json: bool) -> None:
 
 def _item_row(item: Item) -> Row:
     t = item.tensor
-    numbers = (str(item.passes), f"{item.regions:,}", decimal(item.bytes_of_region))
+    passes = str(item.passes) if item.passes <= 2 else f"up to {item.passes}"
+    numbers = (passes, f"{item.regions:,}", decimal(item.bytes_of_region))
     return (t.name, str(t.shape), t.dtype, *numbers)
 
 

@@ -128,6 +128,11 @@ class Grid:
                 index = index * self.count(i) + tile[i][0]
             yield column, index, tuple(slice(start, stop) for _, start, stop in tile)
 
+    @cached_property
+    def has_whole_slices(self) -> bool:
+        """Whether each tile has whole slices: columns are of one tile."""
+        return all(self.count(i) == 1 for i in self.axes)
+
     def columns(self) -> Iterator[tuple[Region, list[Region]]]:
         """Return each panel of slices of an array at hand, and the tiles of its column."""
         cuts = [
@@ -144,11 +149,13 @@ class Grid:
     def panels(self, entries: int, slices: int) -> Iterator[tuple[Region, bool]]:
         """Return the panels, and whether each is one region of at most ``entries`` entries.
 
-        Where whole slices do not fit, a panel has at most ``slices`` slices.
+        Whole slices that are one quantum fit, as nothing smaller is read. Where they do not, a
+        panel has at most ``slices`` slices; none fit into no entries.
         """
         least = [self.shape[i] if i in self.axes else q for i, q in enumerate(self.quanta)]
-        fits = math.prod(least) <= entries
-        room = entries // math.prod(least) if fits else self._slices_to_spare(least, slices)
+        most = max(entries, math.prod(self.quanta)) if entries else 0
+        fits = math.prod(least) <= most
+        room = most // math.prod(least) if fits else self._slices_to_spare(least, slices)
         free = [i for i in reversed(self.order) if i not in self.axes]
         for panel in _cut(self._everything, self._grown(least, free, room), self.order):
             yield panel, fits

@@ -8,7 +8,7 @@ from typing import Any
 from array_constraints.libraries.strided import blocks
 from array_constraints.numerics import selection
 from array_constraints.numerics.formats import FORMATS
-from array_constraints.numerics.selection import Census
+from array_constraints.numerics.selection import Candidates, Census, Key, Selection
 
 _BLOCK = 2**18  # entries
 
@@ -50,27 +50,61 @@ class Ranking:
         found: Any = self.xp.sum(self.xp.astype(mask, self.xp.int64), axis=axes, keepdims=True)
         return found
 
-    def census(self, w: Any, axes: tuple[int, ...], width: int, counted: bool) -> Census:
+    def census(self, w: Any, axes: tuple[int, ...], slices: int, counted: bool) -> Census:
         """Return what is in each slice; how often each first digit is where that is asked."""
         magnitudes, bits = self.ranked(w), self._bits_of_magnitude(w)
         nonzero, nan = self._nonzero_and_nan(magnitudes, w)
         digits = None
         if counted:
-            shift, length = selection.first_digit(bits, width)
-            digits = self.counted(magnitudes >> shift, None, axes, 2**length)
+            shift, length = selection.first_digit(bits, selection.width(slices))
+            digits = self._counted(magnitudes >> shift, axes, 2**length)
         entries = self.count(w, axes)
         numbers = self.number_of(nonzero, axes), self.number_of(nan, axes)
-        return Census(entries, *numbers, digits, bits, width)
+        return Census(entries, *numbers, digits, bits, slices)
 
-    def counted(self, numbers: Any, inside: Any, axes: tuple[int, ...], bins: int) -> Any:
-        """Return how often each number below ``bins`` is found inside, in a last dimension."""
-        xp, shape = self.xp, tuple((numbers if inside is None else inside).shape)
-        kept = tuple([1 if i in axes else n for i, n in enumerate(shape)])
+    def _counted(self, digits: Any, axes: tuple[int, ...], bins: int) -> Any:
+        """Return how often each digit is found in each slice, in a last dimension."""
+        xp = self.xp
+        kept = tuple([1 if i in axes else n for i, n in enumerate(digits.shape)])
         slices = math.prod(kept)
         first = xp.reshape(xp.arange(0, slices * bins, bins, dtype=xp.int64), kept)
-        places = xp.broadcast_to(first + numbers, shape)
-        flat = xp.reshape(places, (-1,)) if inside is None else places[inside]
+        flat = xp.reshape(first + digits, (-1,))
         return xp.reshape(self.binned(flat, slices * bins), (*kept, bins))
+
+    def candidates(
+        self, w: Any, places: Any, found: Selection, axes: tuple[int, ...]
+    ) -> Candidates:
+        """Return the candidates of each slice, or some of them, and their ranks.
+
+        ``places`` has one for each entry of a slice, as a block of one slice.
+        """
+        xp, magnitudes = self.xp, self.ranked(w)
+        reached = found.last.is_reached(magnitudes, places, xp) & found.open
+        before = found.first._replace(place=found.first.place + 1)
+        kept = before.is_reached(magnitudes, places, xp) & found.open
+        inside = reached & ~kept
+        way = (*(i for i in range(w.ndim) if i not in axes), *axes)
+        place, mask, flat = (
+            xp.reshape(xp.permute_dims(x, way), (-1,)) for x in (places, inside, magnitudes)
+        )
+        at, held = xp.nonzero(mask)[0], self.number_of(inside, axes)
+        magnitude = xp.take(flat, at)
+        order = xp.argsort(-magnitude, stable=True)  # places are in order already
+        if held.size > 1:
+            rows = xp.take(at // place.shape[0], order)
+            if held.size < 2**15:  # which are sorted by their digits, in a tenth of the time
+                rows = xp.astype(rows, xp.int16)
+            order = xp.take(order, xp.argsort(rows, stable=True))
+        most = min(found.capacity, int(xp.max(held)))
+        upto, off = selection.evenly(xp.expand_dims(held, axis=-1), most, xp)
+        ends = xp.reshape(xp.cumulative_sum(xp.reshape(held, (-1,))), (*held.shape, 1))
+        chosen = xp.reshape(ends - xp.expand_dims(held, axis=-1) + upto - 1, (-1,))
+        chosen = xp.take(order, xp.where(chosen < 0, xp.zeros_like(chosen), chosen))
+        narrow = xp.int32 if found.entries < 2**31 else xp.int64  # of half the memory
+        place = xp.take(xp.astype(place, narrow), xp.take(at, chosen) % place.shape[0])
+        key = Key(*(xp.reshape(x, upto.shape) for x in (xp.take(magnitude, chosen), place)))
+        before, off = self.number_of(kept, axes), xp.squeeze(off, axis=-1)
+        return Candidates(before, key, xp.astype(upto, narrow), off, found.capacity)
 
     def binned(self, places: Any, bins: int) -> Any:
         """Return how often each place below ``bins`` is found."""

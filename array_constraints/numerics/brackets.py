@@ -134,12 +134,14 @@ def narrowed(bracket: Bracket, found: Above, xp: Namespace) -> Bracket:
     f = found.sums - bracket.total
     f = f if found.errors is None else f + found.errors
     tangents = t + f / xp.maximum(counts, xp.ones_like(counts))
-    some, low = counts > 0, xp.full_like(t, -math.inf)
-    left = xp.max(xp.where(some, tangents, low), axis=0)
+    low = xp.full_like(t, -math.inf)
+    a, b = xp.max(xp.where(f >= 0, t, low), axis=0), xp.min(xp.where(f < 0, t, -low), axis=0)
+    near = (counts > 0) & (t >= a) & (t <= b)  # others say less, and round more
+    left = xp.max(xp.where(near, tangents, low), axis=0)
     left = xp.where(left > -math.inf, left, t[0, ...])
-    right, done = _right(bracket, f, counts, left, xp)
+    right, line, done = _right(bracket, f, counts, left, xp)
     if not bracket.precision.any_order:
-        return _confirmed(bracket, found, f, left, right, xp)
+        return _confirmed(bracket, found, f, left, right, line, xp)
     opens = bracket.open & ~done
     return _next(bracket, opens, left, right, left, xp)
 
@@ -161,16 +163,25 @@ def _next(
 
 
 def _confirmed(
-    bracket: Bracket, found: Above, f: Array, left: Array, right: Array, xp: Namespace
+    bracket: Bracket,
+    found: Above,
+    f: Array,
+    left: Array,
+    right: Array,
+    line: Array,
+    xp: Namespace,
 ) -> Bracket:
     """Return the next bracket where the accumulator has no digits to spare.
 
     Only what was measured at a pivot counts: differences to another number round otherwise. The
-    answer is the pivot and a last small step, in two numbers.
+    answer is the pivot and a last small step, in two numbers; on a line, a step of an eighth of
+    the total is small.
     """
     size = xp.abs(f)
     best = xp.min(size, axis=0)
-    opens = bracket.open & (best > 8 * bracket.precision.accumulator.roundoff * bracket.total)
+    share = xp.full_like(best, 8 * bracket.precision.accumulator.roundoff)
+    share = xp.where(line, xp.full_like(best, 0.125), share)
+    opens = bracket.open & (best > share * bracket.total)
     low = xp.full_like(f, -math.inf)
     near = size <= best
     pivot = xp.max(xp.where(near, bracket.pivots, low), axis=0)
@@ -185,8 +196,8 @@ def _confirmed(
 
 def _right(
     bracket: Bracket, f: Array, counts: Array, left: Array, xp: Namespace
-) -> tuple[Array, Array]:
-    """Return the right end of the next bracket, and which slices are done."""
+) -> tuple[Array, Array, Array]:
+    """Return the right end of the next bracket, where f is a line, and what is done."""
     t = bracket.pivots
     infinite = xp.full_like(t, math.inf)
     on_left = f >= 0
@@ -201,9 +212,10 @@ def _right(
     slope = (f_a - f_b) / xp.where(b > a, b - a, xp.ones_like(a))
     chord = a + f_a / xp.where(slope > 0, slope, xp.ones_like(slope))
     most = bracket.total * bracket.precision.weight.roundoff * 2.0**-18
-    done = crossed & (xp.equal(count_a, count_b) | (f_a - (left - a) * slope <= most))
+    line = crossed & xp.equal(count_a, count_b)
+    done = line | (crossed & (f_a - (left - a) * slope <= most))
     done = done | (xp.min(xp.abs(f), axis=0) <= most)
-    return xp.where(crossed, chord, t[-1, ...]), done
+    return xp.where(crossed, chord, t[-1, ...]), line, done
 
 
 def threshold(bracket: Bracket) -> Threshold:

@@ -10,10 +10,10 @@ from array_constraints import parameters
 from array_constraints.forms import Slicewise
 from array_constraints.libraries import of_namespace, state
 from array_constraints.numerics import selection
-from array_constraints.numerics.selection import Census, Selection
+from array_constraints.numerics.selection import Candidates, Census, Key, Selection
 from array_constraints.typing import Array, Axis, AxisLike, Namespace, Numbers
 
-_SLICES_OF_PANEL = 2**14
+_SLICES_OF_PANEL = 2**11
 
 
 @final
@@ -57,10 +57,11 @@ class Sparse(Slicewise):
     it. A slice that holds NaN stays, and its violation is NaN; an infinity has the largest
     magnitude. The derivative is 1 on what is kept, else 0.
 
-    Where slices are read block by block, as from files, the k-th largest magnitude is found
-    digit by digit, in 3 to 9 reads: as a rule 4. Where equal magnitudes compete, half types
-    take 5, float32 takes 6 and float64 takes 9; more, where more than 4,096 slices are read
-    side by side. In memory, up to twice the memory of ``w`` is held beside it.
+    Where slices are read block by block, as from files, the last entry that is kept is searched
+    for among fewer and fewer candidates: 3 reads as a rule, and 4 where many magnitudes are
+    equal or nearly so, of any dtype. That is the most for one slice of 2**31 entries, 64 of
+    2**23, or 1,024 of 2**15; beyond, 5 or 6. In memory, up to twice the memory of ``w`` is held
+    beside it.
 
     Examples
     --------
@@ -76,8 +77,8 @@ class Sparse(Slicewise):
     axis: Axis = 0
 
     rounds: ClassVar[int] = selection.ROUNDS
-    _slices: ClassVar[int] = 0
-    """How many slices are counted side by side; none where a block is no part of an array."""
+    _part: ClassVar[tuple[int, int] | None] = None
+    """How many slices are measured side by side, and their entries; None without an array."""
 
     if TYPE_CHECKING:  # what is taken; a field has the type of what is stored
 
@@ -108,16 +109,17 @@ class Sparse(Slicewise):
         """Return the form that counts first digits: of slices that may be read in parts."""
         lengths = tuple([len(range(*p.indices(n))) for p, n in zip(part, shape, strict=True)])
         every = min(parameters.number_of_slices(shape, axes), _SLICES_OF_PANEL)
-        own = state.with_values(self, {"axis": self.axis})
         slices = max(parameters.number_of_slices(lengths, axes), every)
-        object.__setattr__(own, "_slices", slices)
+        own = state.with_values(self, {"axis": self.axis})
+        object.__setattr__(own, "_part", (slices, math.prod([shape[i] for i in axes])))
         found: Self = own
         return found
 
     def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Census:
-        slices = self._slices or parameters.number_of_slices(tuple(block.shape), axes)
-        width, counted = selection.width(slices), self._slices > 0
-        found: Census = of_namespace(xp).census(block, axes, width, counted)
+        slices, counted = parameters.number_of_slices(tuple(block.shape), axes), False
+        if self._part is not None:
+            slices, counted = self._part[0], selection.is_counted(*self._part)
+        found: Census = of_namespace(xp).census(block, axes, slices, counted)
         return found
 
     def merge(self, a: Census, b: Census, xp: Namespace) -> Census:
@@ -131,7 +133,8 @@ class Sparse(Slicewise):
 
     def apply(self, block: Array, measure: Census, xp: Namespace) -> Array:
         """Return the block, where the first digits told all that is kept."""
-        return _applied(block, self._selection(measure, xp), 0, xp)
+        found = self._selection(measure, xp)
+        return _applied(block, found.last, found.moves, 0, xp)
 
     def _most(self, entries: Any) -> int:
         """Return how many entries of so many may be other than 0."""
@@ -149,8 +152,8 @@ class Sparse(Slicewise):
 
 
 @dataclass(frozen=True, eq=False)
-class _Digits(Slicewise):
-    """A round: how often each next digit is found, of magnitudes or places of entries."""
+class _Candidates(Slicewise):
+    """A round: the entries that may be the last ones kept, in their order."""
 
     selection: Selection
     axis: Axis
@@ -171,48 +174,46 @@ class _Digits(Slicewise):
         within = tuple([i + p.indices(n)[0] for i, p, n in places])
         return replace(self, place=(lengths, within))
 
-    def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Array:
-        library = of_namespace(xp)
-        magnitudes, places = library.ranked(block), self._places(block, axes, xp)
-        digits, alike = selection.next_digits(self.selection, magnitudes, places, xp)
-        found: Array = library.counted(digits, alike, axes, selection.digits(self.selection))
+    def measure(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Candidates:
+        library, places = of_namespace(xp), self._places(block, axes, xp)
+        found: Candidates = library.candidates(block, places, self.selection, axes)
         return found
 
-    def merge(self, a: Any, b: Any, xp: Namespace) -> Array:
-        found: Array = a + b
-        return found
+    def merge(self, a: Candidates, b: Candidates, xp: Namespace) -> Candidates:
+        return selection.together(a, b, xp)
 
-    def next(self, measure: Array, xp: Namespace) -> Slicewise | None:
+    def next(self, measure: Candidates, xp: Namespace) -> Slicewise | None:
         found = selection.narrowed(self.selection, measure, xp)
-        return _following(found, self.axis, xp)
-
-    def excess(self, measure: Array, xp: Namespace) -> Array:
-        return xp.astype(self.selection.moves, xp.float64)
-
-    def apply(self, block: Array, measure: Array, xp: Namespace) -> Array:
-        found = selection.narrowed(self.selection, measure, xp)
-        axes = parameters.axes_of(self, block)
-        return _applied(block, found, self._places(block, axes, xp), xp)
-
-    def _places(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Any:
-        """Return the places of entries, where these are asked for; else 0."""
-        if self.selection.magnitude_bits:
-            return 0
-        shape = tuple(block.shape)
-        lengths, start = self.place or (shape, (0,) * len(shape))
-        if math.prod([lengths[i] for i in axes]) != self.selection.entries:
+        if bool(xp.any(selection.tied(self.selection, measure, found, xp))):
             raise RuntimeError(
                 "Sparse: which of equal entries come first is not known where the sizes of "
                 "chunks are not: call w.compute_chunk_sizes() first"
             )
-        return selection.places(shape, axes, start, lengths, xp)
+        return _following(found, self.axis, xp)
+
+    def excess(self, measure: Candidates, xp: Namespace) -> Array:
+        return xp.astype(self.selection.moves, xp.float64)
+
+    def apply(self, block: Array, measure: Candidates, xp: Namespace) -> Array:
+        last, _ = selection.last_key(self.selection, measure, xp)
+        axes = parameters.axes_of(self, block)
+        places = self._places(block, axes, xp)
+        return _applied(block, last, self.selection.moves, places, xp)
+
+    def _places(self, block: Array, axes: tuple[int, ...], xp: Namespace) -> Any:
+        """Return the places of the entries of a slice; the same one where none is known."""
+        shape = tuple(block.shape)
+        lengths, start = self.place or (shape, (0,) * len(shape))
+        found = selection.places(shape, axes, start, lengths, xp)
+        are_known = math.prod([lengths[i] for i in axes]) == self.selection.entries
+        return found if are_known else xp.zeros_like(found)
 
 
-def _following(found: Selection, axis: Axis, xp: Namespace) -> _Digits | None:
-    return _Digits(found, axis) if bool(xp.any(found.open)) else None
+def _following(found: Selection, axis: Axis, xp: Namespace) -> _Candidates | None:
+    return _Candidates(found, axis) if bool(xp.any(found.open)) else None
 
 
-def _applied(block: Array, found: Selection, places: Any, xp: Namespace) -> Array:
-    kept = selection.kept(found, of_namespace(xp).ranked(block), places, xp)
+def _applied(block: Array, last: Key, moves: Any, places: Any, xp: Namespace) -> Array:
+    kept = last.is_reached(of_namespace(xp).ranked(block), places, xp) | ~moves
     allowed: Array = xp.where(kept, block, xp.zeros_like(block))
     return allowed

@@ -1,9 +1,10 @@
 """Measure one run in a process of its own: ``python measure.py RUN FILE [LIMIT]``.
 
 ``RUN`` is ``max-norm`` (slices that cross chunks), ``rows`` (slices within one), ``non-neg``,
-or ``naive``, the plain expression on a Dask array. LIMIT, in MiB, is set as ``RLIMIT_DATA``. It
-prints JSON: the peak of anonymous memory above what the imports take, and the bytes that were
-read and written by system calls, both as multiples of the file.
+``sparse`` (rounds of measuring), or ``naive``, the plain expression on a Dask array. LIMIT, in
+MiB, is set as ``RLIMIT_DATA``. It prints JSON: the peak of anonymous memory above what the
+imports take, and the bytes that were read and written by system calls, both as multiples of the
+file.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from typing import Any
 import numpy as np
 
 import array_constraints.files
-from array_constraints import MaxNorm, NonNeg
+from array_constraints import MaxNorm, NonNeg, Sparse
 
 COLUMNS = 2**13
 CONSTRAINTS = {
     "max-norm": MaxNorm(30.0, axis=0),
     "rows": MaxNorm(30.0, axis=1),
     "non-neg": NonNeg(),
+    "sparse": Sparse(density=0.1, axis=0),
 }
 CHUNK, WORKERS = 2**24, 2
 

@@ -134,11 +134,19 @@ def test_panels_and_regions_hold_as_much_as_asked_for_or_the_least_there_is(
 
     for panel, fits in cut.panels(entries, slices):
         if fits:
-            assert held(panel)[0] <= entries
+            assert held(panel)[0] <= max(entries, math.prod(cut.quanta))
         else:
             assert held(panel)[1] <= max(slices, slices_of(cut.quanta))
             for region in cut.regions(panel, entries):
                 assert held(region)[0] <= max(entries, math.prod(cut.quanta))
+
+
+def test_whole_slices_of_a_quantum_are_one_region_however_little_is_asked_for():
+    cut = Grid((8, 1000), (0,), None, (0, 1), 1024)
+    assert cut.has_whole_slices
+    assert [fits for _, fits in cut.panels(1, 10**6)] == [True] * 16
+    assert not Grid((32, 1000), (0,), None, (0, 1), 1024).has_whole_slices
+    assert not any(fits for _, fits in cut.panels(0, 1))  # in the order of a stream
 
 
 def stops(parts, i):

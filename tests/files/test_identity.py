@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 from stored_weights import BY_NAME, digest
 
-from array_constraints import Constraint, Elementwise, MaxNorm, MinMaxNorm, NonNeg, UnitNorm
+from array_constraints import (
+    Constraint,
+    Elementwise,
+    MaxNorm,
+    MinMaxNorm,
+    NonNeg,
+    Sparse,
+    UnitNorm,
+)
 from array_constraints.constraint import Constraint as Base
 from array_constraints.executors import grid
 from array_constraints.files import ResumableError, planned, project_file
@@ -363,6 +371,7 @@ def test_what_cannot_be_compared_is_not_resumed(constraint, tmp_path):
         MaxNorm((1.0,) * 70),
         MaxNorm(np.inf),
         MinMaxNorm(0.5, np.float32(1.0), 0.9, axis=(0, 1)),
+        Sparse(2),
         "max_norm",
     ],
     ids=lambda constraint: str(constraint)[:20].partition(" ")[0],

@@ -10,6 +10,8 @@ from pathlib import Path
 import measure
 import pytest
 
+from array_constraints.files.run.plan import BYTES_OF_ROUNDS
+
 SCRIPT = Path(measure.__file__)
 LIMIT = "400"  # MiB, below the size of the array
 ALLOWED = 1.5 * measure.CHUNK * measure.WORKERS + 64 * 2**20
@@ -45,6 +47,14 @@ def test_memory_is_that_of_the_chunks_and_every_byte_is_moved_once_or_read_twice
         assert 1 <= found["written"] <= 1.0001  # the journal
         peaks.append(found["peak"])
     assert abs(peaks[1] - peaks[0]) < 8 * 2**20
+
+
+def test_rounds_of_measuring_take_more_memory_and_few_reads(tmp_path):
+    path = tmp_path / "96.npy"
+    measure.make(path, 96)
+    found = json.loads(measured("sparse", path).stdout)
+    assert found["peak"] <= ALLOWED + BYTES_OF_ROUNDS * (measure.WORKERS + 1)
+    assert 3 <= found["read"] <= 4.2
 
 
 def test_a_file_of_torch_is_read_twice_more_for_its_checksums(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from libraries import ROUNDOFF
 from slices_to_threshold import FAMILIES, slice_of
 
-from array_constraints import L1Ball, Simplex, Slicewise
+from array_constraints import L1Ball, Simplex, Slicewise, Sparse
 from array_constraints.files import check_file, open_weights, project_file
 from array_constraints.files.options import Options
 from array_constraints.files.run.plan import plan_for
@@ -86,6 +86,44 @@ class TestSlicesBeyondAChunk:
                 plan = plan_for(source, rules, options, workers=1, to_project=True)
                 assert plan.items[0].passes == passes
                 assert plan.items[0].bytes_read(True) == passes * 4 * LONG
+
+
+@pytest.mark.parametrize("constraint", [Simplex(1.0), L1Ball(1.0), Sparse(5)], ids=repr)
+class TestShortSlices:
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_are_read_once_and_have_the_same_bytes_for_any_chunks(
+        self, constraint, order, tmp_path
+    ):
+        columns = [slice_of(family, 64, "float32") for family in list(FAMILIES)[:10]]
+        w = np.asarray(np.tile(np.stack(columns, axis=1), 2000), order=order)
+        w[3, 17] = np.nan
+        found = set()
+        for size, workers in ((64 * KIB, 1), (2**20, 2), (16 * 2**20, 1)):
+            projection, times = projected(
+                tmp_path, w, constraint, chunk_size=size, workers=workers
+            )
+            assert times == 1
+            found.add(projection.tobytes())
+        (bits,) = found
+        report = check_file(tmp_path / "p.npy", Rules([("*", constraint)]))
+        assert report.tensors[0].before.violating == 1  # the slice with NaN, which stays
+        expected = constraint(w)
+        if isinstance(constraint, Sparse):
+            assert bits == expected.tobytes()
+        else:
+            np.testing.assert_allclose(np.load(tmp_path / "p.npy"), expected, atol=2.0**-22)
+
+    def test_have_the_same_bytes_in_a_stream(self, constraint, tmp_path):
+        w = np.random.default_rng(0).standard_normal((64, 20000)).astype("float32")
+        expected, _ = projected(tmp_path, w, constraint, chunk_size=16 * 2**20)
+        np.savez(tmp_path / "w.npz", w=w)
+        rules = Rules([("*", constraint)])
+        for size in (64 * KIB, 16 * 2**20):
+            project_file(
+                tmp_path / "w.npz", tmp_path / "p.npz", rules, chunk_size=size, overwrite=True
+            )
+            with np.load(tmp_path / "p.npz") as found:
+                assert found["w"].tobytes() == expected.tobytes()
 
 
 @dataclass(frozen=True)

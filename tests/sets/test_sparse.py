@@ -134,6 +134,23 @@ class TestChunks:
                 for result in (Sparse(3, axis=axis)(lazy), project(Sparse(3, axis=axis), lazy)):
                     assert bits(result.compute(scheduler="synchronous")) == bits(expected)
 
+    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+    @pytest.mark.parametrize("family", ["normal", "ties"])
+    def test_are_read_four_times_at_most(self, family, dtype):
+        dask, rng, read = pytest.importorskip("dask.array"), np.random.default_rng(0), []
+        n, chunk = 2**19, 2**16
+        w = rng.standard_normal(n) if family == "normal" else rng.integers(-3, 4, n)
+        w = w.astype(dtype)
+
+        def noted(block):
+            read.append(block.size)
+            return block
+
+        lazy = dask.from_array(w, chunks=chunk).map_blocks(noted, meta=w[:0])
+        result = project(Sparse(density=0.1), lazy).compute(scheduler="synchronous")
+        assert bits(result) == bits(Sparse(density=0.1)(w))
+        assert sum(read) <= (3 if family == "normal" else 4) * n
+
     def test_of_unknown_size_are_an_error_only_where_places_decide(self):
         dask = pytest.importorskip("dask.array")
         w = np.asarray([3.0, 1.0, -2.0, 2.0, 5.0])

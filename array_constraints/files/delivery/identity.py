@@ -7,11 +7,13 @@ the same, so that no two are mixed. Only constraints whose fields say all are id
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -145,7 +147,8 @@ def _why_not_identified(constraint: Any) -> str:
             f"{named.__module__}.{named.__qualname__}, which may be another by now"
         )
     members = list(getattr(constraint, "members", tuple)())
-    fields = getattr(cls, "__dataclass_fields__", {}).keys()
+    own: Any = dataclasses.fields(cls) if is_dataclass(cls) else ()
+    fields = {field.name for field in own}
     values = vars(constraint)
     others = (v for v in values.values() if v not in members and v != tuple(members))
     if values.keys() != fields or not all(map(_is_plain, others)):

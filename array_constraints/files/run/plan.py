@@ -22,6 +22,9 @@ from array_constraints.rules import Rules
 BYTES_OF_NAME = 2**11
 """Bytes that are held for each tensor listed: its header while it is read, place, report."""
 
+BYTES_OF_ROUNDS = 96 * 2**20
+"""Bytes that are held of ranks or pivots, for each worker and once more, to merge them."""
+
 
 @dataclass(frozen=True)
 class Item:
@@ -60,7 +63,7 @@ class Item:
 
     def _times(self, regions: list[Region]) -> int:
         """Return how often the regions of a panel are read at most, to be constrained."""
-        return 1 if len(regions) == 1 else 1 + int(self.constraint.rounds)
+        return 1 if len(regions) == 1 else 1 + self.work.rounds
 
     @property
     def regions(self) -> int:
@@ -123,6 +126,8 @@ class Plan:
         tile = itemsize * grid.ENTRIES_OF_TILE
         copies = 2 if any(item.tensor.chunks for item in self.items) else 1  # while decoding
         held = self.workers * (copies * largest + 4 * min(largest, tile))
+        if any(item.passes > 2 for item in self.items):
+            held += (self.workers + 1) * BYTES_OF_ROUNDS
         return held + BYTES_OF_NAME * len(self.source.tensors)
 
     @property

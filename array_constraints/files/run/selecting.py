@@ -144,5 +144,27 @@ def work_of(constraint: Any, tensor: Tensor) -> TensorWork:
     kind = _WORK.get(needs_of(constraint), WholeWork)
     most = 1 if kind is WholeWork else grid.ENTRIES_OF_TILE
     axes, groups = extent_of(constraint, len(tensor.shape))
+    if kind is SlicesWork and constraint.rounds > 1 and not tensor.chunks:
+        groups = _together(tensor.shape, axes, tensor.order)
     cut = grid.grid_of(tensor.shape, axes, tensor.chunks, tensor.order, most, groups)
     return kind(constraint, tensor, cut)
+
+
+_TOGETHER = 2**9
+"""Entries of a slice that no border parts, where it takes rounds of measuring.
+
+Shorter slices are whole in a tile, and projected at once. A tile of longer ones has few: 2**11,
+so that little is held of their ranks, and 8 KiB of float32 are read at a time.
+"""
+
+
+def _together(
+    shape: tuple[int, ...], axes: tuple[int, ...], order: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Return how many neighbours in each dimension no border of tiles parts."""
+    found, room = [1] * len(shape), _TOGETHER
+    for i in reversed(order):
+        if i in axes:
+            found[i] = max(1, min(shape[i], room))
+            room //= found[i]
+    return tuple(found)

@@ -66,6 +66,11 @@ class TensorWork(ABC):
         """The dimensions that a slice runs along; none if each entry is on its own."""
         return self.grid.axes
 
+    @property
+    def rounds(self) -> int:
+        """How often slices that no region holds are measured at most."""
+        return 1
+
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         """Return the panels of the tensor and their regions; one of one region is read once."""
         for panel, _ in self.grid.panels(self.entries_of(chunk_bytes), SLICES_OF_PANEL):

@@ -28,10 +28,20 @@ from array_constraints.files.run.work import (
 class SlicesWork(TensorWork):
     """The work of a constraint on slices: tiles are measured, then constrained."""
 
+    @property
+    def rounds(self) -> int:
+        return 1 if self._at_once else int(self.constraint.rounds)
+
+    @property
+    def _at_once(self) -> bool:
+        """Whether slices are projected without rounds: where tiles have whole ones, always."""
+        several = self.constraint.rounds > 1 and self.constraint._project_at_once is not None
+        return several and self.grid.has_whole_slices
+
     def panels(self, chunk_bytes: int, in_order: bool) -> Iterator[tuple[Region, list[Region]]]:
         entries = self.entries_of(chunk_bytes)
         whole = 0 if in_order else entries  # panels side by side would not be in order
-        most = SLICES_OF_PANEL if self.constraint.rounds == 1 else SLICES_OF_PANEL // 16
+        most = SLICES_OF_PANEL if self.rounds == 1 else SLICES_OF_PANEL // 128
         for panel, fits in self.grid.panels(whole, most):
             yield panel, [panel] if fits else list(self.grid.regions(panel, entries))
 
@@ -56,7 +66,7 @@ class SlicesWork(TensorWork):
     def following(self, measures: Measures, forms: Forms, panel: Region) -> Forms:
         """Return the forms of the next round, for the columns that need one."""
         found: Forms = {}
-        if self.constraint.rounds == 1:
+        if self.rounds == 1:
             return found
         for column, _, place in self.grid.tiles(panel):
             if column in measures and column not in found:
@@ -103,7 +113,9 @@ class SlicesWork(TensorWork):
                 nodes = ((i, self._measure(place, tile, form)) for i, place, tile in read)
                 return self._whole(form, nodes)
 
-            form, last = rounds.last(first, measure, measured, numpy_namespace())
+            form, last = first, measure
+            if self.rounds > 1:
+                form, last = rounds.last(first, measure, measured, numpy_namespace())
             change, left = self._change(form, last), found
             for _, place, tile in read:
                 self._constrain(place, tile, change, None if form is first else form)
@@ -170,8 +182,13 @@ class SlicesWork(TensorWork):
 
     def _constrain(self, place: Region, tile: Any, change: Change, form: Any) -> None:
         """Constrain a tile in place, under the form of a further round if there was one."""
-        if not change.nothing:
-            change.onto(self._form(place, form), tile, tile, self.axes)
+        if change.nothing:
+            return
+        own = self._form(place, form)
+        if self._at_once:
+            tile[...] = own._project_at_once(tile, self.axes, numpy_namespace())
+        else:
+            change.onto(own, tile, tile, self.axes)
 
 
 def _forest(form: Any) -> Forest:
