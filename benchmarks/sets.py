@@ -40,7 +40,8 @@ torch.set_num_threads(1)
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 REFERENCE = "reference"
 VOCABULARY, SQUARE = (30522, 384), (4096, 4096)
-THRESHOLDS = (
+Threshold = tuple[tuple[int, ...], int, float]  # shape, axis, scale
+THRESHOLDS: tuple[Threshold, ...] = (
     (VOCABULARY, 0, 0.02),
     (VOCABULARY, 0, 1.0),
     (VOCABULARY, 1, 0.02),
@@ -66,6 +67,10 @@ def weight(shape: tuple[int, ...], scale: float = 1.0) -> np.ndarray[Any, Any]:
     return drawn.astype(np.float32)
 
 
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
 def on_each_library(constraint: Any, w: np.ndarray[Any, Any]) -> Calls:
     """Return the calls of a constraint, each with an array of its own."""
     tensor, array, compiled = (
@@ -80,14 +85,14 @@ def on_each_library(constraint: Any, w: np.ndarray[Any, Any]) -> Calls:
     }
 
 
-def thresholds() -> Iterator[Group]:
+def thresholds(cases: tuple[Threshold, ...] = THRESHOLDS) -> Iterator[Group]:
     """Yield the simplex and the L1 ball beside those of optax under ``jit``."""
     peers = {
         Simplex: optax.projections.projection_simplex,
         L1Ball: optax.projections.projection_l1_ball,
     }
     for kind, theirs in peers.items():
-        for shape, axis, scale in THRESHOLDS:
+        for shape, axis, scale in cases:
             w = weight(shape, scale)
             mapped = jax.vmap(theirs, 1 - axis, 1 - axis) if len(shape) == 2 else theirs
             peer, array = jax.jit(mapped), jax.numpy.asarray(w)
@@ -95,8 +100,7 @@ def thresholds() -> Iterator[Group]:
             calls[REFERENCE] = lambda peer=peer, array=array: jax.block_until_ready(peer(array))
             most = {0: (0.03, 0.05, 0.2), 1: (0.15, 0.2, 0.5)}[axis]
             most = most if len(shape) == 2 else (0.1, 0.1, 0.1)
-            size = "x".join(map(str, shape))
-            case = f"`{kind.__name__}`, {size}, axis {axis}, scale {scale:g}"
+            case = f"`{kind.__name__}`, {_size(shape)}, axis {axis}, scale {scale:g}"
             yield Group(case, "optax, jit", calls, dict(zip(calls, most, strict=False)))
 
 
@@ -108,19 +112,19 @@ def mask_of_topk(w: torch.Tensor) -> torch.Tensor:
     return (groups * mask).view(w.shape)
 
 
-def patterns() -> Iterator[Group]:
+def patterns(shape: tuple[int, int] = SQUARE) -> Iterator[Group]:
     """Yield two of four beside a mask of ``topk`` on PyTorch."""
-    w = weight(SQUARE)
+    w = weight(shape)
     tensor = torch.from_numpy(w.copy())
     calls = on_each_library(NMSparse(), w)
     calls[REFERENCE] = lambda: mask_of_topk(tensor)
-    yield Group("`NMSparse` 2:4, 4096x4096", "`topk` on PyTorch", calls, {"PyTorch": 0.6})
+    yield Group(f"`NMSparse` 2:4, {_size(shape)}", "`topk` on PyTorch", calls, {"PyTorch": 0.6})
 
 
-def rescalings() -> Iterator[Group]:
+def rescalings(shape: tuple[int, int] = SQUARE) -> Iterator[Group]:
     """Yield rescalings beside ``MaxNorm`` on the same library: all slices move."""
     for axis in (0, 1):
-        w = weight(SQUARE)
+        w = weight(shape)
         sets = {
             "`Sphere`": Sphere(1.0, axis),
             "`UnitNorm`": UnitNorm(axis),
@@ -133,7 +137,7 @@ def rescalings() -> Iterator[Group]:
         for library, call in reference.items():
             calls = {name: found[library] for name, found in ours.items()}
             most = dict.fromkeys(calls, 1.3)
-            case = f"{library}, 4096x4096, axis {axis}"
+            case = f"{library}, {_size(shape)}, axis {axis}"
             yield Group(case, "`MaxNorm`", {**calls, REFERENCE: call}, most)
 
 

@@ -41,6 +41,37 @@ def test_a_ratio_is_the_median_of_those_of_each_round():
     assert ratio({"a": [3.0], "b": [2.0]}, "a", "b") == Ratio(1.5, 1.5, 1.5)
 
 
+OF_SETS = """
+import numpy as np
+from benchmarks import sets
+
+def values(call):
+    return np.asarray(call())
+
+cases = (((40, 6), 0, 1.0), ((40, 6), 1, 0.02), ((50,), 0, 1.0))
+for group in (*sets.thresholds(cases), *sets.patterns((8, 8))):
+    right = values(group.calls.pop(sets.REFERENCE))
+    assert len(group.calls) == 3
+    for call in group.calls.values():
+        np.testing.assert_allclose(values(call), right, atol=1e-5)
+order = {"order 1": 1, "order infinity": np.inf}
+for axis, group in zip((0, 0, 0, 1, 1, 1), sets.rescalings((64, 64)), strict=True):
+    assert len(group.calls) == 6
+    for name, call in group.calls.items():
+        norms = np.linalg.norm(values(call), order.get(name), axis)
+        np.testing.assert_allclose(norms, 1 if "root" not in name else 8 / 64, rtol=1e-5)
+"""
+
+
+def test_sets_are_timed_beside_what_does_the_same():
+    for name in ("jax", "optax", "torch"):
+        pytest.importorskip(name)
+    run = subprocess.run(
+        [sys.executable, "-c", OF_SETS], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+
+
 EACH = [
     Case((8, 8), 0),
     Case((8, 8), 0, constraint="UnitNorm"),

@@ -67,7 +67,7 @@ def test_a_file_that_may_not_grow_ends_no_process(name, tmp_path):
     form.make(path, {"w": w, "ids": np.arange(20_000)})
     before, size = digest(path), path.stat().st_size
     limits = [size // 2, size - 1, *range(size, size + 40_000, 3_000), 2 * size]
-    command = [sys.executable, "-c", LIMITED, str(path), str(out), *map(str, limits)]
+    command = [sys.executable, "-B", "-c", LIMITED, str(path), str(out), *map(str, limits)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, f"{run.returncode}: {run.stdout}{run.stderr}"
     said = run.stdout.splitlines()

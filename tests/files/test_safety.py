@@ -104,7 +104,7 @@ def test_a_file_system_that_takes_no_more_gives_a_clear_error_and_no_half_file(n
     )
     before = digest(path)
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", LIMITED, str(path), str(out), "5000"],
+        [sys.executable, "-B", "-W", "error", "-c", LIMITED, str(path), str(out), "5000"],
         capture_output=True,
         text=True,
         check=False,
