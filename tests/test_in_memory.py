@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import ClassVar
 
@@ -24,6 +24,7 @@ from array_constraints import (
     NormConstraint,
     Slicewise,
     UnitNorm,
+    WholeSlice,
     apply,
     reductions,
 )
@@ -657,6 +658,52 @@ def test_a_bound_that_is_an_array_serves_panels_of_any_length(library, copy):
     result = library.numpy(Held(library.array(np.asarray(0.5)))(library.array(w), copy=copy))
     expected = MaxNorm(0.5, 1)(w)
     np.testing.assert_allclose(result, expected, rtol=1e-6)
+
+
+regions: list[tuple[slice, ...]] = []
+
+
+def first_of(region):
+    return float(sum(part.start or 0 for part in region))
+
+
+@dataclass(frozen=True)
+class Capped(WholeSlice):
+    """Subtract what the largest entry of a slice is above the number of its region."""
+
+    axis: int = 0
+    most: float = 0.0
+
+    def for_part(self, shape, axes, region):
+        regions.append(region)
+        return replace(self, most=first_of(region) / 100)
+
+    def project(self, slices, xp):
+        excess = self.excess(slices, xp)
+        return slices - xp.astype(excess, slices.dtype)
+
+    def excess(self, slices, xp):
+        above = xp.max(slices, axis=-1, keepdims=True) - self.most
+        return xp.maximum(above, xp.zeros_like(above))
+
+
+@both
+@pytest.mark.parametrize("copy", [None, False])
+@pytest.mark.parametrize(("shape", "axis"), [((1400, 300), 0), ((30, 700, 20), 1)])
+def test_whole_slices_are_projected_some_at_a_time(library, copy, shape, axis):
+    w = normal(shape)
+    x = library.array(w.copy())
+    regions.clear()
+    result = Capped(axis)(x, copy=copy)
+    assert (result is x) == (copy is False)
+    assert len(regions) > 1
+    expected = np.full(shape, np.nan)
+    for region in regions:
+        part = w[region]
+        assert part.size <= 2**18
+        above = part.max(axis=axis, keepdims=True) - first_of(region) / 100
+        expected[region] = part - np.maximum(above, 0)
+    np.testing.assert_allclose(library.numpy(result), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["int8", "int32", "float16", "float32"])

@@ -15,6 +15,7 @@ from array_constraints.executors.change import (
     entries_of_piece,
 )
 from array_constraints.executors.grid import Grid, Region
+from array_constraints.libraries.strided import blocks
 from array_constraints.typing import Array
 
 
@@ -25,7 +26,9 @@ def run(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
     if form.needs == "regions" and copy is False and form._project_in_place is not None:
         form._project_in_place(w, library.xp)
         return w
-    if form.needs in ("slices", "regions"):
+    if form.needs == "slices":
+        return _run_on_whole_slices(form, w, copy, library)
+    if form.needs == "regions":
         return whole.project(form, w, library.xp)
     if _is_done_at_once(form):
         return form._project_at_once(w, parameters.axes_of(form, w), library.xp)
@@ -145,6 +148,23 @@ def _run_on_slices(form: Any, w: Array, copy: bool | None, library: Any, most: i
             for tile in tiles:
                 part = (form if chosen is first else chosen).for_part(w.shape, axes, tile)
                 change.onto(part, w[tile], out.at(tile), axes, at_once)
+    return out.result()
+
+
+def _run_on_whole_slices(form: Any, w: Array, copy: bool | None, library: Any) -> Any:
+    """Project some slices at a time: a form may hold several times as much as they are."""
+    axes = parameters.axes_of(form, w)
+    slices = parameters.number_of_slices(w.shape, axes)
+    entries = math.prod(w.shape)
+    if entries <= ENTRIES_OF_PIECE or slices == 1 or not library.at_hand(w):
+        return whole.project(form, w, library.xp)
+    out, free = Destination(w, copy, axes, library), [i for i in range(w.ndim) if i not in axes]
+    most = max(1, ENTRIES_OF_PIECE * slices // entries)
+    for part in blocks(tuple([w.shape[i] for i in free]), most):
+        cuts = dict(zip(free, part, strict=False))
+        panel = tuple([cuts.get(i, slice(None)) for i in range(w.ndim)])
+        own = form.for_part(w.shape, axes, panel)
+        out.at(panel)[...] = whole.project(own, w[panel], library.xp)
     return out.result()
 
 
