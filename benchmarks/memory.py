@@ -8,8 +8,54 @@ from typing import Any
 
 import numpy as np
 
-from array_constraints import MaxNorm
+from array_constraints import (
+    Banded,
+    Blocks,
+    Box,
+    Chain,
+    Halfspace,
+    Hyperplane,
+    L1Ball,
+    Mask,
+    MaxNorm,
+    Mean,
+    MinMaxNorm,
+    Monotone,
+    NMSparse,
+    NonNeg,
+    Relaxed,
+    Simplex,
+    Sparse,
+    Sphere,
+    Standardized,
+    Sum,
+    Triangular,
+    UnitNorm,
+)
 
+BOTH = (0, 1)
+SETS: dict[str, list[Any]] = {
+    "NonNeg, Box": [NonNeg(), Box(-0.5, 0.5)],
+    "Mask": [Mask([[True, False] * 512])],
+    "Triangular, Banded": [Triangular(), Banded(3, 3)],
+    "NMSparse": [NMSparse(axis=i) for i in BOTH],
+    "MaxNorm, UnitNorm, Sphere": [
+        c for i in BOTH for c in (MaxNorm(1.0, i), UnitNorm(i), Sphere(1.0, i))
+    ],
+    "MinMaxNorm": [MinMaxNorm(0.5, 1.0, axis=i) for i in BOTH],
+    "Mean, Sum": [c for i in BOTH for c in (Mean(0.0, i), Sum(1.0, i))],
+    "Halfspace, Hyperplane": [
+        c for i in BOTH for c in (Halfspace(1.0, -1.0, i), Hyperplane(1.0, 1.0, i))
+    ],
+    "Standardized": [Standardized(i) for i in BOTH],
+    "Simplex": [Simplex(total, i) for i in BOTH for total in (1.0, 100.0)],
+    "L1Ball": [L1Ball(radius, i) for i in BOTH for radius in (1.0, 100.0)],
+    "Sparse": [Sparse(density=0.5, axis=i) for i in BOTH],
+    "Monotone": [Monotone(axis=i) for i in BOTH],
+    "Chain": [Chain([NonNeg(), MaxNorm(1.0)])],
+    "Relaxed": [Relaxed(MaxNorm(1.0), rate=0.5)],
+    "Blocks": [Blocks(MaxNorm(1.0), size=64)],
+}
 SHAPES = [((4096, 4096), 0), ((4096, 4096), 1), ((30522, 384), 0), ((30522, 384), 1)]
 
 
@@ -39,12 +85,34 @@ def torch_peak(call: Callable[[], Any]) -> int:
     return peak
 
 
+def of_sets(shape: tuple[int, int] = (4096, 1024)) -> list[dict[str, Any]]:
+    """Return what each set holds beside the weight and a new result, in weights.
+
+    The most of slices along both dimensions.
+    """
+    import torch
+
+    w = np.random.default_rng(0).standard_normal(shape, "float32")
+    t = torch.from_numpy(w.copy())
+    found = []
+    for name, constraints in SETS.items():
+        beside = {
+            "NumPy": [numpy_peak(lambda c=c: c(w)) for c in constraints],
+            "PyTorch": [torch_peak(lambda c=c: c(t)) for c in constraints],
+        }
+        shares = {k: max(0.0, max(v) / w.nbytes - 1) for k, v in beside.items()}
+        shares["JAX, jit"] = max(xla_temporaries(c, shape) for c in constraints) / w.nbytes
+        found.append({"set": name, **shares})
+    return found
+
+
 def xla_temporaries(constraint: Any, shape: tuple[int, ...], dtype: str = "float32") -> int:
     """Return the bytes of the temporaries of the compiled constraint."""
     import jax
 
     weight = jax.ShapeDtypeStruct(shape, dtype)
-    analysis = jax.jit(constraint).lower(weight).compile().memory_analysis()
+    call = jax.jit(lambda w: constraint(w))  # ``jit`` takes over attributes, as ``lower``
+    analysis = call.lower(weight).compile().memory_analysis()
     return int(analysis.temp_size_in_bytes)
 
 

@@ -1,7 +1,7 @@
 """Time sets beyond Keras, one thread: beside optax, a mask of ``topk``, and ``MaxNorm``.
 
 ``python -m benchmarks.sets`` prints ratios of one run, interleaved, with how large each may be;
-``--write`` puts them into ``docs/performance.md``.
+``--write`` puts them into ``docs/performance.md``, with what each set holds in memory.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from array_constraints import (  # noqa: E402
     Sphere,
     UnitNorm,
 )
+from benchmarks import memory  # noqa: E402
 from benchmarks.interleaved import Contestant, Ratio, interleave, ratio  # noqa: E402
 from benchmarks.pages import replace  # noqa: E402
 
@@ -170,6 +171,16 @@ def _cells(group: Group, found: dict[str, Ratio]) -> Iterator[str]:
         yield shown
 
 
+def memory_table() -> str:
+    """Return what each set holds beside the weight and a new result, in weights."""
+    rows = memory.of_sets()
+    lines = [f"| {' | '.join(rows[0])} |", "|---" * len(rows[0]) + "|"]
+    for row in rows:
+        cells = (f"{v:.2f}" if isinstance(v, float) else f"`{v}`" for v in row.values())
+        lines.append(f"| {' | '.join(cells)} |".replace(", ", "`, `"))
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Print the tables, and put them into the page where that is asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sets", description=__doc__)
@@ -182,6 +193,7 @@ def main() -> None:
         lines.append(line)
     if options.write:
         replace(PAGE, "sets", "\n".join(lines))
+        replace(PAGE, "memory of sets", memory_table())
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import pages
+from benchmarks import memory, pages
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
@@ -162,3 +163,18 @@ def test_how_far_below_the_bound_results_are():
     rows = [line for line in table.splitlines() if "| float32 |" in line]
     found = [float(n) for row in rows for n in re.findall(r"-([\d.]+)(?: to |\s\|)", row)]
     assert f"by {min(found):.0f} to {max(found):.0f} roundoffs" in plain(page.read_text())
+
+
+def test_what_sets_hold_is_what_was_measured():
+    rows = pages.rows(PAGE, "memory of sets")
+    at_hand = [float(row[name]) for row in rows for name in ("NumPy", "PyTorch")]
+    assert f"at most {max(at_hand)} weights" in plain(PAGE.read_text())
+    compiled = {round(float(row["JAX, jit"])) for row in rows}
+    sums, *sorts = sorted(compiled - {0})
+    said = f"{sums} weights for sums, and {sorts[0]} to {sorts[-1]} where"
+    assert said in plain(PAGE.read_text())
+    assert [plain(row["set"]) for row in rows] == list(memory.SETS)
+    w = np.random.default_rng(0).standard_normal((4096, 1024), "float32")
+    for row, constraints in zip(rows, memory.SETS.values(), strict=True):
+        held = max(memory.numpy_peak(lambda c=c: c(w)) for c in constraints)
+        assert held / w.nbytes - 1 <= float(row["NumPy"]) + 0.1

@@ -13,7 +13,8 @@ class WholeSlice(AlongAxis):
     """A constraint that needs all entries of a slice at once: a sort, a matrix.
 
     Its methods see ``slices``, whose last dimensions are those of ``axis`` and whose leading
-    dimensions number the slices.
+    dimensions number the slices. Of a large array in memory they see some slices at a time, so
+    that what is held beside them is little.
 
     Examples
     --------
