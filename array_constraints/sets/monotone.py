@@ -49,7 +49,8 @@ class Monotone(WholeSlice):
     exactly. An entry that is averaged with others is within a roundoff of the exact mean of
     these, and :math:`L + 2` roundoffs of the accumulator (float64, where there is one) of the
     mean of their magnitudes, :math:`L = \lceil \log_2 n \rceil`. Others keep their bits, and so
-    do slices in order. What has means as close as that may be averaged together.
+    do slices in order. Elsewhere than in NumPy, and PyTorch on a CPU, what has means as close
+    as that may be averaged together.
 
     ``violation`` is the largest fall: how far an entry is below any before it (above, where
     ``increasing`` is False). A slice that holds NaN stays, and so does one with an infinity:

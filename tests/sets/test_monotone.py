@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import dask.array as da
 import numpy as np
 import pytest
+from array_constraints_conformance.catalogue.monotone import pools
 from libraries import LIBRARIES, bits
 from scipy.optimize import isotonic_regression
 
@@ -117,6 +120,45 @@ class TestAgainstSciPy:
         found = Monotone()(w)
         np.testing.assert_allclose(found, [2e-300, 2e-300, 1.0, *[large * 0.75] * 2, large])
         assert found[2] == 1.0
+
+
+class TestAloneAndBesideOthers:
+    """Rows of which roundoffs decide what falls: nearest points, and a few roundoffs more."""
+
+    @staticmethod
+    def beside_nearest_points(count: int, n: int) -> np.ndarray:
+        rng, constraint = np.random.default_rng(0), Monotone(axis=1)
+        w = rng.normal(0, 2, (count, n))
+        point = constraint(w)
+        sizes = [np.linalg.norm(x, axis=1, keepdims=True) for x in (point, w - point)]
+        off = rng.integers(-6, 7, (count, 1)) * 2.0**-53 * sizes[0] / (sizes[1] + 1e-9)
+        return point + off * (w - point)
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize("name", ["numpy", "torch"])
+    def test_a_row_has_the_same_bits_in_any_company(self, name, dtype):
+        xp, constraint = pytest.importorskip(name), Monotone(axis=1)
+        w = self.beside_nearest_points(96, 2731).astype(dtype)
+        found = np.asarray(constraint(xp.asarray(w)))
+        for row, image in zip(w[::4], found[::4], strict=True):
+            assert bits(np.asarray(constraint(xp.asarray(row[None])))[0]) == bits(image)
+        falling = np.sort(w[::2], axis=1)[:, ::-1]  # in the same shape, where most entries fall
+        w[::2] = falling
+        assert bits(np.asarray(constraint(xp.asarray(w)))[1::2]) == bits(found[1::2])
+        assert bits(np.asarray(constraint(xp.asarray(found)))) == bits(found)
+
+    @pytest.mark.parametrize("n", [3, 10, 100])
+    def test_what_is_averaged_is_that_of_exact_numbers(self, n):
+        rng, constraint = np.random.default_rng(n), Monotone(axis=1)
+        near = self.beside_nearest_points(30, n)
+        w = np.concatenate([near, 1 + 2.0**-52 * rng.integers(0, 4, (30, n)), 0.1 * near])
+        for row, image in zip(w, constraint(w), strict=True):
+            averaged = pools([Fraction(x) for x in row.tolist()])
+            lengths = [count for _, count in averaged]
+            exact = np.repeat([float(total / count) for total, count in averaged], lengths)
+            np.testing.assert_array_max_ulp(image, exact, 1)
+            alone = np.repeat(lengths, lengths) == 1
+            assert bits(image[alone]) == bits(row[alone])
 
 
 class TestWhatItIsGiven:

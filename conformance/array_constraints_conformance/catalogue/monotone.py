@@ -118,9 +118,14 @@ class MonotoneRule(SlicedRule):
         return chosen
 
     def nearby(self, rng: np.random.Generator, count: int, n: int, fmt: Format) -> np.ndarray:
-        """Return rows in order, and rows of which neighbours are exchanged."""
+        """Return rows in order, rows of which neighbours are exchanged, and rows nearly solved.
+
+        Of the last, roundoffs decide what falls, in whatever order sums are made.
+        """
         rows = np.sort(rng.standard_normal((count, n)), axis=1)
-        rows[1::2, : n // 2 * 2] = rows[1::2, np.arange(n // 2 * 2) ^ 1]
+        rows[1::3, : n // 2 * 2] = rows[1::3, np.arange(n // 2 * 2) ^ 1]
+        for i in range(2, count, 3):
+            rows[i] = _beside(rng.normal(0, 2, n), float(fmt.u) * rng.integers(-6, 7))
         return np.ascontiguousarray(self.rising(rows)).astype(fmt.dtype)
 
     # Its derivative.
@@ -152,6 +157,15 @@ def pools(numbers: Sequence[Any]) -> list[tuple[Any, int]]:
             total, count = total + before, count + more
         found.append((total, count))
     return found
+
+
+def _beside(row: np.ndarray, off: float) -> np.ndarray:
+    """Return the nearest point of a row, moved towards it by a share of its own norm."""
+    found = pools(row.tolist())
+    point = np.repeat([total / count for total, count in found], [count for _, count in found])
+    step = row - point
+    length = np.linalg.norm(step)
+    return point + (off * np.linalg.norm(point) / length * step if length else 0.0)
 
 
 def _placed(u: float) -> Iterator[Kind]:
