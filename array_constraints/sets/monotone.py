@@ -58,7 +58,7 @@ class Monotone(WholeSlice):
     averages: the mean of what is averaged, the identity elsewhere.
 
     A file is read once, and whole slices have to fit into a chunk. Arrays of NumPy, and of
-    PyTorch on a CPU, take O(n) steps, and some six times their memory in float64; elsewhere
+    PyTorch on a CPU, take O(n) steps, and some four times their memory in float64; elsewhere
     O(n L) additions and O(n L**2) comparisons, on JAX a loop of 2 n steps over all slices.
 
     Source: R. E. Barlow, D. J. Bartholomew, J. M. Bremner, H. D. Brunk, *Statistical Inference
