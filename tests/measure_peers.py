@@ -133,7 +133,7 @@ def example(requirement: str, cause: int, results: list[Record]) -> str:
     )
 
 
-def page(records: dict[str, Record], profile: str) -> str:
+def page(records: dict[str, Record], profile: str, own_profile: str) -> str:
     """Return the page of results as Markdown."""
     ours = records[OURS.title]
     own = next(v["counts"] for v in ours["verdicts"] if v["scope"] == "this API")
@@ -147,7 +147,8 @@ def page(records: dict[str, Record], profile: str) -> str:
         "Each implementation is judged within the scope that it claims: *map* for what a",
         "function from weights to weights has to satisfy, *Keras API* for names, parameters",
         "and configs. A requirement counts once for each constraint and library. This page is",
-        f"made by `nox -s results`, with the profile *{profile}* and the seed {ours['seed']}.",
+        f"made by `nox -s results`, with the seed {ours['seed']} and the profile *{profile}*;",
+        f"this library is judged with the profile *{own_profile}*.",
         "",
         *verdicts(records),
         "",
@@ -176,11 +177,15 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     profiles = ("quick", "default", "thorough")
     parser.add_argument("--profile", choices=profiles, default="default")
+    parser.add_argument("--own-profile", choices=profiles, default="quick")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results.md")
     options = parser.parse_args(argv)
-    everyone = (OURS, *PEERS.values())
-    records = {p.title: judged(p, options.profile) for p in track(everyone, "judging")}
-    text = page(records, options.profile)
+    profile_of = {OURS.title: options.own_profile}
+    records = {
+        p.title: judged(p, profile_of.get(p.title, options.profile))
+        for p in track((OURS, *PEERS.values()), "judging")
+    }
+    text = page(records, options.profile, options.own_profile)
     options.output.write_text(text, "utf-8")
     draw(text, options.output.with_suffix(".svg"))
 

@@ -23,8 +23,10 @@ code (nGPT, EDM2, hyperball), written for the suite. Each library ran unmodified
   its own.
 - **Optax and JAXopt** have no epsilon. Squares leave the range there too, and zero slices
   become NaN where norms have to be 1. Sums of simplices and L1 balls are off by what adding
-  up sorted entries loses; Optax changes their dtype, or raises.
-- **PyProximal** bisects hyperplanes, simplices and L1 balls to 0.00001, and raises at NaN.
+  up sorted entries loses; Optax changes their dtype, or raises. JAXopt's L1 ball of radius 0
+  is NaN.
+- **PyProximal** bisects hyperplanes, simplices and L1 balls to 0.00001, and raises at NaN; to
+  keep none of the entries keeps all of them.
 - **nGPT and hyperball** make NaN of zero slices, and lose digits of long float32 sums on CPUs;
   **EDM2** is short by one part in ten thousand, again at each step.
 - **For everyday use**: on float32 weights with short slices and norms near 1, all of them but
