@@ -96,14 +96,22 @@ def of_sets(shape: tuple[int, int] = (4096, 1024)) -> list[dict[str, Any]]:
     t = torch.from_numpy(w.copy())
     found = []
     for name, constraints in SETS.items():
-        beside = {
-            "NumPy": [numpy_peak(lambda c=c: c(w)) for c in constraints],
-            "PyTorch": [torch_peak(lambda c=c: c(t)) for c in constraints],
+        shares = {
+            "NumPy": max(beside(c, w, numpy_peak) for c in constraints),
+            "PyTorch": max(beside(c, t, torch_peak) for c in constraints),
         }
-        shares = {k: max(0.0, max(v) / w.nbytes - 1) for k, v in beside.items()}
         shares["JAX, jit"] = max(xla_temporaries(c, shape) for c in constraints) / w.nbytes
         found.append({"set": name, **shares})
     return found
+
+
+def beside(constraint: Any, w: Any, peak: Callable[[Callable[[], Any]], int]) -> float:
+    """Return what a call holds beside the weight and the result, in weights.
+
+    A first call on a part imports what it needs.
+    """
+    constraint(w[:64])
+    return max(0.0, peak(lambda: constraint(w)) / w.nbytes - 1)
 
 
 def xla_temporaries(constraint: Any, shape: tuple[int, ...], dtype: str = "float32") -> int:
