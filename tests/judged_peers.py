@@ -97,8 +97,8 @@ documents $v / \\max(\\lVert v\\rVert, \\epsilon)$ with $\\epsilon = 10^{-12}$: 
 contract slices shorter than $\\epsilon$ stay short, which is counted below as a gap of the
 unit norm, not as a fault of the function. `NonNeg` and `Box` are `torch.clamp`, `Triangular`
 is `torch.tril` and `torch.triu`, and `Mask` is `torch.nn.utils.prune.CustomFromMask`, which
-multiplies by the mask. `NMSparse` multiplies by a mask that `torch.topk` makes, as pruning
-scripts do; which of equal entries it takes is documented as not fixed. There is no
+multiplies by the mask. `NMSparse` and `Sparse` multiply by a mask that `torch.topk` makes, as
+pruning scripts do; which of equal entries it takes is documented as not fixed. There is no
 `MinMaxNorm`.""",
     ),
     "optax": adapted(
@@ -129,8 +129,9 @@ import that it is no longer maintained: its gaps are listed to compare, not to b
 The classes of `pyproximal.projection`, which take one vector of NumPy: `EuclideanBallProj` is
 `MaxNorm`, `BoxProj` is `NonNeg` and `Box`, `HalfSpaceProj` is `Halfspace`, `HyperPlaneBoxProj`
 without bounds is `Hyperplane`, `SimplexProj` is `Simplex` and `L1BallProj` is `L1Ball`;
-`L0BallProj` is `NMSparse`, called for each group. Hyperplane, simplex and L1 ball are found by
-bisection to `xtol`, which is documented as $10^{-5}$. Half types are not mentioned.""",
+`L0BallProj` is `Sparse`, and `NMSparse` called for each group. Hyperplane, simplex and L1
+ball are found by bisection to `xtol`, which is documented as $10^{-5}$. Half types are not
+mentioned.""",
     ),
     "ngpt": published(
         "nGPT",

@@ -177,7 +177,9 @@ def _at_the_end(seen: Observation) -> int:
     if not isinstance(rule, NormRule | ThresholdRule):
         return 0
     if rule.upper == 0:
-        for i in where(seen.directed & (seen.after.values != 0).any(axis=1)):
+        least = seen.fmt.smallest if seen.flushes else 0.0  # smaller ones count as zero
+        size = np.abs(seen.after.values)
+        for i in where(seen.directed & ~((size == 0) | (size < least)).all(axis=1)):
             seen.fail(i, "a bound of 0 was exceeded", np.zeros(seen.n))
         return int(seen.directed.sum())
     unbound = isinstance(rule, ThresholdRule) or rule.rate == 0
