@@ -61,7 +61,7 @@ class Sparse(Slicewise):
     for among fewer and fewer candidates: 3 reads as a rule, and 4 where many magnitudes are
     equal or nearly so, of any dtype. That is the most for one slice of 2**31 entries, 64 of
     2**23, or 1,024 of 2**15; beyond, 5 or 6. In memory, up to twice the memory of ``w`` is held
-    beside it.
+    beside it, and seven times that of float32 under ``jit`` on JAX.
 
     Examples
     --------

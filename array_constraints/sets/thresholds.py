@@ -135,8 +135,9 @@ class Simplex(_ThresholdConstraint):
     infinity becomes 0. The derivative, with k entries above 0 and a their indicator, is
     :math:`\operatorname{diag}(a) - a a^\top / k`, and the same for slices that are kept.
 
-    In memory, about as much memory as ``w`` is held beside the result. Where slices are read
-    block by block, as from files, they are measured in rounds: 3 to 7 reads in all.
+    In memory, about as much memory as ``w`` is held beside the result, and six times that of
+    float32 under ``jit`` on JAX. Where slices are read block by block, as from files, they are
+    measured in rounds: 3 to 7 reads in all.
 
     The algorithm is Newton's method, from an estimate: C. Michelot, "A finite algorithm for
     finding the projection of a point onto the canonical simplex of R^n", 1986.
